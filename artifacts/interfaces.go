@@ -1,0 +1,44 @@
+package artifacts
+
+import (
+	"context"
+	"errors"
+	"io"
+	"iter"
+)
+
+var (
+	// ErrMissing: nothing is stored under that digest or name.
+	ErrMissing = errors.New("not in the cache")
+	// ErrDamaged: what is stored is not what its digest says.
+	ErrDamaged = errors.New("damaged in the cache")
+	// ErrConflict: a pointer was changed by someone else in between.
+	ErrConflict = errors.New("changed by another build")
+)
+
+// Store keeps bytes by digest. Put reads r to its end, verifies size and digest, and is idempotent.
+// Open of n < 0 reads to the end. A digest that is not there is ErrMissing.
+type Store interface {
+	Stat(ctx context.Context, d Digest) (int64, error)
+	Open(ctx context.Context, d Digest, off, n int64) (io.ReadCloser, error)
+	Put(ctx context.Context, want Blob, r io.Reader) error
+}
+
+// Version of a pointer's value; Absent is that of a pointer that does not exist.
+type Version string
+
+const Absent Version = ""
+
+// Pointers is the only mutable part: compare-and-swap on small values.
+// Set with old = Absent creates only. A lost race is ErrConflict; Get of nothing is ErrMissing.
+type Pointers interface {
+	Get(ctx context.Context, name string) ([]byte, Version, error)
+	Set(ctx context.Context, name string, val []byte, old Version) (Version, error)
+	List(ctx context.Context, prefix, after string) iter.Seq2[string, error]
+}
+
+// Sweeper is the right to delete; only gc holds it.
+type Sweeper interface {
+	All(ctx context.Context) iter.Seq2[Blob, error]
+	Delete(ctx context.Context, name string) error
+}

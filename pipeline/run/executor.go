@@ -1,0 +1,43 @@
+// Package run carries out a Plan: it schedules stages over resources, starts workers through an Executor, checks what
+// they made and publishes it. It owns the Executor interface. It must not know recipe syntax, terminals or stores' layouts.
+package run
+
+import (
+	"context"
+	"time"
+)
+
+// Executor starts workers somewhere. Wait also takes a Handle that an earlier process stored.
+type Executor interface {
+	Facts(ctx context.Context) (map[string]string, error)
+	Start(ctx context.Context, job Job) (Handle, error)
+	Wait(ctx context.Context, h Handle) (Exit, error)
+	Cancel(ctx context.Context, h Handle, cause error) error
+}
+
+// Job is one attempt of one stage, laid out in a workspace (protocol.RequestFile is written, in/ is filled).
+type Job struct {
+	Workspace string   // absolute
+	Argv      []string // argv[0] absolute
+	Env       []string // complete: nothing is inherited
+	Network   bool
+	Grace     time.Duration // between SIGTERM and SIGKILL
+}
+
+// Handle finds a running job again, also from another process.
+type Handle struct {
+	Workspace string `json:"workspace"`
+	PID       int    `json:"pid,omitempty"`
+	StartTime string `json:"start_time,omitempty"` // of PID, against reuse
+	JobID     string `json:"job_id,omitempty"`
+}
+
+// Exit is how a job ended.
+type Exit struct {
+	Code       int     `json:"code"`
+	Signal     string  `json:"signal,omitempty"`
+	MaxRSS     int64   `json:"max_rss"` // bytes, of the whole process tree as far as the kernel tells
+	CPUSeconds float64 `json:"cpu_seconds"`
+	Isolation  string  `json:"isolation"` // what held: "network namespace", "none"
+	OOMKilled  bool    `json:"oom_killed,omitempty"`
+}
