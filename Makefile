@@ -1,0 +1,53 @@
+# Everything here installs what it needs: Go and Python 3.11+ are all that a machine must bring.
+GO       ?= go
+BIN      := bin
+UV       := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv/bin/uv)
+LINT     := $(BIN)/golangci-lint
+LINT_VERSION := v2.14.0
+PY_SMALL := stages/sdk stages/download stages/text
+PY_TORCH := stages/import_gguf stages/synthetic stages/calibrate stages/gptq stages/perplexity
+
+.PHONY: build test test-go test-python accept bench lint docs clean
+
+build: ## the one binary
+	$(GO) build -trimpath -o $(BIN)/tinfra ./cmd/tinfra
+
+test: test-go test-python ## all tests
+
+test-go: ## packages and stories, under the race detector
+	$(GO) test -race -timeout 20m ./...
+
+test-python: .venv/fetch.done .venv/torch.done ## workers at toy size, each in its locked environment
+	.venv/fetch/bin/python -m pytest -q $(PY_SMALL)
+	.venv/torch/bin/python -m pytest -q $(PY_TORCH)
+
+# The environment of a test is the locked one and the test tools, nothing resolved anew.
+.venv/%.done: stages/env/%/requirements.lock stages/env/%/test.lock $(UV)
+	$(UV) venv --quiet --clear --python python3 .venv/$*
+	$(UV) pip sync --quiet --python .venv/$*/bin/python --require-hashes stages/env/$*/requirements.lock
+	$(UV) pip install --quiet --python .venv/$*/bin/python --no-deps --require-hashes -r stages/env/$*/test.lock
+	touch $@
+
+$(BIN)/uv/bin/uv: stages/env/uv.lock
+	python3 -m venv $(BIN)/uv
+	$(BIN)/uv/bin/pip install --quiet --require-hashes -r stages/env/uv.lock
+
+accept: ## the README's build on a real model, cold and warm: about ten minutes on two cores
+	$(GO) test -tags acceptance -timeout 40m -run Acceptance -v ./cmd/tinfra
+
+bench: ## ratios side by side in one run
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+lint: $(LINT) .venv/fetch.done
+	$(LINT) run ./...
+	.venv/fetch/bin/python -m ruff check stages
+	.venv/fetch/bin/python -m ruff format --check stages
+
+$(LINT): Makefile
+	GOBIN=$(CURDIR)/$(BIN) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
+
+docs: ## docs/reference from the kinds and the commands
+	$(GO) run ./cmd/tinfra docs docs/reference
+
+clean:
+	rm -rf $(BIN) .venv
