@@ -1,0 +1,149 @@
+package view
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/text"
+)
+
+// frame draws the running part of the board as lines of at most width columns, at most height of them: one for each
+// running stage and one that counts.
+func frame(b *Board, now time.Time, width, height int, s style) []string {
+	var rows, waiting []*Tally
+	for _, t := range b.Stages {
+		switch {
+		case t.State == "running":
+			rows = append(rows, t)
+		case t.Waiting != "" && !t.Over():
+			waiting = append(waiting, t)
+		}
+	}
+	rows = append(rows, waiting...)
+	hidden := 0
+	if room := max(height-2, 1); len(rows) > room {
+		hidden = len(rows) - room + 1
+		rows = rows[:max(room-1, 0)]
+	}
+	lines := make([]string, 0, len(rows)+2)
+	c := measure(rows, width)
+	for _, t := range rows {
+		lines = append(lines, c.row(t, now, s))
+	}
+	if hidden > 0 {
+		lines = append(lines, clip(s.faint(fmt.Sprintf("  … and %d more", hidden)), width))
+	}
+	return append(lines, counter(b, now, width, s))
+}
+
+// columns is how the width is shared out: the address and the elapsed time always, then percent, bar, amount and ETA
+// as long as there is room.
+type columns struct{ width, address, bar, amount, eta int }
+
+const (
+	percentWidth = 5 // " 100%"
+	elapsedWidth = 7 // "  1m25s"
+	etaWidth     = 11
+	barMin       = 8
+	barMax       = 20
+)
+
+func measure(rows []*Tally, width int) columns {
+	c := columns{width: width}
+	for _, t := range rows {
+		c.address = max(c.address, text.StringWidthWithoutEscSequences(t.Address))
+	}
+	left := width - 2 - percentWidth - elapsedWidth
+	c.address = min(c.address, max(left*3/5, 8), max(left, 4))
+	left -= c.address
+	if left >= barMin+2 {
+		c.bar = min(left-2, barMax)
+		left -= c.bar + 2
+	}
+	if left >= etaWidth {
+		c.eta = etaWidth
+		left -= etaWidth
+	}
+	if left >= 8 {
+		c.amount = left - 2
+	}
+	return c
+}
+
+func (c columns) row(t *Tally, now time.Time, s style) string {
+	var b strings.Builder
+	b.WriteString("  " + pad(clip(t.Address, c.address), c.address))
+	if t.State != "running" {
+		return b.String() + s.faint(clip("  "+printable(t.Waiting), c.width-c.address-2))
+	}
+	f, known := t.Fraction()
+	if c.bar > 0 {
+		b.WriteString("  " + bar(f, known, c.bar, now, s))
+	}
+	if known {
+		fmt.Fprintf(&b, " %3.0f%%", 100*f)
+	} else {
+		b.WriteString(strings.Repeat(" ", percentWidth))
+	}
+	b.WriteString(s.faint(fmt.Sprintf("%*s", elapsedWidth, Duration(now.Sub(t.Started)))))
+	if c.eta > 0 {
+		left := ""
+		if d, ok := t.ETA(now); ok {
+			left = "eta " + Duration(d)
+		}
+		b.WriteString(pad("  "+left, c.eta))
+	}
+	if c.amount > 0 && (known || t.Done > 0 || t.What != "") {
+		b.WriteString(s.faint("  "+short(t, c.amount)))
+	}
+	return strings.TrimRight(b.String(), " ")
+}
+
+// short is the amount without the percentage, which has its own column; what is being done is said only where there
+// is room for all of it.
+func short(t *Tally, width int) string {
+	u, what := "", printable(t.What)
+	if t.Total > 0 || t.Done > 0 {
+		u = units(t)
+	}
+	if u == "" {
+		return clip(what, width)
+	}
+	if all := u + "  " + what; what != "" && text.StringWidthWithoutEscSequences(all) <= width {
+		return all
+	}
+	return clip(u, width)
+}
+
+// bar draws a fraction; an unknown one is a block that travels, so that the screen is seen to live.
+func bar(f float64, known bool, width int, now time.Time, s style) string {
+	inner := width - 2
+	if known {
+		n := int(f * float64(inner))
+		return "[" + s.good(strings.Repeat("━", n)) + s.faint(strings.Repeat("─", inner-n)) + "]"
+	}
+	const block = 3
+	span := inner - block
+	at := int(now.UnixMilli()/120) % (2 * span)
+	if at > span {
+		at = 2*span - at
+	}
+	return "[" + s.faint(strings.Repeat("─", at)) + s.good(strings.Repeat("━", block)) +
+		s.faint(strings.Repeat("─", span-at)) + "]"
+}
+
+func counter(b *Board, now time.Time, width int, s style) string {
+	n := b.Counts()
+	over := n["hit"] + n["ran"] + n["failed"] + n["blocked"]
+	line := fmt.Sprintf("%d of %s", over, Count(len(b.Stages), "stage"))
+	for _, p := range []struct {
+		state, word string
+	}{{"running", "running"}, {"failed", "failed"}, {"blocked", "blocked"}} {
+		if n[p.state] > 0 {
+			line += fmt.Sprintf(" · %d %s", n[p.state], p.word)
+		}
+	}
+	line += " · " + Duration(now.Sub(b.Started))
+	return s.strong(clip(line, width))
+}

@@ -1,0 +1,100 @@
+package view
+
+import (
+	"fmt"
+	"sort"
+	"strings"
+
+	"github.com/Ruihan11/tiny-infra/pipeline/event"
+)
+
+// words is one line of what happened: a word for the column and the rest.
+type words struct{ word, rest string }
+
+// happening words an event that deserves a line of its own; progress does not.
+func happening(b *Board, e event.Event, s style, logs bool) []words {
+	t := b.Stage(e.Stage)
+	switch e.Type {
+	case event.Started:
+		rest := ""
+		if t != nil {
+			rest = s.faint(printable(t.Reason))
+		}
+		if e.Attempt > 1 {
+			rest = fmt.Sprintf("attempt %d", e.Attempt)
+		}
+		return []words{{"start", rest}}
+	case event.Queued:
+		// Waiting for a free core is the scheduler's daily work; waiting for another build is news.
+		if e.Message == "" || strings.HasPrefix(e.Message, "resources") {
+			return nil
+		}
+		return []words{{"wait", printable(e.Message)}}
+	case event.Problem:
+		return []words{{s.warn("problem"), firstLine(e.Message)}}
+	case event.Log:
+		if e.Level == "warning" {
+			return []words{{s.warn("warning"), firstLine(e.Message)}}
+		}
+		if logs {
+			return []words{{s.faint("log"), printable(e.Message)}}
+		}
+		return nil
+	case event.Finished:
+		if e.Stage == "" {
+			return nil
+		}
+		return []words{{s.state(e.State, e.State), ending(t, e, s)}}
+	case event.Planned, event.Progress, event.Metric, event.Stored:
+		return nil
+	default:
+		return nil
+	}
+}
+
+// ending words how a stage ended.
+func ending(t *Tally, e event.Event, s style) string {
+	parts := []string{}
+	if e.State == "ran" || e.State == "failed" {
+		parts = append(parts, Seconds(t.Seconds))
+	}
+	if e.State == "ran" && e.Bytes > 0 {
+		parts = append(parts, Bytes(e.Bytes))
+	}
+	if e.State == "ran" || e.State == "hit" {
+		parts = append(parts, Metrics(e.Metrics)...)
+	}
+	if _, synthetic := e.Labels["synthetic"]; synthetic {
+		parts = append(parts, s.warn("synthetic"))
+	}
+	switch e.State {
+	case "failed":
+		why := e.Message
+		if why == "" {
+			why = e.Reason
+		}
+		parts = append(parts, s.bad(firstLine(why)))
+	case "blocked":
+		parts = append(parts, firstLine(t.Reason))
+	}
+	return strings.Join(parts, "  ")
+}
+
+// Metrics words metrics, sorted by name: "perplexity 21.979".
+func Metrics(m map[string]float64) []string {
+	names := make([]string, 0, len(m))
+	for name := range m {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	out := make([]string, 0, len(m))
+	for _, name := range names {
+		out = append(out, name+" "+Number(m[name]))
+	}
+	return out
+}
+
+func firstLine(s string) string {
+	line, _, _ := strings.Cut(strings.TrimSpace(s), "\n")
+	return printable(line)
+}

@@ -1,0 +1,148 @@
+package view
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/text"
+
+	"github.com/Ruihan11/tiny-infra/pipeline/event"
+)
+
+// Live keeps a table of the running stages at the bottom of a terminal; what has ended scrolls above it. It redraws
+// with plain cursor movements instead of a progress-bar library: the columns must be dropped one by one on a narrow
+// terminal, and a frame must be a function of the board and the width, to be tested as text.
+type Live struct {
+	w     io.Writer
+	size  func() (width, height int)
+	now   func() time.Time
+	style style
+	logs  bool
+
+	mu     sync.Mutex // over all below
+	board  *Board
+	above  []string // lines to scroll out at the next frame
+	drawn  []string // the frame on the screen
+	headed bool
+
+	stop chan struct{}
+	done chan struct{}
+}
+
+const frameEvery = 100 * time.Millisecond
+
+// NewLive draws on w until Close.
+func NewLive(w io.Writer, t Terminal, logs bool) *Live {
+	l := newLive(w, t.Size, time.Now, style(t.Color), logs)
+	go l.loop()
+	return l
+}
+
+func newLive(w io.Writer, size func() (int, int), now func() time.Time, s style, logs bool) *Live {
+	return &Live{
+		w: w, size: size, now: now, style: s, logs: logs, board: NewBoard(),
+		stop: make(chan struct{}), done: make(chan struct{}),
+	}
+}
+
+func (l *Live) loop() {
+	defer close(l.done)
+	tick := time.NewTicker(frameEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			l.draw(false)
+		case <-l.stop:
+			l.draw(true)
+			return
+		}
+	}
+}
+
+// Close draws what is left to say, removes the table and waits until that is done.
+func (l *Live) Close() {
+	close(l.stop)
+	<-l.done
+}
+
+// Event takes the next event.
+func (l *Live) Event(e event.Event) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.board.Apply(e)
+	if e.Type == event.Planned {
+		return
+	}
+	if !l.headed && len(l.board.Stages) > 0 {
+		l.headed = true
+		l.above = append(l.above, headline(l.board))
+	}
+	if e.Type == event.Started && e.Attempt <= 1 || e.Type == event.Queued {
+		return // the table shows it
+	}
+	for _, h := range happening(l.board, e, l.style, l.logs) {
+		l.above = append(l.above, scrolled(e, h, l.style))
+	}
+}
+
+// scrolled words a line that scrolls: a sign, the stage, the rest.
+func scrolled(e event.Event, h words, s style) string {
+	sign := " "
+	if e.Type == event.Finished {
+		sign = map[string]string{"hit": "=", "ran": "✓", "failed": "✗", "blocked": "-"}[e.State]
+		sign = s.state(sign, e.State)
+		if e.State == "hit" {
+			h.rest = strings.TrimSpace(s.faint("cached") + "  " + h.rest)
+		}
+		if e.State == "blocked" {
+			h.rest = "blocked  " + h.rest
+		}
+	} else {
+		h.rest = h.word + "  " + h.rest
+	}
+	return fmt.Sprintf("%s %s  %s", sign, e.Stage, h.rest)
+}
+
+// draw replaces the frame. Each frame is one write, so that a terminal never shows half of it.
+func (l *Live) draw(last bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	width, height := l.size()
+	// A line as wide as the terminal would leave the cursor in the next one on some terminals.
+	width = max(width-1, 1)
+	var lines []string
+	if !last && l.headed {
+		lines = frame(l.board, l.now(), width, height, l.style)
+	}
+	if len(lines) == 0 && len(l.above) == 0 && len(l.drawn) == 0 {
+		return
+	}
+	var b strings.Builder
+	if up := rows(l.drawn, width+1); up > 0 {
+		fmt.Fprintf(&b, "\x1b[%dA", up)
+	}
+	b.WriteString("\r")
+	for _, s := range l.above {
+		// What scrolls out may be as long as it likes: it wraps as any other text.
+		b.WriteString(s + "\x1b[K\n")
+	}
+	for _, s := range lines {
+		b.WriteString(s + "\x1b[K\n")
+	}
+	b.WriteString("\x1b[J")
+	_, _ = io.WriteString(l.w, b.String()) // a terminal that went away is no reason to stop a build
+	l.above, l.drawn = nil, lines
+}
+
+// rows is how many rows lines take on a terminal of this width: after it was made narrower, more than one each.
+func rows(lines []string, width int) int {
+	n := 0
+	for _, s := range lines {
+		n += max((text.StringWidthWithoutEscSequences(s)+width-1)/width, 1)
+	}
+	return n
+}
