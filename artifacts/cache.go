@@ -1,0 +1,184 @@
+package artifacts
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// Cache is the object model over a Store and its Pointers. It holds no state of its own and is safe for concurrent use.
+type Cache struct {
+	Store
+	Pointers
+}
+
+// NewCache joins the bytes and the names of one place.
+func NewCache(s Store, p Pointers) *Cache { return &Cache{Store: s, Pointers: p} }
+
+// maxObject bounds what is read whole into memory to be decoded: a manifest of some 200,000 files.
+const maxObject = 64 << 20
+
+// PutBytes stores b unless it is there already, intact.
+func (c *Cache) PutBytes(ctx context.Context, mediaType string, b []byte) (Blob, error) {
+	blob := Blob{MediaType: mediaType, Digest: Sum(b), Size: int64(len(b))}
+	if old, err := c.GetBytes(ctx, blob.Digest); err == nil && bytes.Equal(old, b) {
+		return blob, nil
+	}
+	if err := c.Put(ctx, blob, bytes.NewReader(b)); err != nil {
+		return Blob{}, fmt.Errorf("storing %s: %w", blob.Digest.Short(), err)
+	}
+	return blob, nil
+}
+
+// GetBytes reads a blob whole and verifies it.
+func (c *Cache) GetBytes(ctx context.Context, d Digest) ([]byte, error) {
+	r, err := c.Open(ctx, d, 0, -1)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", d.Short(), err)
+	}
+	defer r.Close()
+	b, err := io.ReadAll(r)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", d.Short(), err)
+	}
+	if Sum(b) != d {
+		return nil, fmt.Errorf("reading %s: %w", d.Short(), ErrDamaged)
+	}
+	return b, nil
+}
+
+func (c *Cache) object(ctx context.Context, what string, d Digest) ([]byte, error) {
+	n, err := c.Stat(ctx, d)
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w", what, d.Short(), err)
+	}
+	if n > maxObject {
+		return nil, fmt.Errorf("%s %s: %w: %d bytes are too many", what, d.Short(), ErrDamaged, n)
+	}
+	b, err := c.GetBytes(ctx, d)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
+	return b, nil
+}
+
+// PutManifest stores m.
+func (c *Cache) PutManifest(ctx context.Context, m *Manifest) (Digest, error) {
+	b, d, err := m.Encode()
+	if err != nil {
+		return Digest{}, err
+	}
+	if _, err := c.PutBytes(ctx, ManifestMediaType, b); err != nil {
+		return Digest{}, fmt.Errorf("manifest: %w", err)
+	}
+	Reached(StepManifest)
+	return d, nil
+}
+
+// Manifest reads a stored manifest.
+func (c *Cache) Manifest(ctx context.Context, d Digest) (*Manifest, error) {
+	b, err := c.object(ctx, "manifest", d)
+	if err != nil {
+		return nil, err
+	}
+	return DecodeManifest(b)
+}
+
+// PutAction stores a.
+func (c *Cache) PutAction(ctx context.Context, a *Action) (Key, error) {
+	b, k, err := a.Encode()
+	if err != nil {
+		return Key{}, err
+	}
+	if _, err := c.PutBytes(ctx, ActionMediaType, b); err != nil {
+		return Key{}, fmt.Errorf("action: %w", err)
+	}
+	Reached(StepAction)
+	return k, nil
+}
+
+// Action reads the stored action whose key is k.
+func (c *Cache) Action(ctx context.Context, k Key) (*Action, error) {
+	b, err := c.object(ctx, "action", k.Digest())
+	if err != nil {
+		return nil, err
+	}
+	return DecodeAction(b)
+}
+
+// Record reads a stored record.
+func (c *Cache) Record(ctx context.Context, d Digest) (*Record, error) {
+	b, err := c.object(ctx, "record", d)
+	if err != nil {
+		return nil, err
+	}
+	return DecodeRecord(b)
+}
+
+// Lookup finds the record that stands for a key. It is a hit only if the record, its manifests and every output file
+// are there with the right size; otherwise the error is ErrMissing, and ErrDamaged too where something is broken.
+func (c *Cache) Lookup(ctx context.Context, k Key) (*Record, Digest, error) {
+	rec, d, _, err := c.lookup(ctx, k)
+	return rec, d, err
+}
+
+// lookup also gives the pointer's version, so that a broken winner can be replaced.
+func (c *Cache) lookup(ctx context.Context, k Key) (*Record, Digest, Version, error) {
+	val, v, err := c.Get(ctx, keyName(k))
+	if err != nil {
+		return nil, Digest{}, Absent, fmt.Errorf("key %s: %w", k.Short(), err)
+	}
+	rec, d, err := c.named(ctx, k, val)
+	if err != nil {
+		return nil, Digest{}, v, fmt.Errorf("key %s: %w", k.Short(), miss(err))
+	}
+	return rec, d, v, nil
+}
+
+func (c *Cache) named(ctx context.Context, k Key, val []byte) (*Record, Digest, error) {
+	d, err := ParseDigest(string(val))
+	if err != nil {
+		return nil, Digest{}, fmt.Errorf("%w: pointer: %w", ErrDamaged, err)
+	}
+	rec, err := c.Record(ctx, d)
+	if err != nil {
+		return nil, Digest{}, err
+	}
+	if rec.Key != k {
+		return nil, Digest{}, fmt.Errorf("%w: record %s is of key %s", ErrDamaged, d.Short(), rec.Key.Short())
+	}
+	if err := c.complete(ctx, rec); err != nil {
+		return nil, Digest{}, err
+	}
+	return rec, d, nil
+}
+
+// complete: every output of rec is there.
+func (c *Cache) complete(ctx context.Context, rec *Record) error {
+	for port, d := range rec.Outputs {
+		m, err := c.Manifest(ctx, d)
+		if err != nil {
+			return fmt.Errorf("output %s: %w", port, err)
+		}
+		for _, f := range m.Files {
+			n, err := c.Stat(ctx, f.Digest)
+			if err != nil {
+				return fmt.Errorf("output %s: %s: %w", port, f.Path, err)
+			}
+			if n != f.Size {
+				return fmt.Errorf("output %s: %s: %w: %d bytes instead of %d", port, f.Path, ErrDamaged, n, f.Size)
+			}
+		}
+	}
+	return nil
+}
+
+// miss makes a damaged result a missing one; a cache that cannot be read stays an error of its own.
+func miss(err error) error {
+	if errors.Is(err, ErrDamaged) && !errors.Is(err, ErrMissing) {
+		return fmt.Errorf("%w: %w", ErrMissing, err)
+	}
+	return err
+}

@@ -1,0 +1,37 @@
+package artifacts
+
+// Crash, where set, is told each named point of writing as it is reached. Tests set it before anything runs, to die
+// there; it is nil in production.
+var Crash func(step string)
+
+// The named points, in the order in which one stage's result passes them.
+const (
+	StepPutWritten  = "put.written"   // a blob's bytes are in tmp/, not yet under their digest
+	StepPutRenamed  = "put.renamed"   // a blob has its name
+	StepAdoptTaken  = "adopt.taken"   // an output was moved out of the worker's reach
+	StepAdoptHashed = "adopt.hashed"  // its files are hashed and on stable storage
+	StepAdoptNamed  = "adopt.renamed" // the first of its files is under its digest
+	StepManifest    = "manifest"
+	StepAction      = "action"
+	StepRecord      = "record"
+	StepPointer     = "pointer.written" // a pointer's value is in tmp/
+	StepRuns        = "runs"
+	StepRecords     = "records"
+	StepKeys        = "keys"
+	StepBuildBlob   = "build"
+	StepBuilds      = "builds"
+	StepRefs        = "refs"
+)
+
+// Steps lists the named points.
+var Steps = []string{
+	StepPutWritten, StepPutRenamed, StepAdoptTaken, StepAdoptHashed, StepAdoptNamed, StepManifest, StepAction, StepRecord,
+	StepPointer, StepRuns, StepRecords, StepKeys, StepBuildBlob, StepBuilds, StepRefs,
+}
+
+// Reached tells Crash of a named point. Stores call it too.
+func Reached(step string) {
+	if Crash != nil {
+		Crash(step)
+	}
+}

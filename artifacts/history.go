@@ -1,0 +1,204 @@
+package artifacts
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"path"
+	"slices"
+	"strings"
+)
+
+// PutBuild stores b, lists it under builds/ and makes it its recipe's last build, unless a later one is that already.
+func (c *Cache) PutBuild(ctx context.Context, b *Build) (Digest, error) {
+	raw, d, err := b.Encode()
+	if err != nil {
+		return Digest{}, err
+	}
+	if _, err := c.PutBytes(ctx, BuildMediaType, raw); err != nil {
+		return Digest{}, fmt.Errorf("build %s: %w", b.ID, err)
+	}
+	Reached(StepBuildBlob)
+	if err := c.create(ctx, buildName(day(b.Started), d.Hex()), d); err != nil {
+		return Digest{}, fmt.Errorf("build %s: %w", b.ID, err)
+	}
+	Reached(StepBuilds)
+	if err := c.setLast(ctx, b, d); err != nil {
+		return Digest{}, fmt.Errorf("build %s: %w", b.ID, err)
+	}
+	Reached(StepRefs)
+	return d, nil
+}
+
+func (c *Cache) setLast(ctx context.Context, b *Build, d Digest) error {
+	name := refName(b.RecipePath)
+	for {
+		last, v, err := c.ref(ctx, name)
+		switch {
+		case err == nil && last.ID >= b.ID:
+			return nil
+		case err != nil && !errors.Is(err, ErrMissing) && !errors.Is(err, ErrDamaged):
+			return err
+		}
+		if _, err = c.Set(ctx, name, []byte(d.String()), v); !errors.Is(err, ErrConflict) {
+			return err
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+	}
+}
+
+func (c *Cache) ref(ctx context.Context, name string) (*Build, Version, error) {
+	val, v, err := c.Get(ctx, name)
+	if err != nil {
+		return nil, Absent, err
+	}
+	d, err := ParseDigest(string(val))
+	if err != nil {
+		return nil, v, fmt.Errorf("%s: %w: %w", name, ErrDamaged, err)
+	}
+	b, err := c.build(ctx, d)
+	return b, v, err
+}
+
+func (c *Cache) build(ctx context.Context, d Digest) (*Build, error) {
+	raw, err := c.object(ctx, "build", d)
+	if err != nil {
+		return nil, err
+	}
+	return DecodeBuild(raw)
+}
+
+// Builds gives all builds, the newest first. An unreadable one is given as an error, and the others go on.
+func (c *Cache) Builds(ctx context.Context) iter.Seq2[*Build, error] {
+	return func(yield func(*Build, error) bool) {
+		for b, err := range c.buildsNamed(ctx) {
+			if !yield(b.Build, err) {
+				return
+			}
+		}
+	}
+}
+
+type namedBuild struct {
+	*Build
+	digest Digest
+}
+
+// buildsNamed reads one day's builds at a time, so that whoever wants the last few reads only those.
+func (c *Cache) buildsNamed(ctx context.Context) iter.Seq2[namedBuild, error] {
+	return func(yield func(namedBuild, error) bool) {
+		var days []string
+		names := make(map[string][]string)
+		for name, err := range c.List(ctx, buildsFolder, "") {
+			if err != nil {
+				yield(namedBuild{}, fmt.Errorf("listing builds: %w", err))
+				return
+			}
+			d, hex := path.Split(strings.TrimPrefix(name, buildsFolder))
+			if names[d] == nil {
+				days = append(days, d)
+			}
+			names[d] = append(names[d], hex)
+		}
+		slices.Sort(days)
+		for _, d := range slices.Backward(days) {
+			if !c.buildsOfDay(ctx, names[d], yield) {
+				return
+			}
+		}
+	}
+}
+
+func (c *Cache) buildsOfDay(ctx context.Context, names []string, yield func(namedBuild, error) bool) bool {
+	var builds []namedBuild
+	for _, hex := range names {
+		d, err := ParseHex(hex)
+		if err != nil {
+			if !yield(namedBuild{}, fmt.Errorf("%w: builds/ lists %w", ErrDamaged, err)) {
+				return false
+			}
+			continue
+		}
+		b, err := c.build(ctx, d)
+		if err != nil {
+			if !yield(namedBuild{digest: d}, err) {
+				return false
+			}
+			continue
+		}
+		builds = append(builds, namedBuild{b, d})
+	}
+	slices.SortFunc(builds, func(a, b namedBuild) int { return cmp.Compare(b.ID, a.ID) })
+	for _, b := range builds {
+		if !yield(b, nil) {
+			return false
+		}
+	}
+	return true
+}
+
+// LastBuild is the newest build of the recipe at that path; failing that, of a recipe with that base name.
+func (c *Cache) LastBuild(ctx context.Context, recipePath string) (*Build, error) {
+	last, _, err := c.ref(ctx, refName(recipePath))
+	if errors.Is(err, ErrMissing) {
+		return nil, fmt.Errorf("last build of %s: %w", recipePath, err)
+	}
+	if err == nil && last.RecipePath == recipePath {
+		return last, nil
+	}
+	if err != nil && !errors.Is(err, ErrDamaged) {
+		return nil, fmt.Errorf("last build of %s: %w", recipePath, err)
+	}
+	for b, err := range c.Builds(ctx) {
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil, context.Cause(ctx)
+			}
+			continue // an unreadable old build only makes the comparison poorer; `cache verify` names it
+		}
+		if b.RecipePath == recipePath {
+			return b, nil
+		}
+		if last == nil && refName(b.RecipePath) == refName(recipePath) {
+			last = b
+		}
+	}
+	if last == nil {
+		return nil, fmt.Errorf("last build of %s: %w", recipePath, ErrMissing)
+	}
+	return last, nil
+}
+
+// Build finds a build by its ID, the beginning of its ID, its digest or the beginning of its digest.
+func (c *Cache) Build(ctx context.Context, id string) (*Build, error) {
+	if id == "" {
+		return nil, fmt.Errorf("build %q: %w", id, ErrMissing)
+	}
+	hex := strings.TrimPrefix(id, digestPrefix)
+	var found *Build
+	for b, err := range c.buildsNamed(ctx) {
+		switch {
+		case ctx.Err() != nil:
+			return nil, context.Cause(ctx)
+		case err != nil && strings.HasPrefix(b.digest.Hex(), hex) && !b.digest.IsZero():
+			return nil, err
+		case err != nil:
+			continue
+		case b.ID == id || b.digest.Hex() == hex:
+			return b.Build, nil
+		case !strings.HasPrefix(b.ID, id) && !strings.HasPrefix(b.digest.Hex(), hex):
+			continue
+		case found != nil:
+			return nil, fmt.Errorf("build %q is ambiguous: %s and %s begin so", id, b.ID, found.ID)
+		}
+		found = b.Build
+	}
+	if found == nil {
+		return nil, fmt.Errorf("build %q: %w", id, ErrMissing)
+	}
+	return found, nil
+}

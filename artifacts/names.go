@@ -1,0 +1,66 @@
+package artifacts
+
+import (
+	"fmt"
+	"path"
+	"strings"
+	"time"
+
+	"golang.org/x/text/unicode/norm"
+)
+
+// Folders of pointers. Nothing else can be named through Pointers.
+const (
+	keysFolder    = "keys/"
+	runsFolder    = "runs/"
+	recordsFolder = "records/"
+	buildsFolder  = "builds/"
+	refsFolder    = "refs/"
+	leasesFolder  = "leases/"
+
+	// BlobsFolder is where Sweeper.Delete finds bytes: BlobsFolder + hex.
+	BlobsFolder = "blobs/sha256/"
+)
+
+// CheckName accepts the name of a pointer. Every store asks it first, since names may come from a bucket or a recipe.
+func CheckName(name string) error {
+	if err := CheckPath(name); err != nil {
+		return err
+	}
+	for _, f := range []string{keysFolder, runsFolder, recordsFolder, buildsFolder, refsFolder, leasesFolder} {
+		if strings.HasPrefix(name, f) {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w %q: pointers live in keys, runs, records, builds, refs and leases", ErrPath, clip(name))
+}
+
+// CheckPrefix accepts what Pointers.List may be asked for: "" or the beginning of a pointer's name.
+func CheckPrefix(prefix string) error {
+	if prefix == "" {
+		return nil
+	}
+	return CheckName(strings.TrimSuffix(prefix, "/") + "/x")
+}
+
+func keyName(k Key) string              { return keysFolder + k.Hex() }
+func runName(k Key, rec Digest) string  { return runsFolder + k.Hex() + "/" + rec.Hex() }
+func recordName(day, rec string) string { return recordsFolder + day + "/" + rec }
+func buildName(day, b string) string    { return buildsFolder + day + "/" + b }
+
+func day(t time.Time) string { return t.UTC().Format(time.DateOnly) }
+
+// refName is where a recipe's last build is kept: its base name without .hcl, with odd bytes escaped.
+func refName(recipePath string) string {
+	base := strings.TrimSuffix(path.Base(strings.ReplaceAll(recipePath, `\`, "/")), ".hcl")
+	var out strings.Builder
+	for i, b := range []byte(norm.NFC.String(base)) {
+		switch {
+		case isLetter(b), '0' <= b && b <= '9', b == '-', b == '_', b == '.' && i > 0:
+			out.WriteByte(b)
+		default:
+			fmt.Fprintf(&out, "%%%02X", b)
+		}
+	}
+	return refsFolder + clip(out.String())
+}
