@@ -4,10 +4,23 @@ package run
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
-// Executor starts workers somewhere. Wait also takes a Handle that an earlier process stored.
+// Files of a workspace that belong to the executor and the builder, beside those of the worker protocol.
+const (
+	HandleFile     = "handle.json" // Handle; there before the worker starts
+	ExitFile       = "exit.json"   // Exit, by rename, after the last process of the worker's tree is gone
+	SupervisorFile = "supervisor.log"
+)
+
+// ErrLost: a job is gone and left no Exit. It may be tried again.
+var ErrLost = errors.New("the process that watched the worker is gone and left no word of how it ended")
+
+// Executor starts workers somewhere. Wait also takes a Handle that an earlier process stored; it returns the context's
+// cause when that ends first, and ErrLost when nobody can say any more. Cancel asks the worker to end, and a second
+// Cancel of the same job ends it at once; Wait then says how.
 type Executor interface {
 	Facts(ctx context.Context) (map[string]string, error)
 	Start(ctx context.Context, job Job) (Handle, error)
@@ -36,8 +49,9 @@ type Handle struct {
 type Exit struct {
 	Code       int     `json:"code"`
 	Signal     string  `json:"signal,omitempty"`
-	MaxRSS     int64   `json:"max_rss"` // bytes, of the whole process tree as far as the kernel tells
+	MaxRSS     int64   `json:"max_rss"` // bytes; the largest single process of the tree, as the kernel counts it (not their sum)
 	CPUSeconds float64 `json:"cpu_seconds"`
 	Isolation  string  `json:"isolation"` // what held: "network namespace", "none"
 	OOMKilled  bool    `json:"oom_killed,omitempty"`
+	Problem    string  `json:"problem,omitempty"` // why the worker could not even be started
 }

@@ -1,0 +1,129 @@
+package local
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+)
+
+func fakeSMI(t *testing.T, script string) {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "nvidia-smi"), []byte("#!/bin/sh\n"+script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	t.Setenv("CUDA_VISIBLE_DEVICES", "")
+}
+
+const twoGPUs = `cat <<END
+0, GPU-aa11, NVIDIA H100 80GB HBM3, 81559, 9.0, 580.65.06
+1, GPU-bb22, NVIDIA GB10, [N/A], 12.1, 580.65.06
+END
+`
+
+func facts(t *testing.T, o Options) map[string]string {
+	t.Helper()
+	f, err := New(o).Facts(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func TestFactsOfThisMachine(t *testing.T) {
+	f := facts(t, Options{})
+	for _, name := range []string{"os", "arch", "cpu.model", "cpu.count", "memory_gib", "gpu.count"} {
+		if f[name] == "" {
+			t.Errorf("no fact %s", name)
+		}
+	}
+	if g, err := strconv.ParseFloat(f["memory_gib"], 64); err != nil || g <= 0 {
+		t.Errorf("memory %q", f["memory_gib"])
+	}
+}
+
+func TestFactsOfGPUs(t *testing.T) {
+	fakeSMI(t, twoGPUs)
+	f := facts(t, Options{})
+	for name, want := range map[string]string{
+		"gpu.count": "2", "gpu.arch": "sm_121,sm_90", "gpu.driver": "580.65.06", "gpu.0.id": "0", "gpu.1.id": "1",
+		"gpu.0.name": "NVIDIA H100 80GB HBM3", "gpu.0.memory_gib": "79.6", "gpu.1.memory_gib": "0.0",
+	} {
+		if f[name] != want {
+			t.Errorf("%s = %q, want %q", name, f[name], want)
+		}
+	}
+}
+
+func TestOnlyVisibleGPUsAreOurs(t *testing.T) {
+	fakeSMI(t, twoGPUs)
+	for list, id := range map[string]string{"1": "1", "GPU-bb": "1", " 0 ": "0"} {
+		t.Setenv("CUDA_VISIBLE_DEVICES", list)
+		if f := facts(t, Options{}); f["gpu.count"] != "1" || f["gpu.0.id"] != id {
+			t.Errorf("%q: %v", list, f)
+		}
+	}
+}
+
+func TestABrokenDriverIsNoGPU(t *testing.T) {
+	fakeSMI(t, "echo 'NVIDIA-SMI has failed'; exit 9")
+	if f := facts(t, Options{}); f["gpu.count"] != "0" {
+		t.Errorf("%v", f)
+	}
+	fakeSMI(t, "sleep 100")
+	if f := facts(t, Options{}); f["gpu.count"] != "0" {
+		t.Errorf("%v", f)
+	}
+}
+
+func TestDeclaredFactsStandInPlaceOfProbedOnes(t *testing.T) {
+	if f := facts(t, Options{Facts: map[string]string{"gpu.count": "4", "rack": "7"}}); f["gpu.count"] != "4" || f["rack"] != "7" || f["os"] == "" {
+		t.Errorf("%v", f)
+	}
+}
+
+func TestOOMCounts(t *testing.T) {
+	root := t.TempDir()
+	write := func(text string, elem ...string) {
+		t.Helper()
+		p := filepath.Join(append([]string{root}, elem...)...)
+		if err := os.MkdirAll(filepath.Dir(p), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(p, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	vmstat := filepath.Join(root, "vmstat")
+	write("pgfault 9\noom_kill 5\n", "vmstat")
+	write("oom 9\noom_kill 2\n", "a/b", "memory.events")
+	write("oom_kill_disable 0\noom_kill 3\n", "memory/job", "memory.oom_control")
+	for groups, want := range map[string]oomCount{
+		"0::/a/b\n":             {2, true, true},
+		"9:memory:/job\n0::/\n": {3, true, true},
+		"0::/elsewhere\n":       {5, true, false},
+	} {
+		if got := oomIn(root, groups, vmstat); got != want {
+			t.Errorf("%q: %+v, want %+v", groups, got, want)
+		}
+	}
+	if got := oomIn(root, "", filepath.Join(root, "none")); got.known {
+		t.Errorf("%+v out of nothing", got)
+	}
+	own, machine := oomCount{n: 1, known: true, own: true}, oomCount{n: 1, known: true}
+	more := func(c oomCount) oomCount { c.n++; return c }
+	for _, c := range []struct {
+		before, after oomCount
+		shot, want    bool
+	}{
+		{own, more(own), false, true}, {own, own, true, false},
+		{machine, more(machine), false, false}, {machine, more(machine), true, true},
+		{oomCount{}, oomCount{}, true, true}, {oomCount{}, oomCount{}, false, false},
+	} {
+		if got := c.before.tells(c.after, c.shot); got != c.want {
+			t.Errorf("%+v → %+v, shot %v: %v", c.before, c.after, c.shot, got)
+		}
+	}
+}

@@ -1,0 +1,115 @@
+package local
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// pollEvery is how often a wait looks at its context, and at a process where the kernel has no pidfd.
+const pollEvery = 200 * time.Millisecond
+
+// stat is what /proc/<pid>/stat says and we need.
+type stat struct {
+	parent int
+	state  byte
+	start  string // clock ticks since boot: with the pid, an identity
+}
+
+// readStat reads /proc/<pid>/stat. The name in parentheses may hold anything, so fields are counted from its end.
+func readStat(pid int) (stat, bool) {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return stat{}, false
+	}
+	end := bytes.LastIndexByte(b, ')')
+	if end < 0 {
+		return stat{}, false
+	}
+	f := strings.Fields(string(b[end+1:]))
+	if len(f) < 20 {
+		return stat{}, false
+	}
+	parent, err := strconv.Atoi(f[1])
+	return stat{parent: parent, state: f[0][0], start: f[19]}, err == nil
+}
+
+func startTime(pid int) string {
+	s, _ := readStat(pid)
+	return s.start
+}
+
+// alive tells whether that very process still runs; one that only waits to be reaped does not.
+func alive(pid int, start string) bool {
+	if pid <= 0 {
+		return false
+	}
+	s, ok := readStat(pid)
+	return ok && s.start == start && s.state != 'Z' && s.state != 'X'
+}
+
+// awaitForeign returns when a process that is not our child has ended.
+func awaitForeign(ctx context.Context, pid int, start string) error {
+	if !alive(pid, start) {
+		return nil
+	}
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return awaitByLooking(ctx, pid, start)
+	}
+	defer unix.Close(fd)
+	for alive(pid, start) { // also against a pid that was reused before PidfdOpen
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		_, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(pollEvery/time.Millisecond))
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return awaitByLooking(ctx, pid, start)
+		}
+	}
+	return nil
+}
+
+func awaitByLooking(ctx context.Context, pid int, start string) error {
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for alive(pid, start) {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+// descendants are all processes below this one. Orphans among them come to a subreaper, so none escapes.
+func descendants(root int) []int {
+	names, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil
+	}
+	children := map[int][]int{}
+	for _, n := range names {
+		pid, err := strconv.Atoi(n.Name())
+		if err != nil {
+			continue
+		}
+		if s, ok := readStat(pid); ok {
+			children[s.parent] = append(children[s.parent], pid)
+		}
+	}
+	var all []int
+	for next := children[root]; len(next) > 0; {
+		pid := next[0]
+		all = append(all, pid)
+		next = append(next[1:], children[pid]...)
+	}
+	return all
+}
