@@ -1,0 +1,188 @@
+"""A real workspace for the tests of workers: request.json in, a worker process, result.json out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+STAGES = Path(__file__).resolve().parent
+
+
+@dataclass
+class Outcome:
+    """What a worker process left behind."""
+
+    code: int
+    result: dict[str, Any] | None
+    events: list[dict[str, Any]]
+    stderr: str
+
+    @property
+    def problem(self) -> dict[str, Any]:
+        """The only problem that was told."""
+        (found,) = [e for e in self.events if e["type"] == "problem"]
+        return found
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        assert self.result is not None, self.stderr[-4000:]
+        return self.result["metrics"]
+
+
+class Workspace:
+    """One attempt's folder. Inputs are folders that are copied by link, as the core lays them."""
+
+    def __init__(self, root: Path, kind: str) -> None:
+        self.root = root
+        self.worker = STAGES / kind / "worker.py"
+        self.request: dict[str, Any] = {
+            "protocol": 1,
+            "kind": kind,
+            "params": {},
+            "inputs": {},
+            "outputs": {},
+            "resources": {"cpus": 1, "memory_gib": 2},
+        }
+        for name in ("in", "out", "tmp", "home"):
+            (root / name).mkdir(parents=True)
+
+    def out(self, port: str) -> Path:
+        return self.root / "out" / port
+
+    def add_input(self, port: str, folder: Path, kind: str, labels: Mapping[str, str] | None = None) -> None:
+        """Give a folder to an input port; its digest is one of paths and bytes."""
+        (self.root / "in" / port).symlink_to(folder, target_is_directory=True)
+        self.request["inputs"][port] = {
+            "path": f"in/{port}",
+            "type": kind,
+            "digest": "sha256:" + tree_digest(folder),
+            "labels": dict(labels or {}),
+        }
+
+    def start(self, env: Mapping[str, str] | None = None, request: bytes | None = None) -> subprocess.Popen[str]:
+        """Start the worker as the core would: own process group, cleaned environment, stdout to files."""
+        (self.root / "request.json").write_bytes(request if request is not None else json.dumps(self.request).encode())
+        for port in self.request["outputs"]:
+            self.out(port).mkdir(exist_ok=True)
+        complete = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.root / "home"),
+            "TMPDIR": str(self.root / "tmp"),
+            "LANG": "C.UTF-8",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONHASHSEED": "0",
+            "PYTHONPATH": f"{STAGES / 'sdk'}:{STAGES}",
+            "HF_HUB_OFFLINE": "1",
+            "TRANSFORMERS_OFFLINE": "1",
+            "CUDA_VISIBLE_DEVICES": "",
+            "TINFRA_WORKSPACE": str(self.root),
+            **(env or {}),
+        }
+        with (self.root / "stdout").open("w") as out, (self.root / "stderr").open("w") as err:
+            return subprocess.Popen(
+                [sys.executable, "-P", "-s", str(self.worker)],
+                cwd=self.root,
+                env=complete,
+                stdout=out,
+                stderr=err,
+                text=True,
+                start_new_session=True,
+            )
+
+    def outcome(self, process: subprocess.Popen[str]) -> Outcome:
+        code = process.wait(timeout=300)
+        result = self.root / "result.json"
+        return Outcome(
+            code,
+            json.loads(result.read_text()) if result.exists() else None,
+            self.events(),
+            (self.root / "stderr").read_text(),
+        )
+
+    def run(self, env: Mapping[str, str] | None = None, request: bytes | None = None) -> Outcome:
+        return self.outcome(self.start(env, request))
+
+    def events(self) -> list[dict[str, Any]]:
+        path = self.root / "events.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def cancel_at(self, ready: Callable[[list[dict[str, Any]]], bool], env: Mapping[str, str] | None = None) -> Outcome:
+        """Send SIGTERM once the worker's events say that it is at work, and give it the 20 s that the core gives."""
+        process = self.start(env)
+        try:
+            deadline = time.monotonic() + 120
+            while not ready(self.events()):
+                assert process.poll() is None, (self.root / "stderr").read_text()
+                assert time.monotonic() < deadline, "the worker never got to work"
+                time.sleep(0.01)
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait(timeout=20)
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+        return self.outcome(process)
+
+
+def tree_digest(folder: Path) -> str:
+    """A digest of all paths and bytes below a folder."""
+    total = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        total.update(f"{path.relative_to(folder)}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return total.hexdigest()
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """All files below a folder."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[..., Workspace]:
+    """Makes workspaces for the kind whose folder the test stands in."""
+    made = 0
+
+    def make(kind: str = "") -> Workspace:
+        nonlocal made
+        made += 1
+        return Workspace(tmp_path / f"work{made}", kind or request.path.parent.name)
+
+    return make
+
+
+@pytest.fixture
+def read_tree() -> Callable[[Path], dict[str, bytes]]:
+    return tree
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A synthetic model, its tokenizer and a text, made once by the `synthetic` worker: out/{model,tokenizer,text}."""
+    space = Workspace(tmp_path_factory.mktemp("tiny") / "work", "synthetic")
+    space.request["params"] = {
+        "seed": 7,
+        "hidden": 32,
+        "layers": 2,
+        "heads": 2,
+        "kv_heads": 1,
+        "intermediate": 64,
+        "vocab": 300,
+        "context": 256,
+        "dtype": "float32",
+        "text_bytes": 20000,
+    }
+    space.request["outputs"] = {"model": "model/hf", "tokenizer": "tokenizer/hf", "text": "dataset/text"}
+    done = space.run()
+    assert done.code == 0, done.stderr
+    return space.root / "out"

@@ -1,0 +1,149 @@
+"""What a worker's main function is given."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from . import event
+from .fault import BadInput, BadMetric, BadParam
+from .request import Input, Request, inside
+from .result import Result
+from .strictjson import Malformed, check, number, said
+
+T = TypeVar("T")
+
+
+class Job:
+    """One attempt at one stage: what is asked for, where things lie, and how to speak."""
+
+    def __init__(self, workspace: Path, request: Request, events: event.Writer) -> None:
+        self.workspace = workspace
+        self.request = request
+        self.params: dict[str, Any] = request.params
+        self.cpus = request.cpus
+        self.result = Result()
+        self._events = events
+
+    # What is asked for.
+
+    def param(self, name: str, kind: type[T]) -> T:
+        """A param as stage.hcl's defaults and checks left it. Whole numbers pass as float; :class:`BadParam` else."""
+        if name not in self.params:
+            raise BadParam(name, f"{name} is not set", f"set {name} in the recipe")
+        try:
+            return check(self.params[name], kind, name)
+        except Malformed as e:
+            raise BadParam(name, str(e)) from e
+
+    def strings(self, name: str) -> list[str]:
+        """A param that is a list of strings."""
+        values = self.param(name, list)
+        for v in values:
+            if not isinstance(v, str):
+                raise BadParam(name, f"{name} must hold strings only, not {said(v)}")
+        return values
+
+    def has_input(self, port: str) -> bool:
+        """Whether an optional port was given anything."""
+        return port in self.request.inputs
+
+    def input(self, port: str) -> Path:
+        """The folder of an input port, absolute, read-only."""
+        return self.workspace / self.input_info(port).path
+
+    def input_info(self, port: str) -> Input:
+        """Type, digest and labels of an input port."""
+        found = self.request.inputs.get(port)
+        if found is None:
+            raise BadInput(port, f"input {port} was not given")
+        return found
+
+    def one_file(self, port: str, pattern: str, hint: str = "") -> Path:
+        """The only file of an input that matches a glob; :class:`BadInput` when there is none, or a choice."""
+        root = self.input(port)
+        found = sorted(p for p in root.glob(pattern) if p.is_file())
+        if len(found) != 1:
+            have = ", ".join(str(p.relative_to(root)) for p in sorted(root.rglob("*")) if p.is_file()) or "nothing"
+            raise BadInput(port, f"{len(found)} files match {pattern!r}; one must. The input holds: {have}", hint)
+        return found[0]
+
+    def wants(self, port: str) -> bool:
+        """Whether the request names an output port; optional ones may be left empty all the same."""
+        return port in self.request.outputs
+
+    def output(self, port: str) -> Path:
+        """The folder of an output port, made if it is not there."""
+        if port not in self.request.outputs:
+            raise BadInput("", f"the request has no output {port}; stage.hcl and worker.py disagree")
+        path = self.workspace / "out" / port
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    # What is said.
+
+    def progress(self, done: float, total: float = 0, unit: str = "", what: str = "") -> None:
+        """Tell how much is really done, in `unit`s; total 0 when it is not known."""
+        self._events.write("progress", done=done, total=total, unit=unit, what=what)
+
+    def log(self, message: str, level: str = "info") -> None:
+        """Tell the person something; level is info or warning."""
+        self._events.write("log", message=message, level=level)
+
+    def metric(self, name: str, value: float) -> None:
+        """Keep a metric for the record and show it now. :class:`BadMetric` for NaN and infinities."""
+        try:
+            kept = check(value, float, f"metric {name}")
+            event.metric_name(name, "the metric's name")
+        except Malformed as e:
+            raise BadMetric(str(e)) from e
+        if not math.isfinite(kept):
+            raise BadMetric(f"metric {name} is {number(kept)}: the stage's numbers are broken")
+        self.result.metrics[name] = int(kept) if kept.is_integer() and abs(kept) < 2**53 else kept
+        self._events.write("metric", name=name, value=kept)
+
+    def label(self, name: str, value: str) -> None:
+        """Put a label on every output."""
+        self.result.labels[name] = value
+
+    def observe(self, name: str, value: str) -> None:
+        """Keep a fact about this run in the record; it never enters a key."""
+        self.result.observed[name] = value
+
+    def resolve(self, name: str, value: str) -> None:
+        """Keep in the lock what a source resolved to."""
+        self.result.resolved[name] = value
+
+    # What outlives a crash.
+
+    def checkpoint(self, name: str, paths: Iterable[Path]) -> None:
+        """Keep a finished piece for the next attempt; whole or not at all. Does nothing where none is kept."""
+        if not self.request.checkpoint:
+            return
+        if not inside(name) or "/" in name:
+            raise ValueError(f"a checkpoint's name must be a plain file name, not {name!r}")
+        root = Path(self.request.checkpoint)
+        part, final = root / f".{name}.part", root / name
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        for path in paths:
+            shutil.copyfile(path, part / path.name)
+            with (part / path.name).open("rb") as f:
+                os.fsync(f.fileno())
+        shutil.rmtree(final, ignore_errors=True)
+        part.replace(final)
+
+    def restored(self, name: str) -> Path | None:
+        """The folder of a piece that an earlier attempt kept, or None. What is used is told in the record."""
+        if not self.request.checkpoint:
+            return None
+        path = Path(self.request.checkpoint) / name
+        if not path.is_dir():
+            return None
+        used = [*filter(None, self.result.observed.get("resumed", "").split(",")), name]
+        self.result.observed["resumed"] = ",".join(used)
+        return path
