@@ -69,7 +69,7 @@ type Pin struct {
 // Result is what a worker says it made. Labels are put on every output's manifest.
 type Result struct {
 	Protocol int                `json:"protocol"`
-	Metrics  map[string]float64 `json:"metrics"`
+	Metrics  map[string]float64 `json:"metrics,omitempty"`
 	Labels   map[string]string  `json:"labels,omitempty"`
 	Observed map[string]string  `json:"observed,omitempty"`
 	Resolved map[string]string  `json:"resolved,omitempty"` // download: goes to the lock
