@@ -1,0 +1,206 @@
+package plan
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+
+	"github.com/Ruihan11/tiny-infra/artifacts"
+)
+
+// ErrNoKey: the earlier build stopped before the step had an Action, so there is nothing to compare with.
+var ErrNoKey = errors.New("the earlier build did not get as far as a key for this stage")
+
+// Change is one difference between two Actions of a stage. Old or New is empty where the field was not there.
+// A field that is a file ends in ": path", and Old and New are short digests.
+type Change struct {
+	Field    string // params.bits, params.ignore[1], inputs.model, worker: gptq/worker.py, env.packages.numpy, salt, …
+	Old, New string
+	From     string    // inputs: address of the stage that makes it now
+	Note     string    // inputs: what became of From
+	Range    hcl.Range // the recipe line that decides the field
+}
+
+const maxShown = 60 // characters of a value in one line
+
+func (c Change) String() string {
+	switch {
+	case c.From != "":
+		return fmt.Sprintf("input %s changed (%s)", strings.TrimPrefix(c.Field, "inputs."), c.Note)
+	case strings.Contains(c.Field, ": "):
+		return c.Field + " " + c.verb()
+	case c.Old == "":
+		return fmt.Sprintf("%s added: %s", c.Field, clip(c.New))
+	case c.New == "":
+		return fmt.Sprintf("%s removed (was %s)", c.Field, clip(c.Old))
+	}
+	return fmt.Sprintf("%s changed: %s → %s", c.Field, clip(c.Old), clip(c.New))
+}
+
+func (c Change) verb() string {
+	switch {
+	case c.Old == "":
+		return "added"
+	case c.New == "":
+		return "removed"
+	}
+	return "changed"
+}
+
+func clip(s string) string {
+	if r := []rune(s); len(r) > maxShown {
+		return string(r[:maxShown-1]) + "…"
+	}
+	return s
+}
+
+// Explain compares a step with what its address was in an earlier build, field by field. Of a pending step it
+// compares what is known. No changes means that the two have the same key.
+func Explain(ctx context.Context, cache *artifacts.Cache, old artifacts.Step, s *Step) ([]Change, error) {
+	if old.Key.IsZero() {
+		return nil, ErrNoKey
+	}
+	if s.Action != nil && old.Key == s.Key {
+		return nil, nil
+	}
+	was, err := cache.Action(ctx, old.Key)
+	if err != nil {
+		return nil, fmt.Errorf("reading the earlier action of %s: %w", s.address(), err)
+	}
+	now := s.Action
+	if now == nil {
+		now = s.partial
+	}
+	d := &differ{ctx: ctx, cache: cache, step: s, was: was, now: now}
+	d.header()
+	if err := d.params(); err != nil {
+		return nil, fmt.Errorf("comparing the params of %s: %w", s.address(), err)
+	}
+	d.inputs()
+	d.outputs()
+	d.worker()
+	d.env()
+	d.facts()
+	return d.out, nil
+}
+
+// differ collects the changes between two Actions of one step. Detail that the cache no longer holds is left out, and
+// the change of the digest is told instead.
+type differ struct {
+	ctx      context.Context
+	cache    *artifacts.Cache
+	step     *Step
+	was, now *artifacts.Action
+	out      []Change
+}
+
+func (d *differ) add(field, was, now string, at hcl.Range) {
+	if was != now {
+		d.out = append(d.out, Change{Field: field, Old: was, New: now, Range: at})
+	}
+}
+
+func (d *differ) header() {
+	at := d.step.Node.Stage.Range
+	d.add("format", fmt.Sprint(d.was.Format), fmt.Sprint(d.now.Format), at)
+	d.add("kind", d.was.Kind, d.now.Kind, at)
+	d.add("salt", d.was.Salt, d.now.Salt, d.step.attributeRange("salt"))
+	d.json("command", stringList(d.was.Command), stringList(d.now.Command), at)
+}
+
+func stringList(all []string) any {
+	out := make([]any, len(all))
+	for i, s := range all {
+		out[i] = s
+	}
+	return out
+}
+
+func (d *differ) params() error {
+	var was, now map[string]any
+	if err := json.Unmarshal(d.was.Params, &was); err != nil {
+		return err
+	}
+	if err := json.Unmarshal(d.now.Params, &now); err != nil {
+		return err
+	}
+	if d.step.Source != "" {
+		d.pins(was, now)
+	}
+	for _, name := range union(was, now) {
+		d.child("params."+name, name, was, now, d.step.paramRange(name))
+	}
+	return nil
+}
+
+// pins are told by path: their places in the list mean nothing.
+func (d *differ) pins(was, now map[string]any) {
+	at := d.step.sourceRange()
+	before, after := byPath(was["pins"]), byPath(now["pins"])
+	delete(was, "pins")
+	delete(now, "pins")
+	if d.step.Pins == nil {
+		d.add("params.pins", fmt.Sprintf("%d files", len(before)), "not locked yet: "+d.step.Source, at)
+		return
+	}
+	for _, path := range union(before, after) {
+		d.child(fmt.Sprintf("params.pins[%q]", path), path, before, after, at)
+	}
+}
+
+func byPath(pins any) map[string]any {
+	out := map[string]any{}
+	list, _ := pins.([]any)
+	for _, one := range list {
+		if o, ok := one.(map[string]any); ok {
+			if path, ok := o["path"].(string); ok {
+				out[path] = o
+			}
+		}
+	}
+	return out
+}
+
+func (d *differ) outputs() {
+	for _, port := range union(d.was.Outputs, d.now.Outputs) {
+		d.add("outputs."+port, d.was.Outputs[port], d.now.Outputs[port], d.step.Node.Stage.Range)
+	}
+}
+
+func (d *differ) facts() {
+	for _, name := range union(d.was.Facts, d.now.Facts) {
+		d.add("facts."+name, fact(d.was.Facts, name), fact(d.now.Facts, name), d.step.Node.Stage.Range)
+	}
+}
+
+// fact keeps an empty fact apart from one that is not there.
+func fact(all map[string]string, name string) string {
+	v, ok := all[name]
+	if ok && v == "" {
+		return `""`
+	}
+	return v
+}
+
+// bytes of a blob that an Action refers to: among the step's own, else in the cache.
+func (d *differ) bytes(digest artifacts.Digest) ([]byte, bool) {
+	for _, s := range d.step.Support {
+		if s.Blob.Digest != digest {
+			continue
+		}
+		r, err := s.Open()
+		if err != nil {
+			return nil, false
+		}
+		defer r.Close()
+		b, err := io.ReadAll(r)
+		return b, err == nil
+	}
+	b, err := d.cache.GetBytes(d.ctx, digest)
+	return b, err == nil
+}

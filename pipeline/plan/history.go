@@ -1,0 +1,122 @@
+package plan
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/Ruihan11/tiny-infra/artifacts"
+)
+
+// pastBuilds bounds how far back a stage is looked for that the last build did not hold (--target leaves some out).
+const pastBuilds = 50
+
+// history finds what an address was in earlier builds of the same recipe.
+type history struct {
+	cache    *artifacts.Cache
+	previous *artifacts.Build
+	builds   []*artifacts.Build // newest first; read when first needed
+}
+
+func newHistory(c *artifacts.Cache, previous *artifacts.Build) *history {
+	return &history{cache: c, previous: previous}
+}
+
+// find gives the step of the last build that got as far as a key for this address.
+func (h *history) find(ctx context.Context, address string) (artifacts.Step, bool) {
+	if h.previous == nil {
+		return artifacts.Step{}, false
+	}
+	if s, ok := h.previous.Step(address); ok && !s.Key.IsZero() {
+		return s, true
+	}
+	for _, b := range h.older(ctx) {
+		if s, ok := b.Step(address); ok && !s.Key.IsZero() {
+			return s, true
+		}
+	}
+	return artifacts.Step{}, false
+}
+
+// older skips builds that cannot be read: they cost a reason, not the plan.
+func (h *history) older(ctx context.Context) []*artifacts.Build {
+	if h.builds != nil {
+		return h.builds
+	}
+	h.builds = []*artifacts.Build{}
+	read := 0
+	for b, err := range h.cache.Builds(ctx) {
+		if read++; read > pastBuilds || ctx.Err() != nil {
+			break
+		}
+		if err == nil && b.RecipePath == h.previous.RecipePath && b.ID != h.previous.ID {
+			h.builds = append(h.builds, b)
+		}
+	}
+	return h.builds
+}
+
+// reason says why a step that the cache does not hold must run. miss is what the cache said.
+func (p *planner) reason(ctx context.Context, s *Step, miss error) (string, error) {
+	damaged := errors.Is(miss, artifacts.ErrDamaged)
+	old, ok := p.history.find(ctx, s.address())
+	switch {
+	case damaged:
+		return "its result in the cache is damaged", nil
+	case !ok:
+		return "first build", nil
+	case old.Key == s.Key:
+		return unchanged(old.State), nil
+	}
+	changes, err := Explain(ctx, p.options.Cache, old, s)
+	switch {
+	case ctx.Err() != nil:
+		return "", fmt.Errorf("planning %s: %w", s.address(), context.Cause(ctx))
+	case err != nil || len(changes) == 0:
+		return "changed since the last build, whose action is not in the cache any more", nil
+	}
+	return summary(changes), nil
+}
+
+func unchanged(last artifacts.State) string {
+	switch last {
+	case artifacts.Failed:
+		return "it failed in the last build"
+	case artifacts.Blocked:
+		return "it did not run in the last build"
+	}
+	return "its outputs are not in the cache any more"
+}
+
+// summary is one line; a change of the stage itself says more than one that came with an input.
+func summary(changes []Change) string {
+	first := changes[0]
+	for _, c := range changes {
+		if c.From == "" {
+			first = c
+			break
+		}
+	}
+	switch more := len(changes) - 1; more {
+	case 0:
+		return first.String()
+	default:
+		return fmt.Sprintf("%s; and %d more", first, more)
+	}
+}
+
+// waiting is the reason of a step whose producers have no records yet.
+func waiting(waits []wait) string {
+	var names []string
+	seen := map[*Step]bool{}
+	for _, w := range waits {
+		if !seen[w.producer] {
+			seen[w.producer] = true
+			names = append(names, w.producer.address())
+		}
+	}
+	if len(names) == 1 {
+		return "waits for " + names[0]
+	}
+	return fmt.Sprintf("waits for %s and %d more", names[0], len(names)-1)
+}
