@@ -1,0 +1,144 @@
+package disk
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/Ruihan11/tiny-infra/artifacts"
+)
+
+// sealed is the modification time of every blob. Whatever writes to a blob's file, by a hard link in a workspace for
+// one, moves it: so a glance at the file tells that its bytes may no longer be those of its name.
+var sealed = time.Unix(1_000_000_000, 0)
+
+func blobName(d artifacts.Digest) string { return blobsDir + "/" + d.Hex() }
+
+// Stat gives the size of a blob.
+func (s *Store) Stat(ctx context.Context, d artifacts.Digest) (int64, error) {
+	fi, err := s.root.Lstat(blobName(d))
+	if err != nil {
+		return 0, missing(err)
+	}
+	if !fi.Mode().IsRegular() {
+		return 0, fmt.Errorf("blob %s: %w: it is not a file", d.Short(), artifacts.ErrDamaged)
+	}
+	if !fi.ModTime().Equal(sealed) {
+		if err := s.reseal(ctx, d); err != nil {
+			return 0, err
+		}
+	}
+	return fi.Size(), nil
+}
+
+// Open reads n bytes from off, fewer where the blob ends before.
+func (s *Store) Open(ctx context.Context, d artifacts.Digest, off, n int64) (io.ReadCloser, error) {
+	size, err := s.Stat(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	if off < 0 || off > size {
+		return nil, fmt.Errorf("blob %s: offset %d is outside of its %d bytes", d.Short(), off, size)
+	}
+	f, err := s.root.Open(blobName(d))
+	if err != nil {
+		return nil, missing(err)
+	}
+	if n < 0 || n > size-off {
+		n = size - off
+	}
+	return &section{io.NewSectionReader(f, off, n), f}, nil
+}
+
+type section struct {
+	*io.SectionReader
+	f *os.File
+}
+
+func (s *section) Close() error { return s.f.Close() }
+
+// Put stores the bytes of r, which must be those that want names.
+func (s *Store) Put(ctx context.Context, want artifacts.Blob, r io.Reader) error {
+	f, err := s.temp()
+	if err != nil {
+		return err
+	}
+	h := sha256.New()
+	// One byte beyond the size is enough to tell that there are too many, and bounds what a stream can make us write.
+	n, err := io.Copy(io.MultiWriter(f, h), io.LimitReader(cancelReader{ctx, r}, want.Size+1))
+	switch got := artifacts.Digest(h.Sum(nil)); {
+	case err != nil:
+	case n != want.Size:
+		err = fmt.Errorf("%w: %s has %s than the %d bytes that it should have", artifacts.ErrDamaged, want.Digest.Short(),
+			map[bool]string{true: "more", false: "fewer"}[n > want.Size], want.Size)
+	case got != want.Digest:
+		err = fmt.Errorf("%w: %s came as %s", artifacts.ErrDamaged, want.Digest.Short(), got.Short())
+	}
+	if err != nil {
+		return s.explain(errors.Join(err, f.Close(), os.Remove(f.Name())))
+	}
+	return s.seal(f, want.Digest)
+}
+
+// seal makes the temporary file f the blob d. An older file of that name is replaced: it may be the damaged one on
+// whose account the bytes were made again.
+func (s *Store) seal(f *os.File, d artifacts.Digest) error {
+	err := os.Chtimes(f.Name(), sealed, sealed)
+	if err = errors.Join(err, s.settle(f, 0o444)); err != nil {
+		return s.explain(errors.Join(err, os.Remove(f.Name())))
+	}
+	artifacts.Reached(artifacts.StepPutWritten)
+	if err := s.rename(f.Name(), blobName(d)); err != nil {
+		return err
+	}
+	artifacts.Reached(artifacts.StepPutRenamed)
+	return nil
+}
+
+// reseal looks at the bytes of a blob whose file was touched. Sound ones are sealed again; others are removed, so that
+// nobody is served them.
+func (s *Store) reseal(ctx context.Context, d artifacts.Digest) error {
+	f, err := s.root.Open(blobName(d))
+	if err != nil {
+		return missing(err)
+	}
+	defer f.Close()
+	before, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	got, _, err := artifacts.SumReader(cancelReader{ctx, f})
+	if err != nil {
+		return fmt.Errorf("blob %s: %w", d.Short(), err)
+	}
+	if got != d {
+		err := s.discard(d, before)
+		return errors.Join(fmt.Errorf("blob %s: %w: its file was changed to %s and has been removed", d.Short(),
+			artifacts.ErrDamaged, got.Short()), err)
+	}
+	// Sealing fails where the cache belongs to someone else; then it is hashed at every use, which is slow and right.
+	_ = f.Chmod(0o444)
+	_ = s.root.Chtimes(blobName(d), sealed, sealed)
+	return nil
+}
+
+// discard removes the blob's file unless it was replaced in the meantime.
+func (s *Store) discard(d artifacts.Digest, damaged fs.FileInfo) error {
+	now, err := s.root.Lstat(blobName(d))
+	if err != nil || !os.SameFile(now, damaged) {
+		return nil
+	}
+	return s.root.Remove(blobName(d))
+}
+
+func missing(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return artifacts.ErrMissing
+	}
+	return err
+}

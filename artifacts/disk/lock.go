@@ -1,0 +1,82 @@
+package disk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/gofrs/flock"
+)
+
+// lock is a file that one process at a time holds. The kernel frees it when the holder dies.
+type lock struct{ f *flock.Flock }
+
+// tryLock gives nil when someone else holds the file. A file that was removed while we waited for it protects nothing
+// any more, so the lock counts only if the path still leads to what was locked.
+func tryLock(path string) (*lock, error) {
+	for {
+		f := flock.New(path, flock.SetPermissions(0o644))
+		ok, err := f.TryLock()
+		if errors.Is(err, fs.ErrNotExist) {
+			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+				return nil, fmt.Errorf("locking %s: %w", path, err)
+			}
+			continue
+		}
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("locking %s: %w", path, err), f.Close())
+		}
+		if !ok {
+			return nil, f.Close()
+		}
+		held, err := f.Stat()
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("locking %s: %w", path, err), f.Close())
+		}
+		if now, err := os.Stat(path); err == nil && os.SameFile(held, now) {
+			return &lock{f}, nil
+		}
+		if err := f.Close(); err != nil {
+			return nil, fmt.Errorf("locking %s: %w", path, err)
+		}
+	}
+}
+
+// How soon a waiter notices that a lock is free. Polling, since a blocked flock cannot be cancelled.
+const (
+	leasePoll   = 50 * time.Millisecond // held for as long as a stage runs
+	pointerPoll = time.Millisecond      // held for as long as one file is renamed
+)
+
+// waitLock waits for the file; busy is called each time that it was found held.
+func waitLock(ctx context.Context, path string, every time.Duration, busy func()) (*lock, error) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		l, err := tryLock(path)
+		if l != nil || err != nil {
+			return l, err
+		}
+		busy()
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-tick.C:
+		}
+	}
+}
+
+func (l *lock) release() error { return l.f.Close() }
+
+// remove takes the file away while it is held, so that no one else's lock on it can be lost.
+func (l *lock) remove() error {
+	err := os.Remove(l.f.Path())
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return errors.Join(err, l.f.Close())
+}
