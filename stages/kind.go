@@ -5,6 +5,7 @@ package stages
 import (
 	"io/fs"
 
+	"github.com/hashicorp/hcl/v2"
 	"github.com/zclconf/go-cty/cty"
 )
 
@@ -129,5 +130,9 @@ func find[T any](all []T, name func(*T) string, want string) *T {
 // Catalog is all kinds that a recipe may use, by name.
 type Catalog struct {
 	Kinds map[string]*Kind
-	SDK   fs.FS // the tree of tinfra_worker, part of every Python worker's tree
+	SDK   fs.FS // holds the folder tinfra_worker, part of every Python worker's tree
+
+	// Files has the text of every stage.hcl read, for diagnostics' snippets.
+	Files map[string]*hcl.File
+	envs  map[string]bool // environments that a kind may name
 }

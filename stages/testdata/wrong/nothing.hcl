@@ -1,0 +1,1 @@
+# ERROR: must have kind # ERROR: must have doc # ERROR: must have determinism
