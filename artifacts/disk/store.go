@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
 )
@@ -30,6 +31,8 @@ const (
 type Store struct {
 	dir  string   // absolute
 	root *os.Root // of dir: every name from outside goes through it
+
+	noReflink atomic.Bool // the file system has refused one; it is not asked again
 
 	mu      sync.Mutex
 	private *scratch // made when first needed

@@ -1,0 +1,191 @@
+package disk
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/Ruihan11/tiny-infra/artifacts"
+)
+
+// ErrOutput: what a worker left cannot be stored. The fault is the worker's, not the cache's.
+var ErrOutput = errors.New("output cannot be stored")
+
+// AdoptTree makes blobs of the files in dir, or of the one file that dir is, and gives the Manifest that lists them;
+// the caller stores it. dir is gone afterwards, whatever the outcome: it is moved out of its writer's reach before the
+// first byte is read. It must lie in the cache's file system, since nothing is copied.
+func (s *Store) AdoptTree(ctx context.Context, dir, typ string, labels map[string]string) (*artifacts.Manifest, error) {
+	m, err := s.adoptTree(ctx, dir, typ, labels)
+	if err != nil {
+		return nil, fmt.Errorf("storing %s: %w", filepath.Base(dir), s.explain(err))
+	}
+	return m, nil
+}
+
+func (s *Store) adoptTree(ctx context.Context, dir, typ string, labels map[string]string) (*artifacts.Manifest, error) {
+	home, err := s.take(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer removeTree(home) // best effort: SweepWork takes what is left
+	artifacts.Reached(artifacts.StepAdoptTaken)
+	root, err := os.OpenRoot(home)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	t := tree{root: root, real: make(map[inode]string)}
+	if err := t.start(filepath.Base(dir)); err != nil {
+		return nil, err
+	}
+	m := &artifacts.Manifest{Type: typ, Files: t.manifestFiles(), Labels: labels}
+	if err := artifacts.CheckFiles(m.Files); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrOutput, err)
+	}
+	blobs, err := hashTree(ctx, home, &t)
+	if err != nil {
+		return nil, err
+	}
+	artifacts.Reached(artifacts.StepAdoptHashed)
+	if err := s.nameBlobs(blobs); err != nil {
+		return nil, err
+	}
+	for i, e := range t.entries {
+		f := &m.Files[i]
+		f.Blob = blobs[e.inode].Blob
+	}
+	return m, nil
+}
+
+// take moves dir into a folder of ours. A folder cannot be moved unless it is writable.
+func (s *Store) take(dir string) (string, error) {
+	fi, err := os.Lstat(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("%w: the worker did not write it", ErrOutput)
+	}
+	if err != nil {
+		return "", err
+	}
+	if fi.IsDir() {
+		if err := os.Chmod(dir, 0o700); err != nil {
+			return "", err
+		}
+	}
+	private, err := s.scratch()
+	if err != nil {
+		return "", err
+	}
+	home := filepath.Join(private, rand.Text())
+	if err := os.Mkdir(home, 0o700); err != nil {
+		return "", err
+	}
+	if err := os.Rename(dir, filepath.Join(home, filepath.Base(dir))); err != nil {
+		return "", errors.Join(err, os.Remove(home))
+	}
+	return home, nil
+}
+
+// adopted is a file that is hashed and on stable storage, still under a temporary name.
+type adopted struct {
+	artifacts.Blob
+	path string
+}
+
+func hashTree(ctx context.Context, home string, t *tree) (map[inode]adopted, error) {
+	type result struct {
+		inode
+		adopted
+	}
+	results := make([]result, 0, len(t.real))
+	for id, p := range t.real {
+		results = append(results, result{id, adopted{path: p}})
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for i := range results {
+		g.Go(func() error {
+			r := &results[i]
+			a, err := hashOne(ctx, home, r.path)
+			if err != nil {
+				return fmt.Errorf("%s: %w", r.path, err)
+			}
+			r.adopted = a
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	all := make(map[inode]adopted, len(results))
+	for _, r := range results {
+		all[r.inode] = r.adopted
+	}
+	return all, nil
+}
+
+// hashOne reads a file once. One with a second name may still be within the worker's reach under it, or be a blob that
+// was linked into an input, so its bytes are copied in the same read.
+func hashOne(ctx context.Context, home, rel string) (adopted, error) {
+	path := filepath.Join(home, filepath.FromSlash(rel))
+	if err := os.Chmod(path, 0o600); err != nil {
+		return adopted{}, err
+	}
+	f, err := os.OpenFile(path, os.O_RDONLY|noFollow, 0)
+	if err != nil {
+		return adopted{}, err
+	}
+	defer f.Close()
+	before, err := f.Stat()
+	if err != nil {
+		return adopted{}, err
+	}
+	h := sha256.New()
+	out, own := io.Writer(h), f
+	if links(before) > 1 {
+		if own, err = os.CreateTemp(home, "copy"); err != nil {
+			return adopted{}, err
+		}
+		defer own.Close()
+		out, path = io.MultiWriter(h, own), own.Name()
+	}
+	n, err := io.Copy(out, cancelReader{ctx, f})
+	if err != nil {
+		return adopted{}, err
+	}
+	after, err := f.Stat()
+	if err != nil {
+		return adopted{}, err
+	}
+	if n != before.Size() || after.Size() != n || !after.ModTime().Equal(before.ModTime()) {
+		return adopted{}, fmt.Errorf("%w: something still writes to it after the worker ended", ErrOutput)
+	}
+	if err := errors.Join(os.Chtimes(path, sealed, sealed), own.Chmod(0o444), own.Sync()); err != nil {
+		return adopted{}, err
+	}
+	blob := artifacts.Blob{MediaType: artifacts.FileMediaType, Digest: artifacts.Digest(h.Sum(nil)), Size: n}
+	return adopted{blob, path}, nil
+}
+
+// nameBlobs gives each file its digest as name. A damaged blob of that name is replaced by it.
+func (s *Store) nameBlobs(blobs map[inode]adopted) error {
+	first := true
+	for _, b := range blobs {
+		if err := os.Rename(b.path, filepath.Join(s.dir, blobName(b.Digest))); err != nil {
+			return err
+		}
+		if first {
+			artifacts.Reached(artifacts.StepAdoptNamed)
+			first = false
+		}
+	}
+	return s.syncDir(blobsDir)
+}

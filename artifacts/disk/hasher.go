@@ -1,0 +1,198 @@
+package disk
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/Ruihan11/tiny-infra/artifacts"
+)
+
+// Hasher knows the digests of people's own files. What it has hashed it remembers in the cache folder with each file's
+// size, inode and times, and does not read again while these stay as they were.
+type Hasher struct{ s *Store }
+
+// Files is the Hasher of local files.
+func (s *Store) Files() *Hasher { return &Hasher{s} }
+
+// seen is what is remembered of a file. Times are Unix nanoseconds.
+type seen struct {
+	Size   int64            `json:"size"`
+	Dev    uint64           `json:"dev"`
+	Ino    uint64           `json:"ino"`
+	Mtime  int64            `json:"mtime"`
+	Ctime  int64            `json:"ctime"`
+	Digest artifacts.Digest `json:"digest"`
+}
+
+// memory is the file hash/<digest of the folder's path>: a line with the digest of the rest, and JSON.
+type memory struct {
+	Format int             `json:"format"`
+	Dir    string          `json:"dir"`
+	Files  map[string]seen `json:"files"`
+}
+
+// racy: a file may be written to again within one tick of its time stamps, and look unchanged. So a digest is
+// remembered only if the file was that old already when it was hashed. Two seconds is the coarsest tick in use.
+const racy = 2 * time.Second
+
+func look(fi fs.FileInfo) seen {
+	id := inodeOf(fi)
+	return seen{Size: fi.Size(), Dev: id.dev, Ino: id.ino, Mtime: fi.ModTime().UnixNano(), Ctime: changeTime(fi)}
+}
+
+// Manifest lists the files of dir that paths name, relative to it and with slashes. Nothing is stored.
+func (h *Hasher) Manifest(ctx context.Context, dir string, paths []string) (*artifacts.Manifest, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("hashing files: %w", err)
+	}
+	root, err := os.OpenRoot(abs)
+	if err != nil {
+		return nil, fmt.Errorf("hashing files: %w", err)
+	}
+	defer root.Close()
+	was := h.recall(abs)
+	next := memory{Format: Format, Dir: abs, Files: make(map[string]seen, len(was.Files))}
+	for p, s := range was.Files {
+		next.Files[p] = s
+	}
+	m := &artifacts.Manifest{Type: "files", Files: make([]artifacts.File, 0, len(paths))}
+	learnt := false
+	for _, p := range paths {
+		if err := artifacts.CheckPath(p); err != nil {
+			return nil, fmt.Errorf("hashing files: %w", err)
+		}
+		f, now, fresh, err := hashLocal(ctx, root, p, was.Files[p])
+		if err != nil {
+			return nil, fmt.Errorf("hashing files: %w", err)
+		}
+		if fresh {
+			learnt = true
+			delete(next.Files, p)
+			if now != nil {
+				next.Files[p] = *now
+			}
+		}
+		m.Files = append(m.Files, f)
+	}
+	artifacts.SortFiles(m.Files)
+	if err := artifacts.CheckFiles(m.Files); err != nil {
+		return nil, fmt.Errorf("hashing files: %w", err)
+	}
+	if learnt {
+		h.remember(next)
+	}
+	return m, nil
+}
+
+// hashLocal reads a file unless it looks as it did when old was written down. fresh tells that it was read; now is
+// what may be remembered then, if anything.
+func hashLocal(ctx context.Context, root *os.Root, p string, old seen) (f artifacts.File, now *seen, fresh bool, err error) {
+	// Opening a named pipe would wait for its other end.
+	in, err := root.OpenFile(filepath.FromSlash(p), os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return f, nil, false, err
+	}
+	defer in.Close()
+	fi, err := in.Stat()
+	if err != nil {
+		return f, nil, false, err
+	}
+	if !fi.Mode().IsRegular() {
+		return f, nil, false, fmt.Errorf("%s is not a regular file", p)
+	}
+	f = artifacts.File{Path: p, Exec: fi.Mode()&0o111 != 0, Blob: artifacts.Blob{MediaType: artifacts.FileMediaType, Size: fi.Size()}}
+	before := look(fi)
+	if old.Digest != (artifacts.Digest{}) {
+		before.Digest = old.Digest
+		if before == old {
+			f.Digest = old.Digest
+			return f, nil, false, nil
+		}
+	}
+	start := time.Now()
+	d, n, err := artifacts.SumReader(cancelReader{ctx, in})
+	if err != nil {
+		return f, nil, false, fmt.Errorf("%s: %w", p, err)
+	}
+	after, err := in.Stat()
+	if err != nil {
+		return f, nil, false, err
+	}
+	f.Digest, before.Digest = d, d
+	stat := look(after)
+	stat.Digest = d
+	if n != fi.Size() || stat != before {
+		return f, nil, false, fmt.Errorf("%s changed while it was read; build again once it is complete", p)
+	}
+	newest := time.Unix(0, max(before.Mtime, before.Ctime))
+	if start.Sub(newest) < racy {
+		return f, nil, true, nil
+	}
+	return f, &before, true, nil
+}
+
+// Import stores the bytes of m's files, which were hashed in dir.
+func (h *Hasher) Import(ctx context.Context, m *artifacts.Manifest, dir string) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return fmt.Errorf("storing files: %w", err)
+	}
+	defer root.Close()
+	for _, f := range m.Files {
+		if n, err := h.s.Stat(ctx, f.Digest); err == nil && n == f.Size {
+			continue
+		}
+		in, err := root.Open(filepath.FromSlash(f.Path))
+		if err != nil {
+			return fmt.Errorf("storing files: %w", err)
+		}
+		err = errors.Join(h.s.Put(ctx, f.Blob, in), in.Close())
+		if errors.Is(err, artifacts.ErrDamaged) {
+			return fmt.Errorf("storing files: %s changed since the plan was made; build again: %w", f.Path, err)
+		}
+		if err != nil {
+			return fmt.Errorf("storing %s: %w", f.Path, err)
+		}
+	}
+	return nil
+}
+
+func memoryName(abs string) string {
+	return hashDir + "/" + artifacts.Sum([]byte(abs)).Hex()
+}
+
+// recall gives nothing where the file is missing, broken or another's: that costs time and no correctness.
+func (h *Hasher) recall(abs string) memory {
+	b, err := h.s.root.ReadFile(memoryName(abs))
+	if err != nil {
+		return memory{}
+	}
+	sum, text, _ := bytes.Cut(b, []byte("\n"))
+	var m memory
+	if string(sum) != artifacts.Sum(text).String() || json.Unmarshal(text, &m) != nil || m.Format != Format || m.Dir != abs {
+		return memory{}
+	}
+	return m
+}
+
+// remember may fail, on a full disk for one, and then the files are hashed again next time.
+func (h *Hasher) remember(m memory) {
+	b, err := json.Marshal(m)
+	if err != nil {
+		return
+	}
+	tmp, err := h.s.writeTemp(append([]byte(artifacts.Sum(b).String()+"\n"), b...), 0o644)
+	if err != nil {
+		return
+	}
+	_ = h.s.rename(tmp, memoryName(m.Dir))
+}

@@ -1,0 +1,178 @@
+package disk
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/Ruihan11/tiny-infra/artifacts"
+)
+
+// ErrBusy: another process holds the workspace.
+var ErrBusy = errors.New("another build works here")
+
+// Files of a workspace that tell whether it is still needed. Package run writes them.
+const (
+	handleFile = "handle.json"
+	exitFile   = "exit.json"
+)
+
+// keepFinished is how long a workspace stays whose worker has ended and whose build has not collected the result.
+const keepFinished = 24 * time.Hour
+
+// Workspace is the folder of one attempt of one stage. It is locked while a process holds it.
+type Workspace struct {
+	Dir  string
+	lock *lock
+}
+
+// Workspace makes the folder of an attempt, or takes over the one that an earlier process left. It is ErrBusy where
+// another process has it.
+func (s *Store) Workspace(key artifacts.Key, attempt int) (*Workspace, error) {
+	dir := filepath.Join(s.dir, workDir, key.Hex(), strconv.Itoa(attempt))
+	l, err := tryLock(dir + lockSuffix)
+	if err != nil {
+		return nil, fmt.Errorf("workspace: %w", s.explain(err))
+	}
+	if l == nil {
+		return nil, fmt.Errorf("workspace %s of %s: %w", strconv.Itoa(attempt), key.Short(), ErrBusy)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, errors.Join(fmt.Errorf("workspace: %w", s.explain(err)), l.remove())
+	}
+	return &Workspace{dir, l}, nil
+}
+
+// Close removes the workspace and all that is in it.
+func (w *Workspace) Close() error {
+	err := errors.Join(removeTree(w.Dir), w.lock.remove())
+	// The folder of the key goes with its last attempt.
+	_ = os.Remove(filepath.Dir(w.Dir))
+	if err != nil {
+		return fmt.Errorf("removing a workspace: %w", err)
+	}
+	return nil
+}
+
+// Release leaves the workspace for a later process to take over.
+func (w *Workspace) Release() error { return w.lock.release() }
+
+// Attempts are the numbers of the attempts whose workspaces are there, in order.
+func (s *Store) Attempts(key artifacts.Key) ([]int, error) {
+	names, err := s.entries(workDir + "/" + key.Hex())
+	if err != nil {
+		return nil, fmt.Errorf("listing workspaces: %w", err)
+	}
+	var all []int
+	for _, n := range names {
+		if i, err := strconv.Atoi(strings.TrimSuffix(n, "/")); err == nil && strings.HasSuffix(n, "/") {
+			all = append(all, i)
+		}
+	}
+	slices.Sort(all)
+	return all, nil
+}
+
+// SweepWork removes what dead processes left: scratch folders and workspaces that nobody has locked, unless a live
+// worker is in them or a result that the next build may still collect.
+func (s *Store) SweepWork(ctx context.Context) error {
+	errs := []error{
+		sweepLocked(ctx, filepath.Join(s.dir, tmpDir), func(string) bool { return false }),
+		s.sweepLeases(ctx),
+	}
+	keys, err := os.ReadDir(filepath.Join(s.dir, workDir))
+	errs = append(errs, err)
+	for _, k := range keys {
+		if !k.IsDir() {
+			continue
+		}
+		dir := filepath.Join(s.dir, workDir, k.Name())
+		errs = append(errs, sweepLocked(ctx, dir, needed))
+		_ = os.Remove(dir) // where it is empty now
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("cleaning up after earlier builds: %w", err)
+	}
+	return nil
+}
+
+// sweepLeases removes the files of leases that nobody holds.
+func (s *Store) sweepLeases(ctx context.Context) error {
+	names, err := s.entries(leasesDir)
+	errs := []error{err}
+	for _, n := range names {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		l, err := tryLock(filepath.Join(s.dir, leasesDir, n))
+		if l != nil {
+			err = l.remove()
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// sweepLocked removes the folders below dir whose lock file can be had, and the lock files.
+func sweepLocked(ctx context.Context, dir string, keep func(string) bool) error {
+	// A lock file is made before its folder and removed after it, so a folder seen here whose lock is free has no owner.
+	list, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	names := make(map[string]bool)
+	for _, e := range list {
+		if name, isLock := strings.CutSuffix(e.Name(), lockSuffix); isLock || e.IsDir() {
+			names[name] = true
+		}
+	}
+	var errs []error
+	for name := range names {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		full := filepath.Join(dir, name)
+		l, err := tryLock(full + lockSuffix)
+		switch {
+		case err != nil:
+			errs = append(errs, err)
+		case l == nil:
+		case keep(full):
+			errs = append(errs, l.release())
+		default:
+			errs = append(errs, removeTree(full), l.remove())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// needed: a live worker is in the workspace, or a result that was not collected yet.
+func needed(dir string) bool {
+	if fi, err := os.Stat(filepath.Join(dir, exitFile)); err == nil {
+		return time.Since(fi.ModTime()) < keepFinished
+	}
+	b, err := os.ReadFile(filepath.Join(dir, handleFile))
+	if err != nil {
+		return false
+	}
+	var h struct {
+		PID       int    `json:"pid"`
+		StartTime string `json:"start_time"`
+		JobID     string `json:"job_id"`
+	}
+	if json.Unmarshal(b, &h) != nil {
+		return false
+	}
+	return h.JobID != "" || h.PID > 0 && processLives(h.PID, h.StartTime)
+}
