@@ -99,6 +99,8 @@ type Require struct {
 	Context   *hcl.EvalContext // variables, locals, each; metrics are added when it is checked
 	Reads     []MetricRef      // all it may consult
 	Range     hcl.Range
+
+	eval *evaluation // how it was loaded; nil for one made by hand, which reads its own metrics only
 }
 
 // Output is what a build hands out by name: a port of a stage, or a plain value.

@@ -1,0 +1,132 @@
+package recipe
+
+import (
+	"fmt"
+	"path/filepath"
+	"sort"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+
+	"github.com/Ruihan11/tiny-infra/stages"
+)
+
+// Options are what a person says beside the recipe.
+type Options struct {
+	Catalog  *stages.Catalog
+	Vars     map[string]string // --var name=value
+	VarFiles []string          // --var-file, .hcl attributes; later ones win, --var wins over all
+	Env      []string          // NAME=value; TINFRA_VAR_name sets a variable, the rest is ignored
+	Set      []string          // --set stage.param=value
+}
+
+// Load reads a recipe, its lock and the values of its variables, and checks everything that can be checked without
+// running. It reports all mistakes at once. With errors among the diagnostics the Recipe serves only to show them.
+func Load(path string, o Options) (*Recipe, hcl.Diagnostics) {
+	l := &loader{
+		options: o,
+		recipe:  &Recipe{Path: path, Files: map[string]*hcl.File{}},
+		seen:    map[string]bool{},
+	}
+	l.load()
+	sortDiagnostics(l.diags, path)
+	return l.recipe, l.diags
+}
+
+// loader collects what one Load finds.
+type loader struct {
+	options Options
+	recipe  *Recipe
+	module  *module
+	scope   *scope
+	sets    []*override
+	diags   hcl.Diagnostics
+	seen    map[string]bool // what was said, since instances of one block repeat its mistakes
+	given   map[string]given
+}
+
+func (l *loader) load() {
+	r := l.recipe
+	dir, err := filepath.Abs(filepath.Dir(r.Path))
+	if err != nil {
+		l.problem(nil, "Cannot find the recipe's folder", "%s", err)
+		return
+	}
+	r.Dir = dir
+	lock, diags := readLock(LockPath(r.Path), r.Files)
+	l.add(diags...)
+	r.Lock = lock
+	body, src, diags := parseFile(r.Path, r.Files)
+	l.add(diags...)
+	r.Source = src
+	if diags.HasErrors() {
+		return
+	}
+	l.module = l.declare(body)
+	l.scope = newScope(l, l.module)
+	l.setVariables()
+	l.parseOverrides()
+	l.scope.evaluateLocals()
+	for _, b := range l.module.blocks {
+		l.compile(b)
+	}
+	l.outputs()
+}
+
+func (l *loader) add(diags ...*hcl.Diagnostic) {
+	for _, d := range diags {
+		key := d.Summary + "\x00" + d.Detail
+		if d.Subject != nil {
+			key += "\x00" + d.Subject.String()
+		}
+		if !l.seen[key] {
+			l.seen[key] = true
+			l.diags = append(l.diags, d)
+		}
+	}
+}
+
+func (l *loader) problem(at *hcl.Range, summary, detail string, args ...any) {
+	l.add(problem(at, summary, detail, args...))
+}
+
+func problem(at *hcl.Range, summary, detail string, args ...any) *hcl.Diagnostic {
+	return &hcl.Diagnostic{
+		Severity: hcl.DiagError,
+		Summary:  summary,
+		Detail:   fmt.Sprintf(detail, args...),
+		Subject:  at,
+	}
+}
+
+// sortDiagnostics puts those of the main file first, each file's in the order of its lines.
+func sortDiagnostics(diags hcl.Diagnostics, main string) {
+	place := func(d *hcl.Diagnostic) (string, int) {
+		switch {
+		case d.Subject == nil:
+			return "\x01", 0
+		case d.Subject.Filename == main:
+			return "", d.Subject.Start.Byte
+		}
+		return "\x02" + d.Subject.Filename, d.Subject.Start.Byte
+	}
+	sort.SliceStable(diags, func(i, j int) bool {
+		fi, bi := place(diags[i])
+		fj, bj := place(diags[j])
+		if c := strings.Compare(fi, fj); c != 0 {
+			return c < 0
+		}
+		return bi < bj
+	})
+}
+
+// attributesInOrder gives a body's attributes as they stand in the file.
+func attributesInOrder(body *hclsyntax.Body) []*hclsyntax.Attribute {
+	all := make([]*hclsyntax.Attribute, 0, len(body.Attributes))
+	for _, a := range body.Attributes {
+		all = append(all, a)
+	}
+	sort.Slice(all, func(i, j int) bool { return all[i].SrcRange.Start.Byte < all[j].SrcRange.Start.Byte })
+	return all
+}

@@ -1,0 +1,170 @@
+package recipe
+
+import "bytes"
+
+// Limits on what reaches the parser. Parser and evaluator recurse once for each open bracket and for each operator of an
+// expression; with both bounded a stack stays below a few tens of MiB whatever the file says.
+const (
+	maxNesting   = 256
+	maxOperators = 8192
+)
+
+// frame is one open bracket, string or heredoc; operators counts what the recursion may add inside it.
+type frame struct {
+	kind      byte // '{' '[' '(' of code, '$' of code where a newline ends nothing, '"' of a string, 'h' of a heredoc
+	fresh     bool // nothing but space and comments was seen inside yet
+	marker    []byte
+	operators int
+}
+
+// nesting walks the text once, far more simply than the lexer: it only has to know code from strings and comments.
+type nesting struct {
+	src   []byte
+	pos   int
+	stack []frame
+	total int // operators of all open frames
+}
+
+// tooDeep reports the offset at which a limit is passed.
+func tooDeep(src []byte) (int, bool) {
+	n := &nesting{src: src, stack: []frame{{kind: '{'}}}
+	for n.pos < len(src) {
+		if k := n.top().kind; k == '"' || k == 'h' {
+			n.template()
+		} else {
+			n.code()
+		}
+		if len(n.stack) > maxNesting || n.total > maxOperators {
+			return min(n.pos, len(src)-1), true
+		}
+	}
+	return 0, false
+}
+
+func (n *nesting) top() *frame { return &n.stack[len(n.stack)-1] }
+
+func (n *nesting) push(f frame) { n.stack = append(n.stack, f) }
+
+func (n *nesting) pop() {
+	if len(n.stack) > 1 {
+		n.total -= n.top().operators
+		n.stack = n.stack[:len(n.stack)-1]
+	}
+}
+
+// shut ignores a bracket that closes nothing of its kind: counting too much only refuses broken text earlier.
+func (n *nesting) shut(c byte) {
+	switch k := n.top().kind; {
+	case c == ')' && k == '(', c == ']' && k == '[', c == '}' && (k == '{' || k == '$'):
+		n.pop()
+	}
+}
+
+func (n *nesting) operator() {
+	n.top().operators++
+	n.total++
+}
+
+// separate ends an expression of the innermost frame: what follows does not nest in what came before.
+func (n *nesting) separate() {
+	n.total -= n.top().operators
+	n.top().operators = 0
+}
+
+func (n *nesting) code() {
+	rest := n.src[n.pos:]
+	c := rest[0]
+	n.pos++
+	if f := n.top(); f.fresh && !bytes.ContainsRune([]byte(" \t\r\n#/"), rune(c)) {
+		f.fresh = false
+		if f.kind == '{' && bytes.HasPrefix(rest, []byte("for")) {
+			f.kind = '$'
+		}
+	}
+	switch c {
+	case '#':
+		n.skipLine()
+	case '/':
+		switch {
+		case bytes.HasPrefix(rest, []byte("//")):
+			n.skipLine()
+		case bytes.HasPrefix(rest, []byte("/*")):
+			if end := bytes.Index(rest[2:], []byte("*/")); end >= 0 {
+				n.pos += end + 3
+			} else {
+				n.pos = len(n.src)
+			}
+		default:
+			n.operator()
+		}
+	case '(', '[', '{':
+		n.operator()
+		n.push(frame{kind: c, fresh: true})
+	case ')', ']', '}':
+		n.shut(c)
+	case '"':
+		n.push(frame{kind: '"'})
+	case ',':
+		n.separate()
+	case '\n':
+		if n.top().kind == '{' {
+			n.separate()
+		}
+	case '<':
+		n.operator()
+		n.heredoc(rest)
+	case '!', '-', '+', '*', '%', '>', '=', '&', '|', '?', '.':
+		n.operator()
+	}
+}
+
+func (n *nesting) skipLine() {
+	if end := bytes.IndexByte(n.src[n.pos:], '\n'); end >= 0 {
+		n.pos += end // the newline itself still ends the expression
+	} else {
+		n.pos = len(n.src)
+	}
+}
+
+func (n *nesting) heredoc(rest []byte) {
+	if !bytes.HasPrefix(rest, []byte("<<")) {
+		return
+	}
+	line, _, found := bytes.Cut(rest, []byte("\n"))
+	marker := bytes.TrimSpace(bytes.TrimPrefix(line[2:], []byte("-")))
+	if !found || len(marker) == 0 || bytes.ContainsAny(marker, " \t\"({[") {
+		return
+	}
+	n.pos += len(line)
+	n.push(frame{kind: 'h', marker: marker})
+}
+
+func (n *nesting) template() {
+	rest := n.src[n.pos:]
+	f := n.top()
+	switch {
+	case bytes.HasPrefix(rest, []byte("$${")), bytes.HasPrefix(rest, []byte("%%{")):
+		n.pos += 3
+	case bytes.HasPrefix(rest, []byte("${")):
+		n.pos += 2
+		n.push(frame{kind: '$'})
+	case bytes.HasPrefix(rest, []byte("%{")):
+		n.pos += 2
+		n.operator() // an if or for may stay open behind its braces
+		n.push(frame{kind: '$'})
+	case f.kind == '"' && rest[0] == '\\':
+		n.pos += 2
+	case f.kind == '"' && (rest[0] == '"' || rest[0] == '\n'):
+		n.pos++
+		n.pop()
+	case f.kind == 'h' && rest[0] == '\n':
+		n.pos++
+		line, _, _ := bytes.Cut(n.src[n.pos:], []byte("\n"))
+		if bytes.Equal(bytes.TrimSpace(line), f.marker) {
+			n.pos += len(line)
+			n.pop()
+		}
+	default:
+		n.pos++
+	}
+}
