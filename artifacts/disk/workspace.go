@@ -34,19 +34,26 @@ type Workspace struct {
 	lock *lock
 }
 
+// Path is where the workspace of an attempt is, or would be.
+func (s *Store) Path(key artifacts.Key, attempt int) string {
+	return filepath.Join(s.dir, workDir, key.Hex(), strconv.Itoa(attempt))
+}
+
+// busyAfter is how long a workspace may be held by SweepWork, which decides in that time whether it is still needed.
+const busyAfter = 10 * time.Second
+
 // Workspace makes the folder of an attempt, or takes over the one that an earlier process left. It is ErrBusy where
-// another process has it.
+// another process has it and keeps it.
 func (s *Store) Workspace(key artifacts.Key, attempt int) (*Workspace, error) {
-	dir := filepath.Join(s.dir, workDir, key.Hex(), strconv.Itoa(attempt))
-	l, err := tryLock(dir + lockSuffix)
+	dir := s.Path(key, attempt)
+	ctx, cancel := context.WithTimeoutCause(context.Background(), busyAfter, ErrBusy)
+	defer cancel()
+	l, err := waitLock(ctx, dir+lockSuffix, leasePoll, func() {})
 	if err != nil {
-		return nil, fmt.Errorf("workspace: %w", s.explain(err))
-	}
-	if l == nil {
-		return nil, fmt.Errorf("workspace %s of %s: %w", strconv.Itoa(attempt), key.Short(), ErrBusy)
+		return nil, fmt.Errorf("workspace %d of %s: %w", attempt, key.Short(), s.explain(err))
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, errors.Join(fmt.Errorf("workspace: %w", s.explain(err)), l.remove())
+		return nil, errors.Join(fmt.Errorf("workspace %d of %s: %w", attempt, key.Short(), s.explain(err)), l.remove())
 	}
 	return &Workspace{dir, l}, nil
 }
