@@ -69,6 +69,11 @@ func Explain(ctx context.Context, cache *artifacts.Cache, old artifacts.Step, s 
 		return nil, nil
 	}
 	was, err := cache.Action(ctx, old.Key)
+	if errors.Is(err, artifacts.ErrDamaged) {
+		if c, ok := formatChange(ctx, cache, old.Key, s); ok {
+			return []Change{c}, nil
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the earlier action of %s: %w", s.address(), err)
 	}
@@ -89,6 +94,22 @@ func Explain(ctx context.Context, cache *artifacts.Cache, old artifacts.Step, s 
 	return d.out, nil
 }
 
+// formatChange tells an action of another format, which this version cannot decode, from a damaged one.
+func formatChange(ctx context.Context, cache *artifacts.Cache, key artifacts.Key, s *Step) (Change, bool) {
+	b, err := cache.GetBytes(ctx, key.Digest())
+	if err != nil {
+		return Change{}, false
+	}
+	var was struct{ Format int }
+	if json.Unmarshal(b, &was) != nil || was.Format == artifacts.ActionFormat {
+		return Change{}, false
+	}
+	return Change{
+		Field: "format", Old: fmt.Sprint(was.Format), New: fmt.Sprint(artifacts.ActionFormat),
+		Range: s.Node.Stage.Range,
+	}, true
+}
+
 // differ collects the changes between two Actions of one step. Detail that the cache no longer holds is left out, and
 // the change of the digest is told instead.
 type differ struct {
@@ -107,7 +128,6 @@ func (d *differ) add(field, was, now string, at hcl.Range) {
 
 func (d *differ) header() {
 	at := d.step.Node.Stage.Range
-	d.add("format", fmt.Sprint(d.was.Format), fmt.Sprint(d.now.Format), at)
 	d.add("kind", d.was.Kind, d.now.Kind, at)
 	d.add("salt", d.was.Salt, d.now.Salt, d.step.attributeRange("salt"))
 	d.json("command", stringList(d.was.Command), stringList(d.now.Command), at)

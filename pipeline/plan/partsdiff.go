@@ -28,7 +28,8 @@ func (d *differ) inputs() {
 		in, has := st.Inputs[port]
 		at := in.Range
 		if !has {
-			at = st.Range
+			name, _, _ := strings.Cut(port, "[")
+			at = d.step.attributeRange(name)
 		}
 		field := "inputs." + port
 		switch {
