@@ -24,6 +24,9 @@ import (
 // Verb is the hidden verb of this binary under which the executor starts its supervisors: `tinfra supervise WORKSPACE`.
 const Verb = "supervise"
 
+// atOnce tells a supervisor to be patient no longer. Two SIGTERMs would not do: the kernel may deliver them as one.
+const atOnce = unix.SIGQUIT
+
 // What held of a worker's isolation, as Exit.Isolation says it.
 const (
 	isolated    = "network namespace"
@@ -40,15 +43,18 @@ type Options struct {
 type Executor struct {
 	options Options
 
-	mu       sync.Mutex // guards children
-	children map[int]*child
+	mu        sync.Mutex // guards both
+	children  map[int]*child
+	cancelled map[run.Handle]bool
 }
 
 // child is a supervisor that this process started and therefore has to reap.
 type child struct{ ended chan struct{} }
 
 // New starts nothing.
-func New(o Options) *Executor { return &Executor{options: o, children: map[int]*child{}} }
+func New(o Options) *Executor {
+	return &Executor{options: o, children: map[int]*child{}, cancelled: map[run.Handle]bool{}}
+}
 
 // order is what a supervisor is told on its standard input: the environment may hold secrets, so it is in no file.
 type order struct {
@@ -191,7 +197,14 @@ func (x *Executor) Cancel(_ context.Context, h run.Handle, _ error) error {
 	if !alive(h.PID, h.StartTime) {
 		return nil
 	}
-	if err := unix.Kill(h.PID, unix.SIGTERM); err != nil && !errors.Is(err, unix.ESRCH) {
+	x.mu.Lock()
+	signal := unix.SIGTERM
+	if x.cancelled[h] {
+		signal = atOnce
+	}
+	x.cancelled[h] = true
+	x.mu.Unlock()
+	if err := unix.Kill(h.PID, signal); err != nil && !errors.Is(err, unix.ESRCH) {
 		return fmt.Errorf("cancelling a worker: %w", err)
 	}
 	return nil

@@ -24,7 +24,7 @@ func Supervise(workspace string) int {
 	// The worker is told to die with its parent thread, so the thread that starts it must stay.
 	runtime.LockOSThread()
 	terms := make(chan os.Signal, 2)
-	signal.Notify(terms, unix.SIGTERM)
+	signal.Notify(terms, unix.SIGTERM, atOnce)
 	signal.Ignore(unix.SIGINT, unix.SIGHUP)
 	var o order
 	if err := json.NewDecoder(os.Stdin).Decode(&o); err != nil {
@@ -114,8 +114,8 @@ func (s *supervisor) watch(terms <-chan os.Signal) {
 	var grace <-chan time.Time
 	for {
 		select {
-		case <-terms:
-			if grace != nil { // told twice
+		case told := <-terms:
+			if told == atOnce || grace != nil {
 				s.kill()
 				continue
 			}

@@ -1,0 +1,274 @@
+package run
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/Ruihan11/tiny-infra/artifacts"
+	"github.com/Ruihan11/tiny-infra/pipeline/event"
+	"github.com/Ruihan11/tiny-infra/stages/protocol"
+)
+
+const (
+	tailEvery    = 100 * time.Millisecond // how often what a worker says is read
+	firstBackoff = time.Second            // before the second attempt; then twice as long each time
+)
+
+// attempt is one try at a stage, in one workspace.
+type attempt struct {
+	number  int
+	ws      Workspace
+	handle  Handle
+	tails   *tails
+	check   func() error // of what the worker may not change
+	started time.Time
+	ended   time.Time
+	exit    Exit
+	found   bool // begun by an earlier build
+}
+
+// attempts runs a stage until it is made, or cannot be.
+func (b *builder) attempts(ctx context.Context, t *task, a *artifacts.Action) error {
+	key := t.workKey()
+	next, at, err := b.reattach(ctx, t, key, a)
+	if err != nil {
+		return err
+	}
+	retries := t.step.Node.Stage.Retries
+	if retries < 0 {
+		retries = b.o.Retries
+	}
+	for tried := 1; ; tried++ {
+		t.report.attempt, t.tried = next, tried
+		if at != nil {
+			t.report.attempt = at.number
+			err = b.follow(ctx, t, a, at)
+		} else {
+			err = b.try(ctx, t, a, next)
+			next++
+		}
+		at = nil
+		passing, ok := errors.AsType[transient](err)
+		if !ok || tried > retries || ctx.Err() != nil {
+			return err
+		}
+		pause := firstBackoff << (tried - 1)
+		t.report.warn(fmt.Sprintf("%v; attempt %d of %d follows in %v", passing, tried+1, retries+1, pause))
+		select {
+		case <-b.o.Clock.After(pause):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// try starts one attempt in a fresh workspace and sees it through.
+func (b *builder) try(ctx context.Context, t *task, a *artifacts.Action, number int) error {
+	ws, err := b.o.Workspaces.Workspace(t.workKey(), number)
+	if err != nil {
+		return fmt.Errorf("making a workspace: %w", err)
+	}
+	at := &attempt{number: number, ws: ws}
+	if err := b.start(ctx, t, a, at); err != nil {
+		return errors.Join(err, ws.Close())
+	}
+	return b.follow(ctx, t, a, at)
+}
+
+// start lays out the workspace and starts the worker; the handle is stored before anyone waits for it.
+func (b *builder) start(ctx context.Context, t *task, a *artifacts.Action, at *attempt) error {
+	ws := at.ws.Dir
+	python, err := b.environment(ctx, t)
+	if err != nil {
+		return err
+	}
+	trees, err := b.trees(ctx, t.step, a)
+	if err != nil {
+		return err
+	}
+	if at.check, err = b.lay(ctx, trees, ws); err != nil {
+		return err
+	}
+	req, err := b.request(t.step, a, inputsOf(trees, a), t.ticket.grant)
+	if err != nil {
+		return err
+	}
+	if err := furnish(ws, a.Outputs, req); err != nil {
+		return err
+	}
+	cmd, err := b.commandOf(t.step, a, ws, python, t.ticket.grant)
+	if err != nil {
+		return err
+	}
+	at.started = b.o.Clock.Now().UTC()
+	at.handle, err = b.o.Executor.Start(ctx, Job{
+		Workspace: ws, Argv: cmd.argv, Env: cmd.env, Network: t.step.Node.Stage.Kind.Network, Grace: b.o.Grace,
+	})
+	if err != nil {
+		return err
+	}
+	if err := storeHandle(at.handle); err != nil {
+		// Unseen by a later build it must not run on.
+		return errors.Join(err, b.end(at.handle, err))
+	}
+	at.tails = newTails(t.report, ws)
+	t.report.say(event.Event{Type: event.Started, Message: startedMessage(t.ticket.grant)})
+	return nil
+}
+
+func startedMessage(g *grant) string {
+	if len(g.gpus) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("on GPU %s", few(g.gpus))
+}
+
+// environment installs what the kind's worker runs in.
+func (b *builder) environment(ctx context.Context, t *task) (string, error) {
+	name := t.step.Node.Stage.Kind.Env
+	if name == "" {
+		return "", nil
+	}
+	python, err := b.o.Envs.Install(ctx, name, func(done string) {
+		t.report.say(event.Event{Type: event.Log, Stream: "tinfra", Level: "info", Message: done})
+	})
+	if err != nil {
+		return "", fmt.Errorf("installing environment %s: %w", name, err)
+	}
+	return python, nil
+}
+
+func storeHandle(h Handle) error {
+	text, err := json.Marshal(h)
+	if err != nil {
+		return fmt.Errorf("storing a worker's handle: %w", err)
+	}
+	at := filepath.Join(h.Workspace, HandleFile)
+	if err := os.WriteFile(at+".part", text, 0o600); err != nil {
+		return fmt.Errorf("storing a worker's handle: %w", err)
+	}
+	if err := os.Rename(at+".part", at); err != nil {
+		return fmt.Errorf("storing a worker's handle: %w", err)
+	}
+	return nil
+}
+
+// end makes an end of a job that nobody follows.
+func (b *builder) end(h Handle, cause error) error {
+	ctx := context.Background()
+	if err := b.o.Executor.Cancel(ctx, h, cause); err != nil {
+		return err
+	}
+	_, err := b.o.Executor.Wait(ctx, h)
+	return err
+}
+
+// follow sees a started attempt through to a published record, and removes its workspace.
+func (b *builder) follow(ctx context.Context, t *task, a *artifacts.Action, at *attempt) (err error) {
+	defer func() { err = errors.Join(err, at.ws.Close()) }()
+	if err := b.await(ctx, t, at); err != nil {
+		return err
+	}
+	if err := judge(t.step.Node.Stage, at.exit, at.tails.problems); err != nil {
+		return err
+	}
+	// A person who interrupts now would only throw away what is already made.
+	return b.collect(context.WithoutCancel(ctx), t, a, at)
+}
+
+// await returns when the worker's process tree is gone: by itself, after its timeout, or since the build is cancelled.
+func (b *builder) await(ctx context.Context, t *task, at *attempt) error {
+	type waited struct {
+		exit Exit
+		err  error
+	}
+	done := make(chan waited, 1)
+	go func() { // ends with the worker, which is waited for below
+		e, err := b.o.Executor.Wait(context.WithoutCancel(ctx), at.handle)
+		done <- waited{e, err}
+	}()
+	tick := time.NewTicker(tailEvery)
+	defer tick.Stop()
+	var late <-chan time.Time
+	if limit := t.step.Node.Stage.Timeout; limit > 0 {
+		late = b.o.Clock.After(limit)
+	}
+	cancelled, kill := ctx.Done(), b.o.Kill
+	var why error
+	cancel := func(cause error) {
+		if why == nil {
+			why = cause
+		}
+		if err := b.o.Executor.Cancel(context.WithoutCancel(ctx), at.handle, cause); err != nil {
+			t.report.warn(err.Error())
+		}
+	}
+	for {
+		select {
+		case <-tick.C:
+			at.tails.poll(false)
+		case <-cancelled:
+			cancelled = nil
+			cancel(context.Cause(ctx))
+		case <-kill:
+			kill = nil
+			if why == nil {
+				cancel(ErrInterrupted)
+			}
+			cancel(ErrInterrupted)
+		case <-late:
+			late = nil
+			cancel(errTimeout{t.step.Node.Stage.Timeout.String()})
+		case w := <-done:
+			at.tails.poll(true)
+			at.exit, at.ended = w.exit, b.o.Clock.Now().UTC()
+			if why != nil {
+				return why
+			}
+			if errors.Is(w.err, ErrLost) {
+				return transient{w.err}
+			}
+			return w.err
+		}
+	}
+}
+
+// collect turns what a worker that ended well has left into a published record.
+func (b *builder) collect(ctx context.Context, t *task, a *artifacts.Action, at *attempt) error {
+	k := t.step.Node.Stage.Kind
+	result := &protocol.Result{}
+	if !k.Native {
+		var err error
+		if result, err = protocol.ReadResult(at.ws.Dir); err != nil {
+			return fmt.Errorf("the worker ended without an error, but left no usable result: %w", err)
+		}
+	}
+	if err := declared(result, k); err != nil {
+		return err
+	}
+	if err := at.check(); err != nil {
+		return err
+	}
+	if err := strays(at.ws.Dir, k); err != nil {
+		return err
+	}
+	outputs, err := b.adopt(ctx, t, a, at, result)
+	if err != nil {
+		return err
+	}
+	return b.publish(ctx, t, a, at, result, outputs)
+}
+
+// nextAttempt is a number that no attempt of the key has had.
+func nextAttempt(numbers []int) int {
+	if len(numbers) == 0 {
+		return 1
+	}
+	return slices.Max(numbers) + 1
+}

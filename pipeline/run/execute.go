@@ -1,0 +1,286 @@
+package run
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+
+	"github.com/hashicorp/hcl/v2"
+	ctyjson "github.com/zclconf/go-cty/cty/json"
+
+	"github.com/Ruihan11/tiny-infra/artifacts"
+	"github.com/Ruihan11/tiny-infra/pipeline/event"
+	"github.com/Ruihan11/tiny-infra/pipeline/plan"
+)
+
+// builder is one build.
+type builder struct {
+	plan   *plan.Plan
+	o      Options
+	build  *artifacts.Build
+	redact *redactor
+	pool   *pool
+
+	// Of the scheduler's goroutine.
+	tasks     []*task
+	byAddress map[string]*task
+	leaders   map[artifacts.Key]*task
+	stopped   *task // the first that failed
+	troubles  []error
+	workers   sync.WaitGroup
+}
+
+// Execute carries out a plan. The Build is returned and stored whatever becomes of it; the error is an *Error unless
+// the build ended with 0. A context that is cancelled ends workers and the build, in order.
+func Execute(ctx context.Context, p *plan.Plan, o Options) (*artifacts.Build, error) {
+	o = o.filled()
+	b := &builder{
+		plan: p, o: o, redact: newRedactor(),
+		byAddress: map[string]*task{}, leaders: map[artifacts.Key]*task{},
+	}
+	b.identify()
+	for i, s := range p.Steps {
+		b.add(i, s)
+	}
+	b.link()
+	facts := o.Facts
+	var failed error
+	if facts == nil {
+		facts, failed = o.Executor.Facts(ctx)
+	}
+	var diags hcl.Diagnostics
+	if failed == nil {
+		c := capacityOf(facts)
+		b.pool = newPool(c, o.Jobs)
+		diags = b.refuse(c)
+	}
+	b.sayPlanned()
+	if failed != nil || diags.HasErrors() {
+		for _, t := range b.tasks {
+			t.state, t.reason = artifacts.Blocked, "the build did not start"
+		}
+	} else {
+		b.schedule(ctx)
+		b.workers.Wait()
+	}
+	return b.conclude(ctx, diags, failed)
+}
+
+// identify fills in what the caller left open of the Build.
+func (b *builder) identify() {
+	build, r := b.o.Build, b.plan.Graph.Recipe
+	if build.Started.IsZero() {
+		build.Started = b.o.Clock.Now().UTC()
+	}
+	if build.ID == "" {
+		random := make([]byte, 3)
+		_, _ = rand.Read(random) // never fails
+		build.ID = build.Started.UTC().Format("20060102T150405Z-") + hex.EncodeToString(random)
+	}
+	if build.RecipePath == "" {
+		build.RecipePath = r.Path
+	}
+	if build.Host == "" {
+		build.Host, _ = os.Hostname()
+	}
+	if build.Variables == nil && len(r.Variables) > 0 {
+		build.Variables = map[string]string{}
+		for name, v := range r.Variables {
+			if text, err := ctyjson.Marshal(v, v.Type()); err == nil {
+				build.Variables[name] = string(text)
+			}
+		}
+	}
+	b.build = &build
+}
+
+func (b *builder) add(order int, s *plan.Step) {
+	st := s.Node.Stage
+	t := &task{step: s, order: order, forced: b.o.Force(st.Address)}
+	t.report = &reporter{
+		base: event.Event{Build: b.build.ID, Stage: st.Address, Kind: st.Kind.Name, Key: keyText(s.Key)},
+		bus:  b.o.Events, clock: b.o.Clock, redact: b.redact, log: newStoredLog(halfLog),
+	}
+	b.tasks = append(b.tasks, t)
+	b.byAddress[st.Address] = t
+}
+
+// link counts what each task waits for. A producer that was not selected is none of this build's.
+func (b *builder) link() {
+	for _, t := range b.tasks {
+		seen := map[*task]bool{}
+		for _, n := range append(append(t.step.Node.Data[:0:0], t.step.Node.Data...), t.step.Node.Gates...) {
+			from := b.byAddress[n.Stage.Address]
+			if from == nil || seen[from] {
+				continue
+			}
+			seen[from] = true
+			from.users = append(from.users, t)
+			t.waits++
+		}
+	}
+}
+
+// refuse finds what cannot work before anything starts.
+func (b *builder) refuse(c capacity) hcl.Diagnostics {
+	var diags hcl.Diagnostics
+	for _, t := range b.tasks {
+		st := t.step.Node.Stage
+		if t.step.State == plan.Hit {
+			continue
+		}
+		if d := c.refuse(st); d != nil {
+			diags = append(diags, d)
+		}
+		if b.o.Locked && t.step.Source != "" && t.step.Pins == nil {
+			at := st.Range
+			for _, p := range st.Kind.Params {
+				if set, ok := st.Params[p.Name]; ok && p.Source {
+					at = set.Range
+				}
+			}
+			diags = append(diags, problem(at, "Source is not locked",
+				"The lock has no entry for %s, and --locked forbids to write one. Run `tinfra lock` and commit what it writes.", t.step.Source))
+		}
+	}
+	return diags
+}
+
+func (b *builder) sayPlanned() {
+	for _, t := range b.tasks {
+		t.report.say(event.Event{Type: event.Planned, State: string(t.step.State), Reason: t.step.Reason})
+	}
+}
+
+// conclude stores the Build and says how it ended.
+func (b *builder) conclude(ctx context.Context, diags hcl.Diagnostics, failed error) (*artifacts.Build, error) {
+	e := b.verdict(ctx, diags, failed)
+	b.build.Ended = b.o.Clock.Now().UTC()
+	if e != nil {
+		b.build.Exit, b.build.Problem = e.Exit, b.redact.clean(oneLine(e))
+	}
+	for _, t := range b.tasks {
+		b.build.Steps = append(b.build.Steps, artifacts.Step{
+			Address: t.address(), Kind: t.step.Node.Stage.Kind.Name, Key: t.step.Key, Record: t.digest,
+			State: t.state, Reason: t.reason, Log: t.log,
+		})
+	}
+	if err := b.store(context.WithoutCancel(ctx)); err != nil {
+		if e == nil {
+			e = &Error{Exit: ExitCache}
+		}
+		e.Causes = append(e.Causes, err)
+		b.build.Exit = e.Exit
+	}
+	b.o.Events.Publish(event.Event{
+		Time: b.build.Ended, Type: event.Finished, Build: b.build.ID, Exit: b.build.Exit, Message: b.build.Problem,
+		Seconds: b.build.Ended.Sub(b.build.Started).Seconds(),
+	})
+	if e != nil {
+		return b.build, e
+	}
+	return b.build, nil
+}
+
+func (b *builder) store(ctx context.Context) error {
+	if r := b.plan.Graph.Recipe; b.build.Recipe.IsZero() && len(r.Source) > 0 {
+		blob, err := b.o.Cache.PutBytes(ctx, "text/plain", r.Source)
+		if err != nil {
+			return fmt.Errorf("storing the recipe: %w", err)
+		}
+		b.build.Recipe = blob.Digest
+	}
+	if _, err := b.o.Cache.PutBuild(ctx, b.build); err != nil {
+		return fmt.Errorf("storing what became of the build: %w", err)
+	}
+	return nil
+}
+
+// verdict is nil for a build that ended well. Of several reasons the gravest gives the exit code.
+func (b *builder) verdict(ctx context.Context, diags hcl.Diagnostics, failed error) *Error {
+	e := &Error{Diagnostics: diags, Causes: b.troubles}
+	worst := func(code int) {
+		rank := []int{ExitBuilt, ExitRequire, ExitStage, ExitCache, ExitRecipe, ExitInternal, ExitInterrupted}
+		for _, c := range rank {
+			if c == e.Exit {
+				e.Exit = code
+				return
+			}
+			if c == code {
+				return
+			}
+		}
+	}
+	if diags.HasErrors() {
+		worst(ExitRecipe)
+	}
+	if failed != nil {
+		e.Causes = append(e.Causes, failed)
+		worst(ExitInternal)
+	}
+	if len(b.troubles) > 0 {
+		worst(ExitCache)
+	}
+	for _, t := range b.tasks {
+		if t.err == nil {
+			continue
+		}
+		e.add(t)
+		_, cache := errors.AsType[cacheTrouble](t.err)
+		switch {
+		case isRequire(t.err):
+			worst(ExitRequire)
+		case cache:
+			worst(ExitCache)
+		default:
+			worst(ExitStage)
+		}
+	}
+	if ctx.Err() != nil {
+		worst(ExitInterrupted)
+		if len(e.Causes) == 0 && len(e.Diagnostics) == 0 {
+			e.Causes = append(e.Causes, context.Cause(ctx))
+		}
+	}
+	if e.Exit == ExitBuilt {
+		return nil
+	}
+	return e
+}
+
+// add sorts a task's error into the two families.
+func (e *Error) add(t *task) {
+	left := split(t.err, &e.Diagnostics)
+	for _, err := range left {
+		e.Causes = append(e.Causes, &StageError{t.address(), err, t.report.redact.clean(err.Error())})
+	}
+}
+
+// split takes diagnostics out of a joined error and gives the rest.
+func split(err error, diags *hcl.Diagnostics) []error {
+	if d, ok := err.(plan.Diagnostics); ok {
+		*diags = append(*diags, d.Diagnostics...)
+		return nil
+	}
+	switch joined := err.(type) {
+	case requireError:
+		return split(joined.error, diags)
+	case cacheTrouble, transient:
+		return []error{err}
+	case interface{ Unwrap() []error }:
+		var left []error
+		for _, one := range joined.Unwrap() {
+			left = append(left, split(one, diags)...)
+		}
+		return left
+	}
+	if strings.TrimSpace(err.Error()) == "" {
+		return nil
+	}
+	return []error{err}
+}

@@ -1,0 +1,90 @@
+package run
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+
+	"github.com/Ruihan11/tiny-infra/pipeline/plan"
+)
+
+// Exit codes of a build, as the person's shell sees them.
+const (
+	ExitBuilt       = 0
+	ExitInternal    = 1
+	ExitRecipe      = 2
+	ExitStage       = 3
+	ExitRequire     = 4
+	ExitCache       = 5
+	ExitInterrupted = 130
+)
+
+// Error is why a build did not end with 0. What the author of the recipe can mend is in Diagnostics, with its place;
+// Causes has everything else, one for each stage that failed.
+type Error struct {
+	Exit        int
+	Diagnostics hcl.Diagnostics
+	Causes      []error
+}
+
+func (e *Error) Error() string {
+	var all []string
+	if e.Diagnostics.HasErrors() {
+		all = append(all, plan.Diagnostics{Diagnostics: e.Diagnostics}.Error())
+	}
+	for _, c := range e.Causes {
+		all = append(all, c.Error())
+	}
+	return strings.Join(all, "\n")
+}
+
+func (e *Error) Unwrap() []error { return e.Causes }
+
+// ErrInterrupted is the cause of a context that a person cancelled.
+var ErrInterrupted = errors.New("interrupted")
+
+// StageError is a stage that could not be made. Its text is for people and names the stage.
+type StageError struct {
+	Address string
+	Err     error
+	text    string // of Err, secrets taken out
+}
+
+func (e *StageError) Error() string { return e.Address + ": " + e.text }
+func (e *StageError) Unwrap() error { return e.Err }
+
+// transient marks a failure that another attempt may mend.
+type transient struct{ error }
+
+func (t transient) Unwrap() error { return t.error }
+
+// cacheTrouble marks a failure of the cache, not of the stage.
+type cacheTrouble struct{ error }
+
+func (c cacheTrouble) Unwrap() error { return c.error }
+
+// requireError is a `require` that did not hold.
+type requireError struct{ error }
+
+func (r requireError) Unwrap() error { return r.error }
+
+func problem(at hcl.Range, summary, format string, args ...any) *hcl.Diagnostic {
+	return &hcl.Diagnostic{Severity: hcl.DiagError, Summary: summary, Detail: fmt.Sprintf(format, args...), Subject: &at}
+}
+
+func diagnosed(d ...*hcl.Diagnostic) error { return plan.Diagnostics{Diagnostics: d} }
+
+// oneLine is an error's text for a Reason.
+func oneLine(err error) string {
+	var d plan.Diagnostics
+	if errors.As(err, &d) && len(d.Diagnostics) > 0 {
+		return d.Diagnostics[0].Summary + ": " + d.Diagnostics[0].Detail
+	}
+	text, rest, more := strings.Cut(err.Error(), "\n")
+	if more && strings.TrimSpace(rest) != "" {
+		text += " …"
+	}
+	return text
+}

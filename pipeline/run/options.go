@@ -1,0 +1,137 @@
+package run
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/Ruihan11/tiny-infra/artifacts"
+	"github.com/Ruihan11/tiny-infra/pipeline/event"
+	"github.com/Ruihan11/tiny-infra/pipeline/recipe"
+)
+
+// Options of one build.
+type Options struct {
+	Cache      *artifacts.Cache
+	Workspaces Workspaces
+	Layer      Layer
+	Adopter    Adopter
+	Leaser     Leaser
+	Executor   Executor
+	Envs       Environments
+	Events     *event.Bus
+	Lock       Lock
+
+	Facts     map[string]string // of the executor, as planned with; nil: it is asked
+	Jobs      int               // most stages at once; 0: as many as resources allow
+	KeepGoing bool              // after a failure, go on with what does not depend on it
+	Locked    bool              // refuse a download that the lock does not pin
+	Retries   int               // of transient failures, for stages that do not say; 0: 2, negative: none
+	Grace     time.Duration     // between SIGTERM and SIGKILL; 0: the executor's default
+	Force     func(address string) bool
+
+	Environ     []string                         // the caller's; nil: this process's
+	SecretValue func(name string) (string, bool) // nil: from Environ
+	Settings    map[string]json.RawMessage       // of tinfra.hcl, for workers
+
+	// Build holds what identifies the build: RecipePath, Targets, Lock, Commit, Host; ID, Recipe, Variables and Started
+	// are filled in where empty.
+	Build   artifacts.Build
+	Builder string          // tinfra's version
+	Kill    <-chan struct{} // closed when the person is out of patience: workers end at once
+	Clock   Clock           // nil: the real one
+}
+
+// Workspaces makes the folders that attempts run in, and finds those of earlier builds again. A disk.Store has the same
+// methods with its own types, so an adapter of a few lines joins the two.
+type Workspaces interface {
+	// Workspace opens the folder of an attempt, making it where it is not there.
+	Workspace(key artifacts.Key, attempt int) (Workspace, error)
+	Attempts(key artifacts.Key) ([]int, error)
+	// Path is where Workspace opens one; it need not be there.
+	Path(key artifacts.Key, attempt int) string
+}
+
+// Layer puts inputs before a worker, read-only. check says afterwards whether one was changed.
+type Layer interface {
+	Lay(ctx context.Context, m *artifacts.Manifest, dir string) (check func() error, err error)
+	// Found is for what an earlier process laid.
+	Found(m *artifacts.Manifest, dir string) (check func() error)
+}
+
+// Workspace is one such folder; Close removes it.
+type Workspace struct {
+	Dir   string
+	Close func() error
+}
+
+// Adopter takes an output folder out of the worker's reach and into the store.
+type Adopter interface {
+	AdoptTree(ctx context.Context, dir, typ string, labels map[string]string) (*artifacts.Manifest, error)
+}
+
+// Leaser lets one build at a time work on a key. waiting is called when another one has it.
+type Leaser interface {
+	Lease(ctx context.Context, key artifacts.Key, holder []byte, waiting func(holder []byte)) (release func() error, err error)
+}
+
+// Environments installs a locked environment, once, and says where its Python is.
+type Environments interface {
+	Install(ctx context.Context, name string, progress func(done string)) (python string, err error)
+}
+
+// Lock is the lock file beside the recipe. Entry reads it as it is now (another build may have written to it) and gives
+// nil for a source that it does not have.
+type Lock interface {
+	Entry(source string) (*recipe.Source, error)
+	Add(ctx context.Context, entry *recipe.Source) error
+}
+
+// Clock is what time it is, and a way to wait.
+type Clock interface {
+	Now() time.Time
+	After(d time.Duration) <-chan time.Time
+}
+
+type realClock struct{}
+
+func (realClock) Now() time.Time                         { return time.Now() }
+func (realClock) After(d time.Duration) <-chan time.Time { return time.After(d) }
+
+const defaultRetries = 2
+
+func (o Options) filled() Options {
+	if o.Clock == nil {
+		o.Clock = realClock{}
+	}
+	if o.Environ == nil {
+		o.Environ = os.Environ()
+	}
+	if o.SecretValue == nil {
+		o.SecretValue = o.lookupEnv
+	}
+	if o.Force == nil {
+		o.Force = func(string) bool { return false }
+	}
+	if o.Events == nil {
+		o.Events = event.NewBus()
+	}
+	switch {
+	case o.Retries == 0:
+		o.Retries = defaultRetries
+	case o.Retries < 0:
+		o.Retries = 0
+	}
+	return o
+}
+
+func (o Options) lookupEnv(name string) (string, bool) {
+	for _, pair := range o.Environ {
+		if value, ok := strings.CutPrefix(pair, name+"="); ok {
+			return value, true
+		}
+	}
+	return "", false
+}

@@ -1,0 +1,179 @@
+package run
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+
+	"github.com/Ruihan11/tiny-infra/pipeline/recipe"
+	"github.com/Ruihan11/tiny-infra/stages"
+	"github.com/Ruihan11/tiny-infra/stages/protocol"
+)
+
+// errTimeout is why a worker was ended that took longer than its stage allows.
+type errTimeout struct{ after string }
+
+func (e errTimeout) Error() string { return "it was ended after its timeout of " + e.after }
+
+// judge turns the way a worker ended into an error, or nil where its result may be looked at.
+func judge(st *recipe.Stage, e Exit, problems []protocol.Event) error {
+	said := lastProblem(problems)
+	switch {
+	case e.Problem != "":
+		return fmt.Errorf("the worker could not be started: %s", e.Problem)
+	case e.Code == protocol.ExitOK:
+		return nil
+	case e.OOMKilled:
+		return errors.New("it ran out of memory: the kernel killed it; give it more by `needs { memory_gib = … }`, or ask less of it")
+	case e.Code == protocol.ExitBadParam:
+		return badParam(st, problems)
+	case e.Code == protocol.ExitBadInput:
+		return badInput(st, problems)
+	case e.Code == protocol.ExitMachine:
+		return fmt.Errorf("this machine is not what its facts say%s", said)
+	case e.Code == protocol.ExitResources:
+		return fmt.Errorf("it ran out of memory or disk%s", said)
+	case e.Code == protocol.ExitTransient:
+		return transient{fmt.Errorf("a passing trouble%s", said)}
+	case e.Signal != "":
+		return fmt.Errorf("the worker was ended by %s%s", e.Signal, said)
+	default:
+		return fmt.Errorf("the worker crashed with exit code %d%s", e.Code, said)
+	}
+}
+
+func lastProblem(problems []protocol.Event) string {
+	if len(problems) == 0 {
+		return ""
+	}
+	return ": " + explained(problems[len(problems)-1])
+}
+
+func explained(p protocol.Event) string {
+	if p.Hint == "" {
+		return p.Message
+	}
+	return p.Message + " (" + p.Hint + ")"
+}
+
+// badParam points at the recipe lines of the params that the worker refused.
+func badParam(st *recipe.Stage, problems []protocol.Event) error {
+	var diags hcl.Diagnostics
+	for _, p := range problems {
+		if p.Param == "" {
+			continue
+		}
+		at := st.Range
+		if set, ok := st.Params[p.Param]; ok {
+			at = set.Range
+		}
+		diags = append(diags, problem(at, "Worker refused a param", "%s refuses %s: %s.", st.Address, p.Param, explained(p)))
+	}
+	if len(diags) == 0 {
+		diags = append(diags, problem(st.Range, "Worker refused its params", "%s refuses its params%s.", st.Address, lastProblem(problems)))
+	}
+	return diagnosed(diags...)
+}
+
+// badInput points at the recipe lines of the inputs that the worker refused.
+func badInput(st *recipe.Stage, problems []protocol.Event) error {
+	var diags hcl.Diagnostics
+	for _, p := range problems {
+		if p.Input == "" {
+			continue
+		}
+		at := st.Range
+		if given, ok := st.Inputs[p.Input]; ok {
+			at = given.Range
+		}
+		diags = append(diags, problem(at, "Worker refused an input", "%s cannot use its input %s: %s.", st.Address, p.Input, explained(p)))
+	}
+	if len(diags) == 0 {
+		diags = append(diags, problem(st.Range, "Worker refused its inputs", "%s cannot use what it was given%s.", st.Address, lastProblem(problems)))
+	}
+	return diagnosed(diags...)
+}
+
+// ours are the names at the top of a workspace that no worker needs to explain.
+var ours = []string{
+	protocol.RequestFile, protocol.ResultFile, protocol.EventsFile, protocol.StdoutFile, protocol.StderrFile,
+	protocol.InDir, protocol.OutDir, HandleFile, ExitFile, SupervisorFile, adoptedFile,
+	workerDir, tmpDir, homeDir, checkpointDir,
+}
+
+// strays are files that a worker left where nothing may be left. The names of a few are enough.
+func strays(ws string, k *stages.Kind) error {
+	var found []string
+	top, err := os.ReadDir(ws)
+	if err != nil {
+		return fmt.Errorf("looking at what the worker left: %w", err)
+	}
+	for _, e := range top {
+		if !slices.Contains(ours, e.Name()) {
+			found = append(found, e.Name())
+		}
+	}
+	outs, err := os.ReadDir(filepath.Join(ws, protocol.OutDir))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("looking at what the worker left: %w", err)
+	}
+	var undeclared []string
+	for _, e := range outs {
+		switch {
+		case k.Output(e.Name()) == nil:
+			undeclared = append(undeclared, protocol.OutDir+"/"+e.Name())
+		case !e.IsDir():
+			return fmt.Errorf("the worker made %s/%s a file; an output is a folder with files in it", protocol.OutDir, e.Name())
+		}
+	}
+	if len(found) > 0 {
+		return fmt.Errorf("the worker wrote outside its outputs: %s; files go to out/<port>/, scratch files to TMPDIR", few(found))
+	}
+	if len(undeclared) > 0 {
+		return fmt.Errorf("the worker made %s, which stage.hcl does not declare as an output", few(undeclared))
+	}
+	return nil
+}
+
+func few(names []string) string {
+	const most = 5
+	if len(names) > most {
+		return strings.Join(names[:most], ", ") + fmt.Sprintf(" and %d more", len(names)-most)
+	}
+	return strings.Join(names, ", ")
+}
+
+// declared checks a result against what the kind declares.
+func declared(r *protocol.Result, k *stages.Kind) error {
+	for name := range r.Metrics {
+		if k.Metric(name) == nil {
+			return fmt.Errorf("the worker reported a metric %q, which stage.hcl does not declare", name)
+		}
+	}
+	return nil
+}
+
+// hasFiles tells whether a folder holds any file, however deep.
+func hasFiles(dir string) (bool, error) {
+	found := false
+	err := filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if !d.IsDir() {
+			found = true
+			return fs.SkipAll
+		}
+		return nil
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return found, err
+}

@@ -1,0 +1,267 @@
+package run
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	"github.com/Ruihan11/tiny-infra/artifacts"
+	"github.com/Ruihan11/tiny-infra/pipeline/event"
+	"github.com/Ruihan11/tiny-infra/pipeline/plan"
+	"github.com/Ruihan11/tiny-infra/pipeline/recipe"
+	"github.com/Ruihan11/tiny-infra/stages"
+	"github.com/Ruihan11/tiny-infra/stages/protocol"
+)
+
+// Labels that the core knows.
+const (
+	LabelSynthetic = "synthetic" // inherited from inputs: numbers about such a model mean nothing
+	LabelProtocol  = "protocol"  // fingerprint of how something was measured; not inherited
+)
+
+// adoptedFile says which outputs of a workspace are in the store already, so that a build that dies between two of them
+// loses none.
+const adoptedFile = "adopted.json"
+
+// adopt takes the outputs out of the worker's reach and into the store.
+func (b *builder) adopt(ctx context.Context, t *task, a *artifacts.Action, at *attempt, r *protocol.Result) (map[string]*artifacts.Manifest, error) {
+	labels, err := b.labels(ctx, a, r)
+	if err != nil {
+		return nil, err
+	}
+	taken := readAdopted(at.ws.Dir)
+	outputs := map[string]*artifacts.Manifest{}
+	for i := range t.step.Node.Stage.Kind.Outputs {
+		o := &t.step.Node.Stage.Kind.Outputs[i]
+		if d, ok := taken[o.Name]; ok {
+			if outputs[o.Name], err = b.o.Cache.Manifest(ctx, d); err != nil {
+				return nil, fmt.Errorf("output %s: %w", o.Name, err)
+			}
+			continue
+		}
+		dir := filepath.Join(at.ws.Dir, protocol.OutDir, o.Name)
+		full, err := hasFiles(dir)
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("output %s: %w", o.Name, err)
+		case !full && o.Optional:
+			continue
+		case !full:
+			return nil, fmt.Errorf("the worker made no %s: %s/%s is empty", o.Name, protocol.OutDir, o.Name)
+		}
+		m, err := b.o.Adopter.AdoptTree(ctx, dir, a.Outputs[o.Name], labels)
+		if err != nil {
+			return nil, fmt.Errorf("storing output %s: %w", o.Name, err)
+		}
+		d, err := b.o.Cache.PutManifest(ctx, m)
+		if err != nil {
+			return nil, cacheTrouble{fmt.Errorf("storing output %s: %w", o.Name, err)}
+		}
+		outputs[o.Name], taken[o.Name] = m, d
+		if err := writeAdopted(at.ws.Dir, taken); err != nil {
+			return nil, err
+		}
+	}
+	return outputs, nil
+}
+
+func readAdopted(ws string) map[string]artifacts.Digest {
+	taken := map[string]artifacts.Digest{}
+	text, err := os.ReadFile(filepath.Join(ws, adoptedFile))
+	if err != nil || json.Unmarshal(text, &taken) != nil {
+		return map[string]artifacts.Digest{}
+	}
+	return taken
+}
+
+func writeAdopted(ws string, taken map[string]artifacts.Digest) error {
+	text, err := json.Marshal(taken)
+	if err != nil {
+		return fmt.Errorf("noting what is stored: %w", err)
+	}
+	at := filepath.Join(ws, adoptedFile)
+	if err := os.WriteFile(at+".part", text, 0o600); err != nil {
+		return fmt.Errorf("noting what is stored: %w", err)
+	}
+	if err := os.Rename(at+".part", at); err != nil {
+		return fmt.Errorf("noting what is stored: %w", err)
+	}
+	return nil
+}
+
+// labels are the worker's own and those that descend from inputs.
+func (b *builder) labels(ctx context.Context, a *artifacts.Action, r *protocol.Result) (map[string]string, error) {
+	labels := b.redact.cleanAll(r.Labels)
+	for port, d := range a.Inputs {
+		m, err := b.o.Cache.Manifest(ctx, d)
+		if err != nil {
+			return nil, fmt.Errorf("reading input %s: %w", port, err)
+		}
+		if v, ok := m.Labels[LabelSynthetic]; ok {
+			if labels == nil {
+				labels = map[string]string{}
+			}
+			if labels[LabelSynthetic] == "" {
+				labels[LabelSynthetic] = v
+			}
+		}
+	}
+	return labels, nil
+}
+
+// publish writes the record of a worker's success. The log is stored before, so it ends with what the worker said.
+func (b *builder) publish(ctx context.Context, t *task, a *artifacts.Action, at *attempt, r *protocol.Result, outputs map[string]*artifacts.Manifest) error {
+	entry, err := b.pin(ctx, t, r, outputs)
+	if err != nil {
+		return err
+	}
+	if entry != nil {
+		a = t.step.Action
+	}
+	key, err := b.o.Cache.PutAction(ctx, a)
+	if err != nil {
+		return cacheTrouble{err}
+	}
+	log, err := b.storeLog(ctx, t)
+	if err != nil {
+		return err
+	}
+	rec := &artifacts.Record{
+		Key: key, Outputs: map[string]artifacts.Digest{}, Metrics: r.Metrics, Observed: b.observed(t, at, r),
+		Log: log, Builder: b.o.Builder, Started: at.started, Ended: at.ended,
+	}
+	var size int64
+	for port, m := range outputs {
+		if _, rec.Outputs[port], err = m.Encode(); err != nil {
+			return fmt.Errorf("encoding output %s: %w", port, err)
+		}
+		size += m.Size()
+	}
+	if err := b.compare(ctx, t, rec); err != nil {
+		return err
+	}
+	won, digest, err := b.o.Cache.Publish(ctx, rec)
+	if err != nil {
+		return cacheTrouble{err}
+	}
+	if entry != nil && b.o.Lock != nil {
+		if err := b.o.Lock.Add(ctx, entry); err != nil {
+			return fmt.Errorf("writing the lock: %w", err)
+		}
+	}
+	t.record, t.digest, t.seconds = won, digest, at.ended.Sub(at.started).Seconds()
+	t.report.say(event.Event{Type: event.Stored, Outputs: digests(won), Metrics: won.Metrics, Observed: won.Observed, Bytes: size})
+	return nil
+}
+
+func digests(r *artifacts.Record) map[string]string {
+	out := map[string]string{}
+	for port, d := range r.Outputs {
+		out[port] = d.String()
+	}
+	return out
+}
+
+func (b *builder) observed(t *task, at *attempt, r *protocol.Result) map[string]string {
+	seen := b.redact.cleanAll(r.Observed)
+	if seen == nil {
+		seen = map[string]string{}
+	}
+	seen["attempts"] = strconv.Itoa(t.tried)
+	seen["peak_memory_bytes"] = strconv.FormatInt(at.exit.MaxRSS, 10)
+	seen["cpu_seconds"] = strconv.FormatFloat(at.exit.CPUSeconds, 'f', 3, 64)
+	seen["isolation"] = at.exit.Isolation
+	if at.found {
+		seen["reattached"] = "true"
+	}
+	if g := t.ticket.grant; g != nil && len(g.gpus) > 0 {
+		seen["gpus"] = strconv.Itoa(len(g.gpus))
+	}
+	return seen
+}
+
+// compare looks at what an earlier run of the same Action gave, where there was one.
+func (b *builder) compare(ctx context.Context, t *task, rec *artifacts.Record) error {
+	old, digest, err := b.o.Cache.Lookup(ctx, rec.Key)
+	if errors.Is(err, artifacts.ErrMissing) {
+		return nil
+	}
+	if err != nil {
+		return cacheTrouble{err}
+	}
+	if maps.Equal(old.Outputs, rec.Outputs) {
+		return nil
+	}
+	if t.step.Node.Stage.Kind.Determinism != stages.Exact {
+		rec.Observed["diverged_from"] = digest.String()
+		return nil
+	}
+	var differ []string
+	for _, port := range slices.Sorted(maps.Keys(rec.Outputs)) {
+		if old.Outputs[port] != rec.Outputs[port] {
+			differ = append(differ, fmt.Sprintf("%s is %s, was %s", port, rec.Outputs[port].Short(), old.Outputs[port].Short()))
+		}
+	}
+	return fmt.Errorf("kind %s is declared exact, but this run made other bytes than record %s: %s; the earlier result stays",
+		t.step.Node.Stage.Kind.Name, digest.Short(), few(differ))
+}
+
+// pin compares a download with the lock, or learns what the lock shall say.
+func (b *builder) pin(ctx context.Context, t *task, r *protocol.Result, outputs map[string]*artifacts.Manifest) (*recipe.Source, error) {
+	s := t.step
+	if s.Source == "" {
+		return nil, nil
+	}
+	var got []recipe.Pin
+	for _, o := range s.Node.Stage.Kind.Outputs {
+		if m := outputs[o.Name]; o.Pinned && m != nil {
+			for _, f := range m.Files {
+				got = append(got, recipe.Pin{Path: f.Path, SHA256: f.Digest.Hex(), Size: f.Size})
+			}
+		}
+	}
+	if s.Pins != nil {
+		return nil, samePins(s, got)
+	}
+	if len(got) == 0 {
+		return nil, fmt.Errorf("the worker brought nothing that could be locked")
+	}
+	entry := &recipe.Source{Source: s.Source, Resolved: b.redact.cleanAll(r.Resolved), Files: got}
+	if err := b.plan.SettlePins(ctx, s, got); err != nil {
+		return nil, err
+	}
+	if s.Action == nil {
+		return nil, fmt.Errorf("%s", s.Reason)
+	}
+	return entry, nil
+}
+
+func samePins(s *plan.Step, got []recipe.Pin) error {
+	want := map[string]recipe.Pin{}
+	for _, p := range s.Pins {
+		want[p.Path] = p
+	}
+	var differ []string
+	for _, p := range got {
+		switch w, ok := want[p.Path]; {
+		case !ok:
+			differ = append(differ, p.Path+" is not in the lock")
+		case w != p:
+			differ = append(differ, fmt.Sprintf("%s has sha256 %s, the lock says %s", p.Path, p.SHA256, w.SHA256))
+		}
+		delete(want, p.Path)
+	}
+	for _, path := range slices.Sorted(maps.Keys(want)) {
+		differ = append(differ, path+" is missing")
+	}
+	if len(differ) == 0 {
+		return nil
+	}
+	return fmt.Errorf("the download is not what the lock pins: %s; if the source was changed on purpose, run `tinfra lock`", few(differ))
+}

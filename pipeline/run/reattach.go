@@ -1,0 +1,174 @@
+package run
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/Ruihan11/tiny-infra/artifacts"
+	"github.com/Ruihan11/tiny-infra/pipeline/event"
+	"github.com/Ruihan11/tiny-infra/stages/protocol"
+)
+
+// errStillRunning ends a Wait that only asks.
+var errStillRunning = errors.New("still running")
+
+// reattach looks at the attempts that earlier builds left for a key. One whose worker still runs, or ended well and was
+// not collected, is taken over; the others are removed. next is the number of a fresh attempt.
+func (b *builder) reattach(ctx context.Context, t *task, key artifacts.Key, a *artifacts.Action) (next int, at *attempt, err error) {
+	numbers, err := b.o.Workspaces.Attempts(key)
+	if err != nil {
+		return 0, nil, fmt.Errorf("looking for earlier attempts: %w", err)
+	}
+	slices.Sort(numbers)
+	for _, n := range slices.Backward(numbers) {
+		ws, err := b.o.Workspaces.Workspace(key, n)
+		if err != nil {
+			// Another build that lost its lease: it may go on there.
+			t.report.warn(fmt.Sprintf("attempt %d of an earlier build is left alone: %v", n, err))
+			continue
+		}
+		found := &attempt{number: n, ws: ws, found: true}
+		if at == nil && b.usable(ctx, t, a, found) {
+			at = found
+			continue
+		}
+		if found.handle.Workspace != "" {
+			if err := b.end(found.handle, errors.New("superseded")); err != nil && !errors.Is(err, ErrLost) {
+				return 0, nil, errors.Join(err, ws.Close())
+			}
+		}
+		if err := ws.Close(); err != nil {
+			return 0, nil, fmt.Errorf("removing an earlier attempt: %w", err)
+		}
+	}
+	if at != nil {
+		t.report.attempt = at.number
+		at.tails = newTails(t.report, at.ws.Dir)
+		t.report.say(event.Event{Type: event.Started, Message: "an earlier build started it"})
+	}
+	return nextAttempt(numbers), at, nil
+}
+
+// usable fills in an attempt that is worth waiting for or collecting.
+func (b *builder) usable(ctx context.Context, t *task, a *artifacts.Action, at *attempt) bool {
+	h, ok := readHandle(at.ws.Dir)
+	if !ok {
+		return false
+	}
+	at.handle = h
+	if !sameRequest(at.ws.Dir, a) {
+		return false
+	}
+	if info, err := os.Stat(filepath.Join(at.ws.Dir, HandleFile)); err == nil {
+		at.started = info.ModTime().UTC()
+	}
+	trees, err := b.trees(ctx, t.step, a)
+	if err != nil {
+		return false
+	}
+	at.check = b.found(trees, at.ws.Dir)
+	asked, cancel := context.WithCancelCause(ctx)
+	cancel(errStillRunning)
+	e, err := b.o.Executor.Wait(asked, h)
+	if errors.Is(err, errStillRunning) {
+		return ctx.Err() == nil
+	}
+	if err != nil || e.Code != protocol.ExitOK {
+		return false
+	}
+	return b.collectable(at.ws.Dir, t)
+}
+
+// collectable: the result is there, and every output that must be.
+func (b *builder) collectable(ws string, t *task) bool {
+	k := t.step.Node.Stage.Kind
+	if !k.Native {
+		if _, err := protocol.ReadResult(ws); err != nil {
+			return false
+		}
+	}
+	taken := readAdopted(ws)
+	for _, o := range k.Outputs {
+		full, err := hasFiles(filepath.Join(ws, protocol.OutDir, o.Name))
+		if _, ok := taken[o.Name]; !ok && (err != nil || !full) {
+			return false // without a file it was taken away half-way, or is an optional one that we cannot tell from it
+		}
+	}
+	return true
+}
+
+func readHandle(ws string) (Handle, bool) {
+	var h Handle
+	text, err := os.ReadFile(filepath.Join(ws, HandleFile))
+	if err != nil || json.Unmarshal(text, &h) != nil {
+		return Handle{}, false
+	}
+	h.Workspace = ws // the cache may have been moved
+	return h, true
+}
+
+// sameRequest guards against a workspace that another Action left: for what is not locked yet, the key is only a name.
+func sameRequest(ws string, a *artifacts.Action) bool {
+	text, err := os.ReadFile(filepath.Join(ws, protocol.RequestFile))
+	if err != nil {
+		return false
+	}
+	r, err := protocol.DecodeRequest(text)
+	return err == nil && r.Kind == a.Kind && len(r.Inputs) == len(a.Inputs)
+}
+
+// heldGPUs are the devices that a live worker of an earlier build uses.
+func (b *builder) heldGPUs(key artifacts.Key) []string {
+	numbers, err := b.o.Workspaces.Attempts(key)
+	if err != nil || len(numbers) == 0 {
+		return nil
+	}
+	ws := b.o.Workspaces.Path(key, slices.Max(numbers))
+	h, ok := readHandle(ws)
+	if !ok {
+		return nil
+	}
+	asked, cancel := context.WithCancelCause(context.Background())
+	cancel(errStillRunning)
+	if _, err := b.o.Executor.Wait(asked, h); !errors.Is(err, errStillRunning) {
+		return nil
+	}
+	text, err := os.ReadFile(filepath.Join(ws, protocol.RequestFile))
+	if err != nil {
+		return nil
+	}
+	r, err := protocol.DecodeRequest(text)
+	if err != nil {
+		return nil
+	}
+	return r.Resources.GPUs
+}
+
+// elsewhere follows the progress of another build's attempt at a key.
+type elsewhere struct {
+	path string
+	tail *protocol.Tail
+}
+
+// look gives the latest progress since the last look, if there is any.
+func (e *elsewhere) look(w Workspaces, key artifacts.Key) *protocol.Event {
+	numbers, err := w.Attempts(key)
+	if err != nil || len(numbers) == 0 {
+		return nil
+	}
+	if path := filepath.Join(w.Path(key, slices.Max(numbers)), protocol.EventsFile); path != e.path {
+		e.path, e.tail = path, protocol.NewTail(path, 0)
+	}
+	var last *protocol.Event
+	_ = e.tail.Poll(func(p protocol.Event, err error) {
+		if err == nil && p.Type == protocol.Progress {
+			last = &p
+		}
+	})
+	return last
+}

@@ -1,0 +1,134 @@
+package run
+
+import (
+	"errors"
+	"path/filepath"
+	"time"
+
+	"github.com/Ruihan11/tiny-infra/pipeline/event"
+	"github.com/Ruihan11/tiny-infra/stages/protocol"
+)
+
+// progressEvery is how often a stage's progress is passed on.
+const progressEvery = 100 * time.Millisecond
+
+// reporter says what happens to one stage, on the bus and in its stored log, secrets taken out. It belongs to one
+// goroutine at a time.
+type reporter struct {
+	base    event.Event // Build, Stage, Kind, Key
+	bus     *event.Bus
+	clock   Clock
+	redact  *redactor
+	log     *storedLog
+	attempt int
+	last    time.Time // when progress was passed on
+	held    *event.Event
+}
+
+func (r *reporter) say(e event.Event) {
+	e.Time = r.clock.Now().UTC()
+	e.Build, e.Stage, e.Kind, e.Key, e.Attempt = r.base.Build, r.base.Stage, r.base.Kind, r.base.Key, r.attempt
+	e.Message, e.What, e.Reason, e.Unit = cutText(r.redact.clean(e.Message)), r.redact.clean(e.What), r.redact.clean(e.Reason), r.redact.clean(e.Unit)
+	e.Observed, e.Labels = r.redact.cleanAll(e.Observed), r.redact.cleanAll(e.Labels)
+	r.log.add(e)
+	r.bus.Publish(e)
+}
+
+func cutText(s string) string {
+	if len(s) > maxText {
+		return s[:maxText] + " … (cut)"
+	}
+	return s
+}
+
+func (r *reporter) line(stream, text string) {
+	r.say(event.Event{Type: event.Log, Stream: stream, Message: text})
+}
+
+func (r *reporter) problem(message string) {
+	r.say(event.Event{Type: event.Problem, Level: "error", Message: message})
+}
+
+func (r *reporter) warn(message string) {
+	r.say(event.Event{Type: event.Problem, Level: "warning", Message: message})
+}
+
+// progress is passed on now and then; flush passes on the last one.
+func (r *reporter) progress(e event.Event) {
+	if now := r.clock.Now(); now.Sub(r.last) >= progressEvery {
+		r.last, r.held = now, nil
+		r.say(e)
+		return
+	}
+	r.held = &e
+}
+
+func (r *reporter) flush() {
+	if r.held != nil {
+		r.say(*r.held)
+		r.held = nil
+	}
+}
+
+// tails are the files of a running attempt that are read while they grow.
+type tails struct {
+	reporter       *reporter
+	events         *protocol.Tail
+	stdout, stderr *lineTail
+	problems       []protocol.Event // those that the worker reported
+	broken         bool             // reading failed: it was said once
+}
+
+func newTails(r *reporter, workspace string) *tails {
+	at := func(name string) string { return filepath.Join(workspace, name) }
+	return &tails{
+		reporter: r,
+		events:   protocol.NewTail(at(protocol.EventsFile), 0),
+		stdout:   &lineTail{path: at(protocol.StdoutFile)},
+		stderr:   &lineTail{path: at(protocol.StderrFile)},
+	}
+}
+
+func (t *tails) poll(end bool) {
+	read := t.events.Poll
+	if end {
+		read = t.events.End
+	}
+	err := errors.Join(
+		read(t.event),
+		t.stdout.poll(end, func(s string) { t.reporter.line("stdout", s) }),
+		t.stderr.poll(end, func(s string) { t.reporter.line("stderr", s) }),
+	)
+	if err != nil && !t.broken {
+		t.broken = true
+		t.reporter.warn(err.Error())
+	}
+	if end {
+		t.reporter.flush()
+	}
+}
+
+func (t *tails) event(e protocol.Event, err error) {
+	r := t.reporter
+	if err != nil {
+		r.warn("the worker reported something that is no event: " + err.Error())
+		return
+	}
+	switch e.Type {
+	case protocol.Progress:
+		r.progress(event.Event{Type: event.Progress, Done: e.Done, Total: e.Total, Unit: e.Unit, What: e.What})
+		return
+	case protocol.Log:
+		r.say(event.Event{Type: event.Log, Stream: "worker", Level: e.Level, Message: e.Message})
+	case protocol.Metric:
+		r.say(event.Event{Type: event.Metric, Name: e.Name, Value: e.Value})
+	case protocol.Problem:
+		e.Message, e.Hint = r.redact.clean(e.Message), r.redact.clean(e.Hint)
+		t.problems = append(t.problems, e)
+		text := e.Message
+		if e.Hint != "" {
+			text += " (" + e.Hint + ")"
+		}
+		r.say(event.Event{Type: event.Problem, Level: "error", Message: text})
+	}
+}

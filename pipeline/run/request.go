@@ -1,0 +1,166 @@
+package run
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/Ruihan11/tiny-infra/artifacts"
+	"github.com/Ruihan11/tiny-infra/pipeline/plan"
+	"github.com/Ruihan11/tiny-infra/stages/protocol"
+)
+
+// tree is a manifest that stands in a workspace.
+type tree struct {
+	what string // for messages
+	port string // "" for the worker's sources
+	path string // relative to the workspace, with slashes
+	*artifacts.Manifest
+}
+
+// trees are the inputs and the worker's sources, and where they belong.
+func (b *builder) trees(ctx context.Context, s *plan.Step, a *artifacts.Action) ([]tree, error) {
+	var all []tree
+	for _, port := range slices.Sorted(maps.Keys(a.Inputs)) {
+		path, err := inputPath(port)
+		if err != nil {
+			return nil, diagnosed(problem(s.Node.Stage.Inputs[port].Range, "Key cannot name a folder", "Input %s: %s.", port, err))
+		}
+		m, err := b.o.Cache.Manifest(ctx, a.Inputs[port])
+		if err != nil {
+			return nil, cacheTrouble{fmt.Errorf("reading input %s: %w", port, err)}
+		}
+		all = append(all, tree{"input " + port, port, path, m})
+	}
+	if s.Node.Stage.Kind.Native {
+		return all, nil
+	}
+	m, err := b.o.Cache.Manifest(ctx, a.Worker)
+	if err != nil {
+		return nil, cacheTrouble{fmt.Errorf("reading the worker's sources: %w", err)}
+	}
+	return append(all, tree{"sources", "", workerDir, m}), nil
+}
+
+// lay fills in/ and worker/ and says how to see afterwards that the worker kept its hands off them.
+func (b *builder) lay(ctx context.Context, trees []tree, ws string) (func() error, error) {
+	var checks []func() error
+	for _, t := range trees {
+		check, err := b.o.Layer.Lay(ctx, t.Manifest, filepath.Join(ws, filepath.FromSlash(t.path)))
+		if err != nil {
+			return nil, fmt.Errorf("laying out %s: %w", t.what, err)
+		}
+		checks = append(checks, untouched(t, check))
+	}
+	return allOf(checks), nil
+}
+
+// found is the check of what an earlier process laid.
+func (b *builder) found(trees []tree, ws string) func() error {
+	var checks []func() error
+	for _, t := range trees {
+		checks = append(checks, untouched(t, b.o.Layer.Found(t.Manifest, filepath.Join(ws, filepath.FromSlash(t.path)))))
+	}
+	return allOf(checks)
+}
+
+func untouched(t tree, check func() error) func() error {
+	return func() error {
+		if err := check(); err != nil {
+			return fmt.Errorf("the worker changed its %s: %w", t.what, err)
+		}
+		return nil
+	}
+}
+
+func allOf(checks []func() error) func() error {
+	return func() error {
+		var all []error
+		for _, c := range checks {
+			all = append(all, c())
+		}
+		return errors.Join(all...)
+	}
+}
+
+// inputsOf tells the worker where its inputs lie.
+func inputsOf(trees []tree, a *artifacts.Action) map[string]protocol.Input {
+	inputs := map[string]protocol.Input{}
+	for _, t := range trees {
+		if t.port != "" {
+			inputs[t.port] = protocol.Input{Path: t.path, Type: t.Type, Digest: a.Inputs[t.port].String(), Labels: t.Labels}
+		}
+	}
+	return inputs
+}
+
+// inputPath is in/<port>, or in/<port>/<key> for one of a map's artifacts.
+func inputPath(port string) (string, error) {
+	name, key, isMap := strings.Cut(strings.TrimSuffix(port, "]"), "[")
+	if !isMap {
+		return protocol.InDir + "/" + name, nil
+	}
+	if err := artifacts.CheckPath(key); err != nil {
+		return "", err
+	}
+	if strings.ContainsRune(key, '/') {
+		return "", fmt.Errorf("%q holds a slash", key)
+	}
+	return protocol.InDir + "/" + name + "/" + key, nil
+}
+
+// request is what the worker is asked for. Secrets are not in it: they are environment variables.
+func (b *builder) request(s *plan.Step, a *artifacts.Action, inputs map[string]protocol.Input, g *grant) (*protocol.Request, error) {
+	r := &protocol.Request{
+		Protocol: protocol.Version, Kind: a.Kind, Params: a.Params, Inputs: inputs, Outputs: a.Outputs,
+		Resources: protocol.Resources{CPUs: g.threads(), MemoryGiB: g.memoryGiB, GPUs: g.gpus},
+		Settings:  b.o.Settings,
+	}
+	if s.Source == "" {
+		return r, nil
+	}
+	r.Source, r.RecipeDir = s.Source, b.plan.Graph.Recipe.Dir
+	params := map[string]json.RawMessage{}
+	if err := json.Unmarshal(a.Params, &params); err != nil {
+		return nil, fmt.Errorf("reading the params of %s: %w", s.Node.Stage.Address, err)
+	}
+	delete(params, "pins")
+	var err error
+	if r.Params, err = json.Marshal(params); err != nil {
+		return nil, err
+	}
+	for _, p := range s.Pins {
+		r.Pins = append(r.Pins, protocol.Pin{Path: p.Path, SHA256: p.SHA256, Size: p.Size})
+	}
+	if lock := b.plan.Graph.Recipe.Lock; lock != nil && lock.Sources[s.Source] != nil {
+		r.Resolved = lock.Sources[s.Source].Resolved
+	}
+	return r, nil
+}
+
+// furnish makes the folders and writes request.json.
+func furnish(ws string, outputs map[string]string, r *protocol.Request) error {
+	dirs := []string{tmpDir, homeDir, protocol.InDir, protocol.OutDir}
+	for port := range outputs {
+		dirs = append(dirs, filepath.Join(protocol.OutDir, port))
+	}
+	for _, d := range dirs {
+		if err := os.MkdirAll(filepath.Join(ws, d), 0o755); err != nil {
+			return fmt.Errorf("making a workspace: %w", err)
+		}
+	}
+	text, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("writing the request: %w", err)
+	}
+	if err := os.WriteFile(filepath.Join(ws, protocol.RequestFile), text, 0o644); err != nil {
+		return fmt.Errorf("writing the request: %w", err)
+	}
+	return nil
+}

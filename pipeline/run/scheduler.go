@@ -1,0 +1,258 @@
+package run
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/Ruihan11/tiny-infra/artifacts"
+	"github.com/Ruihan11/tiny-infra/pipeline/event"
+	"github.com/Ruihan11/tiny-infra/pipeline/plan"
+)
+
+// schedule takes every task to its end. Its goroutine alone decides what starts, in the graph's order, so two builds
+// of one plan start alike. After a failure without --keep-going nothing more starts; what runs is let finish.
+func (b *builder) schedule(ctx context.Context) {
+	handed := make(chan *task)
+	running := 0
+	var ready []*task
+	for _, t := range b.tasks {
+		if t.waits == 0 {
+			ready = append(ready, t)
+		}
+	}
+	for {
+		for len(ready) > 0 {
+			slices.SortFunc(ready, func(x, y *task) int { return cmp.Compare(x.order, y.order) })
+			t := ready[0]
+			ready = ready[1:]
+			if b.launch(ctx, t, handed) {
+				running++
+				continue
+			}
+			ready = append(ready, b.finish(ctx, t)...)
+		}
+		if running == 0 {
+			return
+		}
+		t := <-handed
+		running--
+		ready = b.finish(ctx, t)
+	}
+}
+
+// launch starts a task whose producers are done. It is false for one that needs no run: its state is then set, or it
+// waits for the run of another.
+func (b *builder) launch(ctx context.Context, t *task, handed chan<- *task) bool {
+	if why := b.withheld(t); why != "" {
+		t.state, t.reason = artifacts.Blocked, why
+		return false
+	}
+	if err := b.plan.Settle(context.WithoutCancel(ctx), t.step); err != nil {
+		b.fail(t, settleTrouble(err))
+		return false
+	}
+	if t.step.State == plan.Hit {
+		t.state, t.reason, t.record, t.digest = artifacts.Hit, t.step.Reason, t.step.Record, t.step.RecordDigest
+		return false
+	}
+	if why := b.halted(ctx); why != "" {
+		t.state, t.reason = artifacts.Blocked, why
+		return false
+	}
+	if t.step.Key.IsZero() {
+		var err error
+		if t.place, err = b.placeOf(t.step); err != nil {
+			b.fail(t, err)
+			return false
+		}
+	}
+	if leader := b.leader(t); leader != nil {
+		if leader.state == "" {
+			leader.same = append(leader.same, t)
+			return false
+		}
+		b.adoptFrom(t, leader)
+		return false
+	}
+	t.report.base.Key = keyText(t.step.Key)
+	b.enqueue(t)
+	b.workers.Go(func() {
+		if err := b.run(ctx, t); err != nil {
+			t.err = err
+		}
+		handed <- t
+	})
+	return true
+}
+
+// withheld says why a task is not even looked at.
+func (b *builder) withheld(t *task) string {
+	n := t.step.Node
+	for _, p := range slices.Concat(n.Data, n.Gates) {
+		from := b.byAddress[p.Stage.Address]
+		switch {
+		case from == nil:
+		case from.state == artifacts.Blocked:
+			return fmt.Sprintf("waits for %s, which is blocked", from.address())
+		case from.err != nil && isRequire(from.err):
+			return fmt.Sprintf("a require of %s failed", from.address())
+		case from.err != nil:
+			return fmt.Sprintf("%s failed", from.address())
+		}
+	}
+	return ""
+}
+
+// halted says why nothing more starts.
+func (b *builder) halted(ctx context.Context) string {
+	if ctx.Err() != nil {
+		return "interrupted"
+	}
+	if b.stopped != nil && !b.o.KeepGoing {
+		return fmt.Sprintf("not started, since %s failed", b.stopped.address())
+	}
+	return ""
+}
+
+// enqueue asks for resources: those that the worker of an earlier build still holds, where there is one.
+func (b *builder) enqueue(t *task) {
+	held := b.heldGPUs(t.workKey())
+	if !b.pool.has(held) {
+		held = nil
+	}
+	t.ticket = b.pool.add(t.order, t.step.Node.Stage.Needs, held)
+}
+
+func isRequire(err error) bool {
+	_, ok := errors.AsType[requireError](err)
+	return ok
+}
+
+// settleTrouble: what the author can mend stays theirs, anything else is the cache's.
+func settleTrouble(err error) error {
+	if _, ok := errors.AsType[plan.Diagnostics](err); ok {
+		return err
+	}
+	return cacheTrouble{err}
+}
+
+// leader is the task that runs in place of t, or nil.
+func (b *builder) leader(t *task) *task {
+	if t.step.Same != nil {
+		if l := b.byAddress[t.step.Same.Node.Stage.Address]; l != nil && l != t {
+			return l
+		}
+	}
+	k := t.workKey()
+	if l, ok := b.leaders[k]; ok && l != t {
+		return l
+	}
+	b.leaders[k] = t
+	return nil
+}
+
+// placeOf names the work on a source that is not locked yet, by all that is known of it.
+func (b *builder) placeOf(s *plan.Step) (artifacts.Key, error) {
+	draft, err := b.plan.Draft(s)
+	if err != nil {
+		return artifacts.Key{}, err
+	}
+	text, err := artifacts.JCS(map[string]any{
+		"unlocked": s.Source, "kind": draft.Kind, "params": string(draft.Params),
+		"worker": draft.Worker.String(), "env": draft.Env.String(), "inputs": fmt.Sprint(draft.Inputs),
+	})
+	if err != nil {
+		return artifacts.Key{}, fmt.Errorf("naming the work on %s: %w", s.Source, err)
+	}
+	return artifacts.Key(artifacts.Sum(text)), nil
+}
+
+// adoptFrom ends a task with what the run of an equal one gave.
+func (b *builder) adoptFrom(t, leader *task) {
+	switch {
+	case leader.record != nil:
+		t.state, t.reason, t.record, t.digest = artifacts.Hit, "the same as "+leader.address()+", which made it", leader.record, leader.digest
+		if t.step.Key.IsZero() {
+			t.step.Key, t.step.Action, t.step.Pins = leader.step.Key, leader.step.Action, leader.step.Pins
+		}
+	case leader.err != nil:
+		t.state, t.reason, t.err = artifacts.Failed, "the same as "+leader.address()+", which failed", fmt.Errorf("the same as %s, which failed", leader.address())
+	default:
+		t.state, t.reason = artifacts.Blocked, leader.reason
+	}
+}
+
+func (b *builder) fail(t *task, err error) { t.err, t.state = err, artifacts.Failed }
+
+// finish books what became of a task and gives those that need wait no longer.
+func (b *builder) finish(ctx context.Context, t *task) []*task {
+	if t.state == "" && t.err == nil && t.record == nil {
+		return nil // parked with its leader
+	}
+	t.conclude(ctx)
+	if t.record != nil {
+		t.step.Record, t.step.RecordDigest = t.record, t.digest
+		if t.err == nil {
+			t.err = b.require(context.WithoutCancel(ctx), t)
+		}
+	}
+	if t.err != nil && t.state != artifacts.Blocked {
+		t.state, t.reason = artifacts.Failed, t.report.redact.clean(oneLine(t.err))
+		if !isRequire(t.err) && b.stopped == nil {
+			b.stopped = t
+		}
+		t.report.problem(t.err.Error())
+	}
+	b.sayFinished(ctx, t)
+	var ready []*task
+	for _, s := range t.same {
+		b.adoptFrom(s, t)
+		ready = append(ready, b.finish(ctx, s)...)
+	}
+	for _, u := range t.users {
+		if u.waits--; u.waits == 0 {
+			ready = append(ready, u)
+		}
+	}
+	return ready
+}
+
+// conclude sets the state of a task that came back from its run.
+func (t *task) conclude(ctx context.Context) {
+	switch {
+	case t.state != "":
+	case t.err != nil && t.tried == 0 && ctx.Err() != nil:
+		t.state, t.reason, t.err = artifacts.Blocked, "interrupted", nil
+	case t.err != nil:
+		t.state = artifacts.Failed
+	default:
+		t.state, t.reason = artifacts.Ran, t.step.Reason
+	}
+}
+
+func (b *builder) sayFinished(ctx context.Context, t *task) {
+	e := event.Event{Type: event.Finished, State: string(t.state), Reason: t.reason, Seconds: t.seconds}
+	if t.record != nil {
+		e.Metrics, e.Outputs, e.Observed = t.record.Metrics, digests(t.record), t.record.Observed
+	}
+	t.report.attempt, t.report.base.Key = 0, keyText(t.step.Key)
+	t.report.say(e)
+	switch {
+	case t.record != nil && t.log.IsZero():
+		t.log = t.record.Log
+	case t.record == nil && (t.tried > 0 || t.state == artifacts.Failed):
+		if _, err := b.storeLog(context.WithoutCancel(ctx), t); err != nil {
+			b.troubles = append(b.troubles, err)
+		}
+	}
+}
+
+func keyText(k artifacts.Key) string {
+	if k.IsZero() {
+		return ""
+	}
+	return k.String()
+}

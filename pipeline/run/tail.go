@@ -1,0 +1,102 @@
+package run
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+	"unicode/utf8"
+)
+
+const (
+	maxRead = 1 << 20   // bytes that are read of a stream at once; of more, the beginning and the end
+	maxText = 256 << 10 // bytes of a line; the rest of it is cut off
+	slack   = 8 << 10   // bytes that are read beyond maxText, so that a secret across the cut is still seen whole
+)
+
+// lineTail reads what a process appends to a file, by lines. A process that prints faster than anyone can read does
+// not hold it: of a large piece it reads both ends, and says how much it left out.
+type lineTail struct {
+	path    string
+	offset  int64
+	partial []byte
+	over    bool // the rest of this line is thrown away
+}
+
+// poll hands out the lines that are complete. At the end, what is left counts as a line.
+func (t *lineTail) poll(end bool, line func(string)) error {
+	f, err := os.Open(t.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("reading what a worker printed: %w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return fmt.Errorf("reading what a worker printed: %w", err)
+	}
+	size := info.Size()
+	if size < t.offset { // truncated by the worker
+		*t = lineTail{path: t.path}
+	}
+	if more := size - t.offset; more > maxRead {
+		if err := t.read(f, t.offset+maxRead/2, line); err != nil {
+			return err
+		}
+		t.partial = t.partial[:0] // half a line may be half a secret
+		line(fmt.Sprintf("… %d bytes were left out here …", more-maxRead))
+		t.offset, t.over = size-maxRead/2, true // in the middle of a line
+	}
+	if err := t.read(f, size, line); err != nil {
+		return err
+	}
+	if end && len(t.partial) > 0 {
+		t.emit(line)
+	}
+	return nil
+}
+
+func (t *lineTail) read(f *os.File, to int64, line func(string)) error {
+	b := make([]byte, to-t.offset)
+	n, err := f.ReadAt(b, t.offset)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("reading what a worker printed: %w", err)
+	}
+	t.offset += int64(n)
+	for b = b[:n]; len(b) > 0; {
+		part, rest, ended := bytes.Cut(b, []byte("\n"))
+		if !t.over {
+			t.partial = append(t.partial, part...)
+			if len(t.partial) > maxText+slack {
+				t.partial, t.over = t.partial[:maxText+slack], true
+				t.emit(line)
+			}
+		}
+		if ended {
+			if !t.over {
+				t.emit(line)
+			}
+			t.over = false
+		}
+		b = rest
+	}
+	return nil
+}
+
+// emit keeps of a line that was written over with carriage returns what a terminal would show last.
+func (t *lineTail) emit(line func(string)) {
+	text := strings.TrimRight(string(t.partial), "\r")
+	t.partial = t.partial[:0]
+	if i := strings.LastIndexByte(text, '\r'); i >= 0 {
+		text = text[i+1:]
+	}
+	if !utf8.ValidString(text) {
+		text = strings.ToValidUTF8(text, "\uFFFD")
+	}
+	line(text)
+}

@@ -1,0 +1,258 @@
+package run
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/Ruihan11/tiny-infra/artifacts"
+	"github.com/Ruihan11/tiny-infra/pipeline/event"
+	"github.com/Ruihan11/tiny-infra/pipeline/plan"
+)
+
+// task is one step on its way through a build. The scheduler's goroutine owns it, except while it runs: then its own
+// goroutine does, until it is handed back.
+type task struct {
+	step   *plan.Step
+	order  int
+	waits  int     // producers and gates that are not done
+	users  []*task // wait for this one
+	same   []*task // have the same key: one run makes all
+	forced bool
+
+	report *reporter
+	ticket *ticket
+	place  artifacts.Key // names the workspace and the lease of a step without a key
+	tried  int           // attempts in this build
+
+	state   artifacts.State // "" until done
+	reason  string
+	err     error
+	record  *artifacts.Record
+	digest  artifacts.Digest
+	log     artifacts.Digest
+	seconds float64
+}
+
+func (t *task) address() string { return t.step.Node.Stage.Address }
+
+// workKey is the step's key; before the lock knows its source, a name that two builds of the same download share.
+func (t *task) workKey() artifacts.Key {
+	if !t.place.IsZero() {
+		return t.place
+	}
+	return t.step.Key
+}
+
+// holder is what a build that waits for our lease can tell its person.
+type holder struct {
+	Build string    `json:"build"`
+	Host  string    `json:"host"`
+	PID   int       `json:"pid"`
+	Since time.Time `json:"since"`
+}
+
+// run makes a step's record: it waits for resources and for other builds, and looks again whether there is anything
+// left to do.
+func (b *builder) run(ctx context.Context, t *task) error {
+	defer func() { b.pool.release(t.ticket) }()
+	if err := b.granted(ctx, t); err != nil {
+		return err
+	}
+	release, err := b.lease(ctx, t)
+	if err != nil {
+		return err
+	}
+	err = b.leased(ctx, t)
+	if lost := release(); lost != nil && err == nil {
+		t.report.warn(lost.Error()) // a lease only saves work
+	}
+	return err
+}
+
+// granted waits for the task's ticket.
+func (b *builder) granted(ctx context.Context, t *task) error {
+	select {
+	case <-t.ticket.ready:
+		return nil
+	default:
+	}
+	t.report.say(event.Event{Type: event.Queued, Message: "waits for resources"})
+	select {
+	case <-t.ticket.ready:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// lease makes this build the only one that works on the key. While another one does, the resources are given back:
+// whoever holds resources and waits for a lease, while the other build does the reverse, waits for ever.
+func (b *builder) lease(ctx context.Context, t *task) (func() error, error) {
+	me, err := json.Marshal(holder{b.build.ID, b.build.Host, os.Getpid(), b.o.Clock.Now().UTC()})
+	if err != nil {
+		return nil, fmt.Errorf("taking a lease: %w", err)
+	}
+	var other *follower
+	release, err := b.o.Leaser.Lease(ctx, t.workKey(), me, func(who []byte) {
+		b.pool.release(t.ticket)
+		if other == nil {
+			other = b.watchOther(ctx, t)
+		}
+		other.held(who)
+	})
+	if other != nil {
+		other.stop()
+	}
+	if err != nil {
+		return nil, cacheTrouble{err}
+	}
+	if other == nil {
+		return release, nil
+	}
+	b.enqueue(t)
+	if err := b.granted(ctx, t); err != nil {
+		return nil, errors.Join(err, release())
+	}
+	return release, nil
+}
+
+// leased looks once more for a record, since another build may just have made it; then it makes one.
+func (b *builder) leased(ctx context.Context, t *task) error {
+	if err := b.settleAgain(ctx, t); err != nil || t.record != nil {
+		return err
+	}
+	a := t.step.Action
+	if t.place != (artifacts.Key{}) {
+		var err error
+		if a, err = b.plan.Draft(t.step); err != nil {
+			return err
+		}
+	}
+	for _, s := range t.step.Support {
+		if err := b.support(ctx, s); err != nil {
+			return err
+		}
+	}
+	if t.place.IsZero() {
+		if _, err := b.o.Cache.PutAction(ctx, a); err != nil {
+			return cacheTrouble{err}
+		}
+	}
+	return b.attempts(ctx, t, a)
+}
+
+func (b *builder) settleAgain(ctx context.Context, t *task) error {
+	if !t.place.IsZero() && b.o.Lock != nil {
+		entry, err := b.o.Lock.Entry(t.step.Source)
+		if err != nil {
+			return fmt.Errorf("reading the lock again: %w", err)
+		}
+		if entry != nil {
+			if err := b.plan.SettlePins(ctx, t.step, entry.Files); err != nil {
+				return err
+			}
+			t.place = artifacts.Key{}
+		}
+	}
+	if !t.place.IsZero() || t.forced {
+		return nil
+	}
+	rec, digest, err := b.o.Cache.Lookup(ctx, t.step.Key)
+	switch {
+	case err == nil:
+		t.record, t.digest, t.state, t.reason = rec, digest, artifacts.Hit, "another build made it"
+		return nil
+	case errors.Is(err, artifacts.ErrMissing):
+		return nil
+	default:
+		return cacheTrouble{err}
+	}
+}
+
+// support puts one blob that the Action refers to into the store.
+func (b *builder) support(ctx context.Context, s plan.Support) error {
+	if n, err := b.o.Cache.Stat(ctx, s.Blob.Digest); err == nil && n == s.Blob.Size {
+		return nil
+	}
+	r, err := s.Open()
+	if err != nil {
+		return fmt.Errorf("storing what the stage is made of: %w", err)
+	}
+	defer r.Close()
+	if err := b.o.Cache.Put(ctx, s.Blob, r); err != nil {
+		return cacheTrouble{fmt.Errorf("storing what the stage is made of: %w", err)}
+	}
+	return nil
+}
+
+// storeLog keeps what was said so far.
+func (b *builder) storeLog(ctx context.Context, t *task) (artifacts.Digest, error) {
+	blob, err := b.o.Cache.PutBytes(ctx, artifacts.LogMediaType, t.report.log.encode())
+	if err != nil {
+		return artifacts.Digest{}, cacheTrouble{fmt.Errorf("storing the log of %s: %w", t.address(), err)}
+	}
+	t.log = blob.Digest
+	return blob.Digest, nil
+}
+
+
+// follower tells what another build does with a key that this one waits for.
+type follower struct {
+	b      *builder
+	t      *task
+	mu     sync.Mutex // guards the task's reporter while both goroutines may speak
+	ended  chan struct{}
+	done   sync.WaitGroup
+	recent elsewhere
+}
+
+func (b *builder) watchOther(ctx context.Context, t *task) *follower {
+	f := &follower{b: b, t: t, ended: make(chan struct{})}
+	f.done.Go(func() { // stop waits for it
+		tick := time.NewTicker(tailEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				f.progress()
+			case <-f.ended:
+				return
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	return f
+}
+
+func (f *follower) progress() {
+	p := f.recent.look(f.b.o.Workspaces, f.t.workKey())
+	if p == nil {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.t.report.progress(event.Event{Type: event.Progress, Done: p.Done, Total: p.Total, Unit: p.Unit, What: p.What})
+}
+
+func (f *follower) held(who []byte) {
+	message := "waits for another build that makes it"
+	var h holder
+	if json.Unmarshal(who, &h) == nil && h.Build != "" {
+		message = fmt.Sprintf("waits for build %s (process %d on %s), which makes it", h.Build, h.PID, h.Host)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.t.report.say(event.Event{Type: event.Queued, Message: message})
+}
+
+func (f *follower) stop() {
+	close(f.ended)
+	f.done.Wait()
+	f.t.report.held = nil // its progress is not ours
+}
