@@ -1,0 +1,243 @@
+package env
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/gofrs/flock"
+
+	"github.com/Ruihan11/tiny-infra/artifacts"
+)
+
+// markerFile is written last into a folder that then gets its name: an environment without it is not one.
+const markerFile = "tinfra-env.json"
+
+// marker says what an installed environment is.
+type marker struct {
+	Name      string           `json:"name"`
+	Digest    artifacts.Digest `json:"digest"`
+	Python    string           `json:"python"` // the interpreter it is made of
+	Bytes     int64            `json:"bytes"`
+	Installed time.Time        `json:"installed"`
+}
+
+// Install gives the interpreter of an environment and installs it first where it is not there. Builds at the same time
+// install it once. progress is told what is being done, a line at a time, and never again after Install has returned.
+func (s *Set) Install(ctx context.Context, name string, progress func(done string)) (string, error) {
+	if progress == nil {
+		progress = func(string) {}
+	}
+	blob, err := s.Blob(ctx, name)
+	if err != nil {
+		return "", err
+	}
+	digest := artifacts.Sum(blob)
+	dir := filepath.Join(s.cache, "env", digest.Hex())
+	if sound(dir, digest) == nil {
+		return pythonIn(dir), nil
+	}
+	if s.offline {
+		return "", fmt.Errorf("environment %s: %w", name, ErrOffline)
+	}
+	release, err := s.lock(ctx, digest.Hex(), func() { progress("another build installs environment " + name + "; waiting for it") })
+	if err != nil {
+		return "", fmt.Errorf("environment %s: %w", name, err)
+	}
+	defer release()
+	switch err := sound(dir, digest); {
+	case err == nil:
+		return pythonIn(dir), nil
+	case !errors.Is(err, fs.ErrNotExist):
+		progress("environment " + name + " is damaged (" + err.Error() + "); installing it anew")
+	}
+	if err := s.build(ctx, name, digest, dir, progress); err != nil {
+		return "", fmt.Errorf("installing environment %s: %w", name, err)
+	}
+	return pythonIn(dir), nil
+}
+
+func pythonIn(dir string) string { return filepath.Join(dir, "bin", "python") }
+
+// sound says what is wrong with an installed environment; fs.ErrNotExist when there is none.
+func sound(dir string, want artifacts.Digest) error {
+	if _, err := os.Stat(dir); err != nil {
+		return err
+	}
+	m, err := readMarker(dir)
+	if err != nil {
+		return err
+	}
+	if m.Digest != want {
+		return errors.New(markerFile + " names another environment")
+	}
+	// The link leads to the machine's own Python, which may have gone.
+	if info, err := os.Stat(pythonIn(dir)); err != nil || info.Mode()&0o111 == 0 {
+		return errors.New("its Python is gone")
+	}
+	return nil
+}
+
+func readMarker(dir string) (*marker, error) {
+	text, err := os.ReadFile(filepath.Join(dir, markerFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, errors.New("it has no " + markerFile)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading it: %w", err)
+	}
+	var m marker
+	if err := json.Unmarshal(text, &m); err != nil {
+		return nil, errors.New("its " + markerFile + " is not readable")
+	}
+	return &m, nil
+}
+
+// lock keeps other builds from installing the same thing. waiting is called once if somebody has it.
+func (s *Set) lock(ctx context.Context, name string, waiting func()) (release func(), err error) {
+	dir := filepath.Join(s.cache, "env", ".locks")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("making the cache folder: %w", err)
+	}
+	lock := flock.New(filepath.Join(dir, name))
+	got, err := lock.TryLock()
+	if err == nil && !got {
+		waiting()
+		_, err = lock.TryLockContext(ctx, 100*time.Millisecond)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("waiting for another build: %w", err)
+	}
+	return func() { _ = lock.Unlock() }, nil
+}
+
+// build makes the environment in a folder of its own and renames it into place. A uv that outlives a killed tinfra
+// still writes to its own folder, hence the random name; what it leaves is removed by the next one to come here.
+func (s *Set) build(ctx context.Context, name string, digest artifacts.Digest, dir string, progress func(string)) error {
+	begun := time.Now()
+	d, err := s.declaration(name)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	python, err := s.python(ctx, d.Python)
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	uv, err := s.uv(ctx, python, progress)
+	if err != nil {
+		return err
+	}
+	parent, prefix := filepath.Dir(dir), ".new-"+digest.Hex()+"-"
+	discard(parent, prefix)
+	aside, err := os.MkdirTemp(parent, prefix)
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(aside)
+	progress("making environment " + name + " with Python " + python.Minor)
+	if err := fill(ctx, uv, python, aside, d.lock, progress); err != nil {
+		return err
+	}
+	m := marker{Name: name, Digest: digest, Python: python.Path, Bytes: size(aside), Installed: time.Now().UTC()}
+	if err := writeMarker(aside, m); err != nil {
+		return err
+	}
+	if err := os.Rename(dir, filepath.Join(aside, ".damaged")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.Rename(aside, dir); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(filepath.Join(dir, ".damaged")); err != nil {
+		return err
+	}
+	progress(fmt.Sprintf("environment %s is installed (%.1f s)", name, time.Since(begun).Seconds()))
+	return nil
+}
+
+// fill makes the virtual environment. What is not a wheel is refused: building one would fetch tools that no lock names.
+func fill(ctx context.Context, uv string, python *interpreter, aside string, lock []string, progress func(string)) error {
+	name := filepath.Join(aside, lockFile)
+	venv := quiet(ctx, uv, "venv", "--no-project", "--relocatable", "--allow-existing", "--python", python.Path, aside)
+	if err := follow(ctx, venv, nil); err != nil {
+		return err
+	}
+	if err := os.WriteFile(name, []byte(strings.Join(lock, "\n")+"\n"), 0o644); err != nil {
+		return err
+	}
+	sync := quiet(ctx, uv, "pip", "sync", "--require-hashes", "--no-build", "--compile-bytecode", "--allow-empty-requirements",
+		"--python", pythonIn(aside), name)
+	sync.Dir = aside // no project's settings are looked for in the caller's folder
+	return follow(ctx, sync, progress)
+}
+
+// follow runs a command and hands its lines on as they come.
+func follow(ctx context.Context, cmd *exec.Cmd, progress func(string)) error {
+	read, write := io.Pipe()
+	cmd.Stdout, cmd.Stderr = write, write
+	said := make(chan string)
+	go func() {
+		var all []string
+		lines := bufio.NewReader(read)
+		for {
+			line, err := lines.ReadString('\n')
+			if line = strings.TrimSpace(line); line != "" {
+				all = append(all, line)
+				if progress != nil {
+					progress(line)
+				}
+			}
+			if err != nil {
+				break
+			}
+		}
+		said <- strings.Join(all, "\n")
+	}()
+	err := cmd.Run()
+	write.Close()
+	if text := <-said; err != nil {
+		return explain(ctx, text, err)
+	}
+	return nil
+}
+
+func writeMarker(dir string, m marker) error {
+	text, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, markerFile), append(text, '\n'), 0o644)
+}
+
+// discard removes what a killed build left. Failing to is not worth failing for.
+func discard(parent, prefix string) {
+	left, _ := filepath.Glob(filepath.Join(parent, prefix+"*"))
+	for _, dir := range left {
+		_ = os.RemoveAll(dir)
+	}
+}
+
+// size is what the files hold; uv links them to its own cache where it can, so the disk may hold less.
+func size(dir string) int64 {
+	var sum int64
+	_ = filepath.WalkDir(dir, func(_ string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.Type().IsRegular() {
+			if info, err := entry.Info(); err == nil {
+				sum += info.Size()
+			}
+		}
+		return nil
+	})
+	return sum
+}

@@ -1,0 +1,171 @@
+// Package env is the locked Python environments that workers run in. It knows how an environment is declared, what
+// identifies it, and how it is installed under the cache. It must not know kinds, recipes or keys.
+package env
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"sort"
+	"strings"
+	"sync"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/gohcl"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+
+	"github.com/Ruihan11/tiny-infra/artifacts"
+)
+
+const (
+	declarationFile = "env.hcl"
+	lockFile        = "requirements.lock"
+)
+
+// ErrOffline: the environment is not installed, and nothing may be fetched.
+var ErrOffline = errors.New("not installed, and the build is offline; build once without --offline")
+
+// Set is the environments that kinds may name, and where they are installed. Its methods may be called at once.
+type Set struct {
+	roots   []fs.FS // folders of environments; the first is tinfra's own and holds uv.lock
+	cache   string
+	offline bool
+
+	mu      sync.Mutex // guards what is found out once
+	pythons map[string]*interpreter
+	blobs   map[string][]byte
+}
+
+// NewSet reads environments from root and installs them under cacheDir.
+func NewSet(root fs.FS, cacheDir string, offline bool) *Set {
+	return &Set{
+		roots: []fs.FS{root}, cache: cacheDir, offline: offline,
+		pythons: map[string]*interpreter{}, blobs: map[string][]byte{},
+	}
+}
+
+// Add takes a further folder of environments, such as env/ beside a project's own kinds. Call it before the others.
+func (s *Set) Add(root fs.FS) error {
+	found, err := fs.Glob(root, "*/"+declarationFile)
+	if err != nil {
+		return fmt.Errorf("reading a folder of environments: %w", err)
+	}
+	for _, name := range found {
+		env := strings.TrimSuffix(name, "/"+declarationFile)
+		if _, err := s.root(env); err == nil {
+			return fmt.Errorf("environment %q is declared twice; call one of them something else", env)
+		}
+	}
+	s.roots = append(s.roots, root)
+	return nil
+}
+
+// Names are all environments, sorted.
+func (s *Set) Names() []string {
+	var names []string
+	for _, root := range s.roots {
+		found, _ := fs.Glob(root, "*/"+declarationFile)
+		for _, name := range found {
+			names = append(names, strings.TrimSuffix(name, "/"+declarationFile))
+		}
+	}
+	sort.Strings(names)
+	return names
+}
+
+func (s *Set) root(name string) (fs.FS, error) {
+	for _, root := range s.roots {
+		if _, err := fs.Stat(root, name+"/"+declarationFile); err == nil {
+			return root, nil
+		}
+	}
+	return nil, fmt.Errorf("there is no environment %q; there are %s", name, strings.Join(s.Names(), ", "))
+}
+
+// Blob describes an environment as it would be on this machine, in JCS; its digest is an Action's Env. Nothing is
+// installed for it.
+func (s *Set) Blob(ctx context.Context, name string) ([]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if blob := s.blobs[name]; blob != nil {
+		return blob, nil
+	}
+	d, err := s.declaration(name)
+	if err != nil {
+		return nil, err
+	}
+	python, err := s.python(ctx, d.Python)
+	if err != nil {
+		return nil, fmt.Errorf("environment %s: %w", name, err)
+	}
+	blob, err := artifacts.JCS(description{
+		OS: python.OS, Arch: python.Arch, Libc: python.Libc, Python: python.Minor, Lock: d.lock, Native: []string{},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("environment %s: %w", name, err)
+	}
+	s.blobs[name] = blob
+	return blob, nil
+}
+
+// description is the stored form: everything that decides what an installed environment holds.
+type description struct {
+	OS     string   `json:"os"`
+	Arch   string   `json:"arch"`
+	Libc   string   `json:"libc,omitempty"` // family: glibc, musl
+	Python string   `json:"python"`         // minor version
+	Lock   []string `json:"lock"`
+	Native []string `json:"native"`
+}
+
+// declaration is env.hcl with its lock.
+type declaration struct {
+	Doc    string   `hcl:"doc"`
+	Python []string `hcl:"python"` // minor versions, the best first
+	lock   []string
+}
+
+func (s *Set) declaration(name string) (*declaration, error) {
+	root, err := s.root(name)
+	if err != nil {
+		return nil, err
+	}
+	text, err := fs.ReadFile(root, name+"/"+declarationFile)
+	if err != nil {
+		return nil, fmt.Errorf("reading environment %s: %w", name, err)
+	}
+	d, err := decode(text, filepath.Join(name, declarationFile))
+	if err != nil {
+		return nil, fmt.Errorf("environment %s: %w", name, err)
+	}
+	lock, err := fs.ReadFile(root, name+"/"+lockFile)
+	if err != nil {
+		return nil, fmt.Errorf("reading the lock of environment %s: %w", name, err)
+	}
+	if d.lock, err = normalise(string(lock)); err != nil {
+		return nil, fmt.Errorf("%s/%s: %w", name, lockFile, err)
+	}
+	return d, nil
+}
+
+func decode(text []byte, filename string) (*declaration, error) {
+	file, diags := hclsyntax.ParseConfig(text, filename, hcl.InitialPos)
+	if diags.HasErrors() {
+		return nil, diags
+	}
+	var d declaration
+	if diags := gohcl.DecodeBody(file.Body, nil, &d); diags.HasErrors() {
+		return nil, diags
+	}
+	if len(d.Python) == 0 {
+		return nil, errors.New(filename + `: python must name a version at least, such as ["3.11"]`)
+	}
+	for _, minor := range d.Python {
+		if !minorVersion.MatchString(minor) {
+			return nil, fmt.Errorf(`%s: python names %q, which is not a minor version such as "3.11"`, filename, minor)
+		}
+	}
+	return &d, nil
+}

@@ -1,0 +1,155 @@
+package env
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// oldestUV is the first whose options are those used here.
+var oldestUV = [3]int{0, 6, 0}
+
+const uvLock = "uv.lock"
+
+var (
+	uvSays = regexp.MustCompile(`^uv ([0-9]+)\.([0-9]+)\.([0-9]+)`)
+	uvPin  = regexp.MustCompile(`(?m)^uv==([0-9][0-9A-Za-z.]*)`)
+)
+
+// uv is the program that installs environments: the one on PATH if it is new enough, else tinfra's own.
+func (s *Set) uv(ctx context.Context, python *interpreter, progress func(string)) (string, error) {
+	if path, err := exec.LookPath("uv"); err == nil {
+		if out, err := quiet(ctx, path, "--version").Output(); err == nil && newEnough(string(out)) {
+			return path, nil
+		}
+	}
+	lock, err := fs.ReadFile(s.roots[0], uvLock)
+	if err != nil {
+		return "", fmt.Errorf("reading the version of uv to install: %w", err)
+	}
+	pin := uvPin.FindSubmatch(lock)
+	if pin == nil {
+		return "", errors.New(uvLock + " names no version of uv")
+	}
+	final := filepath.Join(s.cache, "tools", "uv-"+string(pin[1]), "uv")
+	if out, err := quiet(ctx, final, "--version").Output(); err == nil && newEnough(string(out)) {
+		return final, nil
+	}
+	if s.offline {
+		return "", fmt.Errorf("uv: %w", ErrOffline)
+	}
+	release, err := s.lock(ctx, "uv", func() { progress("another build installs uv; waiting for it") })
+	if err != nil {
+		return "", err
+	}
+	defer release()
+	if out, err := quiet(ctx, final, "--version").Output(); err == nil && newEnough(string(out)) {
+		return final, nil
+	}
+	progress("installing uv " + string(pin[1]))
+	if err := s.bringUV(ctx, python, lock, final); err != nil {
+		return "", fmt.Errorf("installing uv %s: %w", pin[1], err)
+	}
+	return final, nil
+}
+
+func newEnough(version string) bool {
+	found := uvSays.FindStringSubmatch(version)
+	if found == nil {
+		return false
+	}
+	for i, least := range oldestUV {
+		if n, err := strconv.Atoi(found[i+1]); err != nil || n != least {
+			return err == nil && n > least
+		}
+	}
+	return true
+}
+
+// bringUV installs uv into a throw-away virtual environment and keeps the one program of it.
+func (s *Set) bringUV(ctx context.Context, python *interpreter, lock []byte, final string) error {
+	if err := os.MkdirAll(filepath.Dir(final), 0o755); err != nil {
+		return err
+	}
+	aside, err := os.MkdirTemp(filepath.Dir(final), ".new-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(aside)
+	name := filepath.Join(aside, uvLock)
+	if err := os.WriteFile(name, lock, 0o644); err != nil {
+		return err
+	}
+	venv := filepath.Join(aside, "venv")
+	if out, err := quiet(ctx, python.Path, "-m", "venv", venv).CombinedOutput(); err != nil {
+		return explain(ctx, string(out), fmt.Errorf("%s -m venv: %w; install its venv module (Debian and Ubuntu: apt install python%s-venv), or uv", python.Path, err, python.Minor))
+	}
+	pip := quiet(ctx, filepath.Join(venv, "bin", "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
+		"--no-input", "--only-binary", ":all:", "--require-hashes", "--requirement", name)
+	pip.Dir = aside
+	if out, err := pip.CombinedOutput(); err != nil {
+		return explain(ctx, string(out), err)
+	}
+	return keepProgram(filepath.Join(venv, "bin", "uv"), final)
+}
+
+// keepProgram copies a program to its place by rename: a half-copied one is never run.
+func keepProgram(from, to string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.CreateTemp(filepath.Dir(to), ".new-")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(out.Name())
+	_, err = io.Copy(out, in)
+	if err = errors.Join(err, out.Chmod(0o755), out.Sync(), out.Close()); err != nil {
+		return err
+	}
+	return os.Rename(out.Name(), to)
+}
+
+// explain says in a person's words why a command that installs something failed, and keeps the end of what it said.
+func explain(ctx context.Context, said string, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	lower := strings.ToLower(said)
+	why := ""
+	for _, cause := range []struct{ why, words string }{
+		{"no space left on the disk: free some, or set TINFRA_CACHE and UV_CACHE_DIR to a larger one", "no space left on device|os error 28|errno 28"},
+		{"a package is not the one that the lock names: its hash differs", "hash mismatch|do not match the hashes"},
+		{"the package index does not answer: is there a network? behind a proxy or with an index of your own, set the HTTPS_PROXY, UV_… or PIP_… variables",
+			"error sending request|failed to fetch|dns error|failed to lookup|connection refused|connecterror|newconnectionerror|name resolution|network is unreachable|timed out|certificate"},
+		{"the lock has no package for this machine", "no wheels|no matching distribution|has no usable wheels|building source distributions is disabled"},
+	} {
+		for word := range strings.SplitSeq(cause.words, "|") {
+			if why == "" && strings.Contains(lower, word) {
+				why = cause.why
+			}
+		}
+	}
+	if why != "" {
+		err = fmt.Errorf("%s (%w)", why, err)
+	}
+	if tail := lastLines(said, 12); tail != "" {
+		return fmt.Errorf("%w\n%s", err, tail)
+	}
+	return err
+}
+
+func lastLines(text string, most int) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	return strings.Join(lines[max(0, len(lines)-most):], "\n")
+}
