@@ -38,8 +38,9 @@ type edit struct {
 func TestEveryEditIsNamed(t *testing.T) {
 	covered := map[string]bool{"Format": true} // TestFormatIsNamed
 	for _, base := range targets(t) {
+		p0, _ := base.build(t)
 		for _, e := range edits(t, base) {
-			t.Run(base.target.kind+"/"+e.name, func(t *testing.T) { checkEdit(t, base, e) })
+			t.Run(base.target.kind+"/"+e.name, func(t *testing.T) { checkEdit(t, base, p0, e) })
 			covered[e.action] = true
 		}
 	}
@@ -50,10 +51,9 @@ func TestEveryEditIsNamed(t *testing.T) {
 	}
 }
 
-func checkEdit(t *testing.T, base *world, e edit) {
-	before, after := base.clone(), base.clone()
+func checkEdit(t *testing.T, before *world, p0 *plan.Plan, e edit) {
+	after := before.clone()
 	e.mutate(t, after)
-	p0, _ := before.build(t)
 	p1, _ := after.build(t)
 	s0, s1 := p0.Step(before.target.address()), p1.Step(after.target.address())
 	if s0.Key == s1.Key {
@@ -111,21 +111,58 @@ func altered(a, b *artifacts.Action) []string {
 func targets(t *testing.T) []*world {
 	t.Helper()
 	var out []*world
-	for _, builtin := range []bool{false, true} {
+	for _, c := range []*stages.Catalog{nil, builtin(t)} {
 		first := newWorld(t)
-		if builtin {
-			first.builtin, first.kinds = true, fstest.MapFS{}
+		if c != nil {
+			first.builtin, first.loaded = true, c
 		}
 		kinds := first.catalog(t).Kinds
 		for _, name := range slices.Sorted(maps.Keys(kinds)) {
+			if first.builtin && strings.HasPrefix(name, makePrefix) {
+				continue
+			}
 			w := newWorld(t)
-			w.builtin, w.kinds = first.builtin, first.kinds
-			w = w.clone()
+			w.builtin, w.loaded = first.builtin, first.loaded
 			w.wire(t, kinds[name])
-			out = append(out, w)
+			out = append(out, w.clone())
 		}
 	}
 	return out
+}
+
+// builtin is the binary's catalogue, and a kind to make each type of artifact that its ports take.
+func builtin(t *testing.T) *stages.Catalog {
+	t.Helper()
+	c, err := stages.Builtin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(c.Kinds) == 0 {
+		t.Fatal("the binary has no kinds")
+	}
+	more := fstest.MapFS{}
+	for _, k := range c.Kinds {
+		for i := range k.Inputs {
+			name, file := maker(&k.Inputs[i])
+			more[name+"/stage.hcl"] = file
+		}
+	}
+	if diags := c.Add(more, "kinds"); diags.HasErrors() {
+		t.Fatal(diags)
+	}
+	return c
+}
+
+const makePrefix = "make_"
+
+// maker is a kind that makes what fits a port.
+func maker(in *stages.Input) (string, *fstest.MapFile) {
+	typ := in.Types[0]
+	if typ == "*" {
+		typ = "files"
+	}
+	name := makePrefix + strings.NewReplacer("/", "_", ".", "_", "-", "_").Replace(typ)
+	return name, makeKind(name, typ)
 }
 
 // wire writes the target's block: required params, every input, and the producers that they need.
@@ -138,7 +175,7 @@ func (w *world) wire(t *testing.T, k *stages.Kind) {
 		}
 	}
 	if k.Env != "" {
-		w.envs[k.Env] = `{"lock":"numpy==2.4.5 \\\n    --hash=sha256:aa\nscipy==1.0\n","os":"linux","python":"3.13"}`
+		w.envs[k.Env] = toolsBlob
 	}
 	for i := range k.Params {
 		p := &k.Params[i]
@@ -162,12 +199,8 @@ func (w *world) wire(t *testing.T, k *stages.Kind) {
 
 // producer is a reference to an artifact that fits the port; another n, another artifact.
 func (w *world) producer(in *stages.Input, n int) string {
-	typ := in.Types[0]
-	if typ == "*" {
-		typ = "files"
-	}
-	kind := "make_" + strings.NewReplacer("/", "_", ".", "_", "-", "_").Replace(typ)
-	w.kinds[kind+"/stage.hcl"] = makeKind(kind, typ)
+	kind, file := maker(in)
+	w.kinds[kind+"/stage.hcl"] = file
 	name := fmt.Sprintf("%s_%d", in.Name, n)
 	if text := fmt.Sprintf("stage %q %q {\n  seed = %d\n}\n", kind, name, seed(in, n)); !strings.Contains(w.recipe, text) {
 		w.recipe += text
@@ -375,7 +408,8 @@ func envEdits(name string) []edit {
 	return []edit{
 		{"package version", env("numpy==2.4.5", "numpy==2.4.6"), "Env", "env.packages.numpy", ""},
 		{"package hash", env("sha256:aa", "sha256:bb"), "Env", "env.packages.numpy", ""},
-		{"package added", env(`scipy==1.0\n`, `scipy==1.0\nuv==1\n`), "Env", "env.packages.uv", ""},
+		{"package added", env(`"scipy`, `"uv==1 --hash=sha256:dd","scipy`), "Env", "env.packages.uv", ""},
+		{"package marker", env("3.14", "3.15"), "Env", "env.packages.scipy", ""},
 		{"python", env("3.13", "3.12"), "Env", "env.python", ""},
 	}
 }

@@ -127,14 +127,6 @@ func (d *differ) worker() {
 	d.add("worker", was.Short(), now.Short(), at)
 }
 
-func (d *differ) env() {
-	was, now, at := d.was.Env, d.now.Env, d.step.Node.Stage.Range
-	if was == now || d.blobs("env", was, now, at) {
-		return
-	}
-	d.add("env", short(was, !was.IsZero()), short(now, !now.IsZero()), at)
-}
-
 // blobs tells two JSON objects apart; it is false when that cannot be done.
 func (d *differ) blobs(field string, was, now artifacts.Digest, at hcl.Range) bool {
 	before, ok := d.object(was)
@@ -159,28 +151,60 @@ func (d *differ) object(digest artifacts.Digest) (map[string]any, bool) {
 	if json.Unmarshal(b, &out) != nil {
 		return nil, false
 	}
-	if lock, ok := out["lock"].(string); ok {
-		out["packages"] = packages(lock)
-		delete(out, "lock")
-	}
 	return out, true
 }
 
-// packages reads the requirements of a lock: name → version, with what follows it (markers, hashes) told apart.
-func packages(lock string) map[string]any {
-	out := map[string]any{}
-	joined := strings.ReplaceAll(lock, "\\\n", " ")
-	for line := range strings.Lines(joined) {
-		fields := strings.Fields(line)
-		if len(fields) == 0 || strings.HasPrefix(fields[0], "#") {
-			continue
+// env differs by package; what else describes an environment is told as it stands in its blob.
+func (d *differ) env() {
+	was, now, at := d.was.Env, d.now.Env, d.step.Node.Stage.Range
+	if was == now {
+		return
+	}
+	before, ok := d.object(was)
+	after, ok2 := d.object(now)
+	n := len(d.out)
+	if ok && ok2 {
+		if old, fresh := packages(before), packages(after); old != nil && fresh != nil {
+			d.packages(old, fresh, at)
+			delete(before, "lock")
+			delete(after, "lock")
 		}
-		name, version, _ := strings.Cut(fields[0], "==")
-		entry := strings.Join(append([]string{version}, fields[1:]...), " ")
-		if old, ok := out[name].(string); ok {
-			entry = old + " | " + entry
+		d.json("env", before, after, at)
+	}
+	if len(d.out) == n {
+		d.add("env", short(was, !was.IsZero()), short(now, !now.IsZero()), at)
+	}
+}
+
+// pinned is what a lock says of a package: its versions with their markers, and the hashes of its files.
+type pinned struct{ versions, hashes string }
+
+// packages is the lock of an environment's blob, by package; nil where it is not as this version writes it.
+func packages(blob map[string]any) map[string]pinned {
+	out := map[string]pinned{}
+	lock, _ := blob["lock"].([]any)
+	for _, one := range lock {
+		entry, _ := one.(string)
+		name, rest, ok := strings.Cut(entry, "==")
+		if !ok {
+			return nil
 		}
-		out[name] = entry
+		version, hashes, _ := strings.Cut(rest, " --hash=")
+		if old, ok := out[name]; ok {
+			version, hashes = old.versions+", "+version, old.hashes+" "+hashes
+		}
+		out[name] = pinned{version, hashes}
 	}
 	return out
+}
+
+func (d *differ) packages(was, now map[string]pinned, at hcl.Range) {
+	for _, name := range union(was, now) {
+		before, after := was[name], now[name]
+		if before.versions != after.versions {
+			d.add("env.packages."+name, before.versions, after.versions, at)
+		} else if before != after {
+			d.add("env.packages."+name, before.versions+" "+before.hashes, after.versions+" "+after.hashes, at)
+		}
+	}
 }

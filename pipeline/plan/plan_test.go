@@ -66,11 +66,11 @@ func TestPlanningStoresNothing(t *testing.T) {
 	store := mem.New()
 	w.cache = artifacts.NewCache(store, store)
 	w.plan(t)
-	for b := range store.All(t.Context()) {
-		t.Errorf("planning stored %s", b.Digest)
+	for b, err := range store.All(t.Context()) {
+		t.Errorf("planning stored %s, %v", b.Digest, err)
 	}
-	for name := range store.List(t.Context(), "", "") {
-		t.Errorf("planning set %s", name)
+	for name, err := range store.List(t.Context(), "", "") {
+		t.Errorf("planning set %s, %v", name, err)
 	}
 }
 

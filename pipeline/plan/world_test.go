@@ -20,6 +20,10 @@ import (
 	"github.com/Ruihan11/tiny-infra/stages"
 )
 
+// toolsBlob has the shape that stages/env writes.
+const toolsBlob = `{"arch":"x86_64","lock":["numpy==2.4.5 --hash=sha256:aa --hash=sha256:ab",` +
+	`"scipy==1.0 ; python_version < \"3.14\" --hash=sha256:cc"],"native":[],"os":"linux","python":"3.13"}`
+
 // world is everything that a plan is made against; a test changes one thing of it and looks at the keys.
 type world struct {
 	dir      string
@@ -27,8 +31,9 @@ type world struct {
 	recipe   string // text before the target's block
 	target   block  // rendered at the end of the recipe, when it has a kind
 	kinds    fstest.MapFS
-	builtin  bool // the kinds are those of the binary, and those of kinds beside them
 	sdk      fstest.MapFS
+	loaded   *stages.Catalog // read when first needed
+	builtin  bool            // loaded is that of the binary, which no edit changes
 	envs     map[string]string
 	facts    map[string]string
 	environ  map[string]string
@@ -81,7 +86,7 @@ func newWorld(t testing.TB) *world {
 		file:    "r.hcl",
 		kinds:   handMade(),
 		sdk:     fstest.MapFS{"tinfra_worker/__init__.py": {Data: []byte("VERSION = 1\n")}},
-		envs:    map[string]string{"tools": `{"lock":"numpy==2.4.5 \\\n    --hash=sha256:aa\nscipy==1.0\n","os":"linux","python":"3.13"}`},
+		envs:    map[string]string{"tools": toolsBlob},
 		facts:   map[string]string{"gpu.arch": "sm_90", "cpu.model": "c1", "unused": "1"},
 		environ: map[string]string{"A_VAR": "a", "B_VAR": "b", "HOME": "/home/a"},
 		sources: map[string][]recipe.Pin{},
@@ -96,6 +101,9 @@ func newWorld(t testing.TB) *world {
 // clone shares the cache and the earlier builds; everything else may be changed without touching w.
 func (w *world) clone() *world {
 	c := *w
+	if !w.builtin {
+		c.loaded = nil
+	}
 	c.kinds, c.sdk = maps.Clone(w.kinds), maps.Clone(w.sdk)
 	c.envs, c.facts, c.environ = maps.Clone(w.envs), maps.Clone(w.facts), maps.Clone(w.environ)
 	c.sources, c.force, c.salt = maps.Clone(w.sources), maps.Clone(w.force), maps.Clone(w.salt)
@@ -143,17 +151,14 @@ func (w *world) line(attribute string) int {
 
 func (w *world) catalog(t testing.TB) *stages.Catalog {
 	t.Helper()
-	c := &stages.Catalog{SDK: w.sdk}
-	if w.builtin {
-		var err error
-		if c, err = stages.Builtin(); err != nil {
-			t.Fatal(err)
+	if w.loaded == nil {
+		c := &stages.Catalog{SDK: w.sdk}
+		if diags := c.Add(w.kinds, "kinds"); diags.HasErrors() {
+			t.Fatal(diags)
 		}
+		w.loaded = c
 	}
-	if diags := c.Add(w.kinds, "kinds"); diags.HasErrors() {
-		t.Fatal(diags)
-	}
-	return c
+	return w.loaded
 }
 
 // Blob makes world the Environments of its plans.
