@@ -64,6 +64,7 @@ func isEnvName(s string) bool {
 // holds finds a capsule of one type anywhere in a value.
 func holds(v cty.Value, t cty.Type) bool {
 	found := false
+	v, _ = v.UnmarkDeep()
 	_ = cty.Walk(v, func(_ cty.Path, v cty.Value) (bool, error) {
 		found = found || v.Type() == t
 		return !found, nil

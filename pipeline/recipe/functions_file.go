@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"sort"
 	"strings"
 	"unicode/utf8"
@@ -102,6 +103,9 @@ func pathFunc(dir string) function.Function {
 			paths, err := match(dir, pattern)
 			if err != nil {
 				return cty.NilVal, function.NewArgErrorf(0, "%s", reason(err))
+			}
+			if st, err := os.Stat(filepath.Join(dir, pattern)); len(paths) == 0 && err == nil && st.IsDir() {
+				return cty.NilVal, function.NewArgErrorf(0, "%q is a folder, and matches no file. Write path(%q) for all below it", given, pattern+"/**")
 			}
 			if len(paths) == 0 {
 				return cty.NilVal, function.NewArgErrorf(0, "%q matches no file below the recipe's folder", given)

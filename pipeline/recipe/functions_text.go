@@ -85,3 +85,23 @@ var replaceFunc = function.New(&function.Spec{
 		return cty.StringVal(strings.ReplaceAll(str, sub, with)), nil
 	},
 })
+
+// textual keeps ports and secrets out of functions that would print the insides of any value.
+func textual(f function.Function) function.Function {
+	return function.New(&function.Spec{
+		Params:   f.Params(),
+		VarParam: f.VarParam(),
+		Type: func(args []cty.Value) (cty.Type, error) {
+			for i, a := range args {
+				switch {
+				case holds(a, secretType):
+					return cty.NilType, function.NewArgErrorf(i, "a secret has no text")
+				case holds(a, artifactType):
+					return cty.NilType, function.NewArgErrorf(i, "an artifact has no text: it is given to an input")
+				}
+			}
+			return f.ReturnTypeForValues(args)
+		},
+		Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) { return f.Call(args) },
+	})
+}

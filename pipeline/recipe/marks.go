@@ -16,6 +16,9 @@ type (
 // broken takes part in any operation without a second complaint.
 var broken = cty.DynamicVal.Mark(brokenMark{})
 
+// brokenEach is `each` where the instances are not known.
+var brokenEach = cty.ObjectVal(map[string]cty.Value{"key": broken, "value": broken})
+
 // marksOf gives a value without marks, and what it was marked with anywhere inside.
 func marksOf(v cty.Value) (plain cty.Value, isBroken, isSensitive bool, reads []MetricRef) {
 	plain, marks := v.UnmarkDeep()
@@ -48,4 +51,8 @@ func stringOf(v cty.Value) (string, bool) {
 		return "", false
 	}
 	return v.AsString(), true
+}
+
+func isBrokenEach(each map[string]cty.Value) bool {
+	return each != nil && each["each"].GetAttr("key").HasMark(brokenMark{})
 }

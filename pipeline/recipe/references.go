@@ -73,6 +73,9 @@ func (s *scope) checkStage(t hcl.Traversal, root, name string) (*hcl.Diagnostic,
 	if isKind && name == "" {
 		return problem(&at, "Incomplete reference", "Write %s.NAME.PORT.%s", root, listOf(s.namesOf(root))), true
 	}
+	if hint := elsewhere[root]; hint != "" && !isKind {
+		return problem(&at, "Unknown reference", "There is no %q here. %s", root, hint), true
+	}
 	if isKind || s.module.namesStage(name) {
 		for _, b := range s.module.blocks {
 			if b.kind == nil && b.name == name && nearest(b.used, []string{root}) == root {
@@ -80,9 +83,6 @@ func (s *scope) checkStage(t hcl.Traversal, root, name string) (*hcl.Diagnostic,
 			}
 		}
 		return problem(&at, "Unknown stage", "There is no stage %s.%s.%s", root, name, didYouMean(root+"."+name, s.module.ids())), true
-	}
-	if hint := elsewhere[root]; hint != "" {
-		return problem(&at, "Unknown reference", "There is no %q here. %s", root, hint), true
 	}
 	names := []string{"var", "local", "each"}
 	for k := range s.module.kinds {

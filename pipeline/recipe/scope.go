@@ -27,8 +27,9 @@ type scope struct {
 }
 
 type memo struct {
-	value cty.Value
-	done  bool
+	value   cty.Value
+	done    bool
+	tainted bool // something in it could not be evaluated
 }
 
 // waiting is one name whose evaluation has begun.
@@ -85,10 +86,11 @@ func (s *scope) local(name string) cty.Value {
 		}
 		return m.value
 	}
-	m := &memo{value: broken}
+	m := &memo{value: broken, tainted: true}
 	s.locals[name] = m
 	if s.enter("local."+name, attr.SrcRange) {
 		m.value = s.prepare(attr.Expr, place{metrics: true}).value(nil)
+		_, m.tainted, _, _ = marksOf(m.value)
 		s.leave()
 	}
 	m.done = true
@@ -141,6 +143,8 @@ type expression struct {
 	ctx    *hcl.EvalContext
 	broken bool
 	told   bool
+	// tainted: it refers to what could not be evaluated. Some operations lose the mark, so the value gets it again.
+	tainted bool
 }
 
 // prepare checks all names of an expression and evaluates what it refers to.
@@ -155,7 +159,9 @@ func (s *scope) prepare(expr hclsyntax.Expression, p place) *expression {
 		x.broken = x.broken || bad
 	}
 	if !x.broken {
-		x.ctx = &hcl.EvalContext{Variables: s.roots(refs, p), Functions: s.funcs}
+		var roots map[string]cty.Value
+		roots, x.tainted = s.roots(refs, p)
+		x.ctx = &hcl.EvalContext{Variables: roots, Functions: s.funcs}
 	}
 	return x
 }
@@ -178,18 +184,24 @@ func (x *expression) value(each map[string]cty.Value) cty.Value {
 		}
 		return broken
 	}
+	if (x.tainted || isBrokenEach(each)) && !v.IsWhollyKnown() {
+		v = v.Mark(brokenMark{})
+	}
 	return v
 }
 
 // roots builds the objects that the references start from, with only what is referred to.
-func (s *scope) roots(refs []hcl.Traversal, p place) map[string]cty.Value {
+func (s *scope) roots(refs []hcl.Traversal, p place) (values map[string]cty.Value, tainted bool) {
 	groups := map[string]map[string]cty.Value{}
 	put := func(root, name string, v func() cty.Value) {
 		if groups[root] == nil {
 			groups[root] = map[string]cty.Value{}
 		}
 		if _, there := groups[root][name]; !there {
-			groups[root][name] = v()
+			value := v()
+			groups[root][name] = value
+			m := s.locals[name]
+			tainted = tainted || value.HasMark(brokenMark{}) || root == "local" && m != nil && m.tainted
 		}
 	}
 	for _, t := range refs {
@@ -215,7 +227,7 @@ func (s *scope) roots(refs []hcl.Traversal, p place) map[string]cty.Value {
 	for root, attrs := range groups {
 		out[root] = cty.ObjectVal(attrs)
 	}
-	return out
+	return out, tainted
 }
 
 // stepName is the attribute name at one step of a reference, "" if it is none.

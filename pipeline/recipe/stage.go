@@ -29,7 +29,7 @@ func (l *loader) compile(b *block) {
 	set := l.scope.instances(b)
 	c := l.prepare(b, !set.single)
 	if set.broken || b.kind == nil {
-		l.evaluate(c, set, "", map[string]cty.Value{"each": cty.ObjectVal(map[string]cty.Value{"key": broken, "value": broken})}, false)
+		l.evaluate(c, set, "", map[string]cty.Value{"each": brokenEach}, false)
 		return
 	}
 	if set.single {
@@ -47,7 +47,7 @@ func (l *loader) compile(b *block) {
 		}
 	}
 	if len(set.keys) == 0 {
-		l.evaluate(c, set, "", map[string]cty.Value{"each": cty.ObjectVal(map[string]cty.Value{"key": broken, "value": broken})}, false)
+		l.evaluate(c, set, "", map[string]cty.Value{"each": brokenEach}, false)
 	}
 }
 

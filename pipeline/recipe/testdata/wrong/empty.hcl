@@ -1,0 +1,1 @@
+# ERROR: The recipe has no stage block.

@@ -1,0 +1,3 @@
+stage "download" "base" {
+  source = "https://example.org/base" "x" # ERROR: Missing newline after argument
+}
