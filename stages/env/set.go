@@ -40,6 +40,10 @@ type Set struct {
 
 // NewSet reads environments from root and installs them under cacheDir.
 func NewSet(root fs.FS, cacheDir string, offline bool) *Set {
+	// Workers are started in another folder than this one.
+	if abs, err := filepath.Abs(cacheDir); err == nil {
+		cacheDir = abs
+	}
 	return &Set{
 		roots: []fs.FS{root}, cache: cacheDir, offline: offline,
 		pythons: map[string]*interpreter{}, blobs: map[string][]byte{},
