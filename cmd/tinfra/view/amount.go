@@ -20,11 +20,11 @@ func Bytes(n int64) string {
 	return humanize.IBytes(uint64(n))
 }
 
-// Duration is a length of time for people, three significant digits or so: "0.4s", "12s", "1m25s", "2h04m".
+// Duration is a length of time for people, three significant digits or so: "35ms", "0.4s", "12s", "1m25s", "2h04m".
 func Duration(d time.Duration) string {
 	switch {
-	case d < 0:
-		return "0.0s"
+	case d < 100*time.Millisecond:
+		return fmt.Sprintf("%dms", max(d.Milliseconds(), 0))
 	case d < 10*time.Second:
 		return fmt.Sprintf("%.1fs", d.Seconds())
 	case d < time.Minute:
@@ -77,8 +77,8 @@ func pad(s string, width int) string {
 // escapes are the control sequences of ECMA-48: CSI, then OSC and its like.
 var escapes = regexp.MustCompile("\x1b\\[[0-?]*[ -/]*[@-~]|\x1b[\\]PX^_][^\x07\x1b]*(\x07|\x1b\\\\)?")
 
-// printable drops what would move the cursor or colour the screen: a worker's words are not trusted with the terminal.
-func printable(s string) string {
+// Printable drops what would move the cursor or colour the screen: a worker's words are not trusted with the terminal.
+func Printable(s string) string {
 	s = escapes.ReplaceAllString(s, "")
 	return strings.Map(func(r rune) rune {
 		switch {

@@ -19,6 +19,7 @@ type Tally struct {
 	Total   float64
 	Unit    string
 	What    string
+	Trouble string // the last problem that was told
 
 	base  float64 // Done when this piece of progress began, at since
 	since time.Time
@@ -58,6 +59,9 @@ func (t *Tally) apply(e event.Event) {
 	switch e.Type {
 	case event.Planned:
 		t.State, t.Reason = e.State, e.Reason
+		if e.State == "pending" {
+			t.Reason = "" // what it waits for is no news once it has begun
+		}
 	case event.Queued:
 		t.Waiting = e.Message
 	case event.Started:
@@ -83,7 +87,9 @@ func (t *Tally) apply(e event.Event) {
 		if t.Seconds == 0 && !t.Started.IsZero() {
 			t.Seconds = e.Time.Sub(t.Started).Seconds()
 		}
-	case event.Log, event.Metric, event.Problem, event.Stored:
+	case event.Problem:
+		t.Trouble = e.Message
+	case event.Log, event.Metric, event.Stored:
 	}
 }
 

@@ -75,7 +75,7 @@ func (c columns) row(t *Tally, now time.Time, s style) string {
 	var b strings.Builder
 	b.WriteString("  " + pad(clip(t.Address, c.address), c.address))
 	if t.State != "running" {
-		return b.String() + s.faint(clip("  "+printable(t.Waiting), c.width-c.address-2))
+		return b.String() + s.faint(clip("  "+Printable(t.Waiting), c.width-c.address-2))
 	}
 	f, known := t.Fraction()
 	if c.bar > 0 {
@@ -95,7 +95,7 @@ func (c columns) row(t *Tally, now time.Time, s style) string {
 		b.WriteString(pad("  "+left, c.eta))
 	}
 	if c.amount > 0 && (known || t.Done > 0 || t.What != "") {
-		b.WriteString(s.faint("  "+short(t, c.amount)))
+		b.WriteString(s.faint("  " + short(t, c.amount)))
 	}
 	return strings.TrimRight(b.String(), " ")
 }
@@ -103,7 +103,7 @@ func (c columns) row(t *Tally, now time.Time, s style) string {
 // short is the amount without the percentage, which has its own column; what is being done is said only where there
 // is room for all of it.
 func short(t *Tally, width int) string {
-	u, what := "", printable(t.What)
+	u, what := "", Printable(t.What)
 	if t.Total > 0 || t.Done > 0 {
 		u = units(t)
 	}

@@ -18,7 +18,7 @@ func happening(b *Board, e event.Event, s style, logs bool) []words {
 	case event.Started:
 		rest := ""
 		if t != nil {
-			rest = s.faint(printable(t.Reason))
+			rest = s.faint(Printable(t.Reason))
 		}
 		if e.Attempt > 1 {
 			rest = fmt.Sprintf("attempt %d", e.Attempt)
@@ -29,7 +29,7 @@ func happening(b *Board, e event.Event, s style, logs bool) []words {
 		if e.Message == "" || strings.HasPrefix(e.Message, "resources") {
 			return nil
 		}
-		return []words{{"wait", printable(e.Message)}}
+		return []words{{"wait", Printable(e.Message)}}
 	case event.Problem:
 		return []words{{s.warn("problem"), firstLine(e.Message)}}
 	case event.Log:
@@ -37,7 +37,7 @@ func happening(b *Board, e event.Event, s style, logs bool) []words {
 			return []words{{s.warn("warning"), firstLine(e.Message)}}
 		}
 		if logs {
-			return []words{{s.faint("log"), printable(e.Message)}}
+			return []words{{s.faint("log"), Printable(e.Message)}}
 		}
 		return nil
 	case event.Finished:
@@ -73,7 +73,9 @@ func ending(t *Tally, e event.Event, s style) string {
 		if why == "" {
 			why = e.Reason
 		}
-		parts = append(parts, s.bad(firstLine(why)))
+		if t.Trouble == "" || !strings.Contains(t.Trouble, why) {
+			parts = append(parts, s.bad(firstLine(why)))
+		}
 	case "blocked":
 		parts = append(parts, firstLine(t.Reason))
 	}
@@ -96,5 +98,5 @@ func Metrics(m map[string]float64) []string {
 
 func firstLine(s string) string {
 	line, _, _ := strings.Cut(strings.TrimSpace(s), "\n")
-	return printable(line)
+	return Printable(line)
 }

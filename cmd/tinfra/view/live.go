@@ -73,13 +73,13 @@ func (l *Live) Close() {
 func (l *Live) Event(e event.Event) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if e.Type != event.Planned && !l.headed && len(l.board.Stages) > 0 {
+		l.headed = true
+		l.above = append(l.above, headline(l.board))
+	}
 	l.board.Apply(e)
 	if e.Type == event.Planned {
 		return
-	}
-	if !l.headed && len(l.board.Stages) > 0 {
-		l.headed = true
-		l.above = append(l.above, headline(l.board))
 	}
 	if e.Type == event.Started && e.Attempt <= 1 || e.Type == event.Queued {
 		return // the table shows it

@@ -40,8 +40,8 @@ func NewPlain(w io.Writer, color, logs bool) *Plain {
 
 // Event takes the next event.
 func (p *Plain) Event(e event.Event) {
-	p.board.Apply(e)
 	if e.Type == event.Planned {
+		p.board.Apply(e)
 		p.width = min(max(p.width, len(e.Stage)), addressMax)
 		return
 	}
@@ -49,6 +49,7 @@ func (p *Plain) Event(e event.Event) {
 		p.headed = true
 		p.head()
 	}
+	p.board.Apply(e)
 	for _, line := range happening(p.board, e, p.style, p.logs) {
 		p.line(e, line.word, line.rest)
 	}
@@ -104,7 +105,7 @@ func (p *Plain) progress(e event.Event) {
 func amount(t *Tally, now time.Time) string {
 	parts := []string{}
 	if t.What != "" {
-		parts = append(parts, printable(t.What))
+		parts = append(parts, Printable(t.What))
 	}
 	if f, ok := t.Fraction(); ok {
 		parts = append(parts, units(t), fmt.Sprintf("%3.0f%%", 100*f))
@@ -119,7 +120,7 @@ func amount(t *Tally, now time.Time) string {
 
 // units words how much is done, bytes as sizes.
 func units(t *Tally) string {
-	unit := printable(t.Unit)
+	unit := Printable(t.Unit)
 	if unit == "byte" || unit == "bytes" || unit == "B" {
 		if t.Total > 0 {
 			return Bytes(int64(t.Done)) + " of " + Bytes(int64(t.Total))

@@ -87,13 +87,13 @@ func TestJSONIsOneObjectALine(t *testing.T) {
 
 func TestAmounts(t *testing.T) {
 	for _, c := range []struct{ got, want string }{
-		{Duration(-time.Second), "0.0s"}, {Duration(1234 * time.Millisecond), "1.2s"}, {Duration(59900 * time.Millisecond), "59s"},
+		{Duration(-time.Second), "0ms"}, {Duration(35 * time.Millisecond), "35ms"}, {Duration(1234 * time.Millisecond), "1.2s"}, {Duration(59900 * time.Millisecond), "59s"},
 		{Duration(85 * time.Second), "1m25s"}, {Duration(2*time.Hour + 4*time.Minute), "2h04m"},
 		{Bytes(0), "0 B"}, {Bytes(1536), "1.5 KiB"}, {Bytes(-3), "0 B"},
 		{Number(4), "4"}, {Number(21.97912), "21.979"}, {Number(1e-9), "1e-09"},
 		{Count(1, "stage"), "1 stage"}, {Count(0, "stage"), "0 stages"},
 		{clip("gptq.int4", 6), "gptq.…"}, {clip("ab", 2), "ab"}, {clip("ab", 0), ""},
-		{printable("a\x1b[31mb\x07\tc"), "ab c"},
+		{Printable("a\x1b[31mb\x07\tc"), "ab c"},
 	} {
 		if c.got != c.want {
 			t.Errorf("%q, want %q", c.got, c.want)

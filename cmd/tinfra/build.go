@@ -1,0 +1,199 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/spf13/cobra"
+
+	"github.com/Ruihan11/tiny-infra/artifacts"
+	"github.com/Ruihan11/tiny-infra/cmd/tinfra/view"
+	"github.com/Ruihan11/tiny-infra/pipeline/event"
+	"github.com/Ruihan11/tiny-infra/pipeline/plan"
+	"github.com/Ruihan11/tiny-infra/pipeline/run"
+)
+
+// building is what `build` and `lock` were asked for.
+type building struct {
+	app       *app
+	selection selection
+	jobs      int
+	keepGoing bool
+	offline   bool
+	locked    bool
+	json      bool
+	plain     bool
+	logs      bool
+	update    bool // of the lock: what is pinned already is pinned anew
+}
+
+func newBuild(a *app) *cobra.Command {
+	b := &building{app: a}
+	cmd := &cobra.Command{
+		Use:   "build [RECIPE]",
+		Short: "Build what a recipe describes",
+		Long: `build runs the stages whose results are not in the cache, and keeps what they make. Without a recipe it takes the only
+*.hcl of this folder. Ctrl-C once asks the stages to stop and keeps what is finished; twice kills them.
+
+` + exitCodes,
+		Example: `  tinfra build recipes/smollm2-int4.hcl
+  tinfra build llama3.hcl --target gptq.int4 --set gptq.int4.bits=8
+  tinfra build --json | jq 'select(.type == "finished")'`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			path, err := recipeArg(args)
+			if err != nil {
+				return err
+			}
+			return b.build(cmd.Context(), path)
+		},
+		ValidArgsFunction: completeRecipes,
+	}
+	b.selection.values(cmd)
+	b.selection.stages(cmd, a)
+	f := cmd.Flags()
+	f.IntVarP(&b.jobs, "jobs", "j", 0, "run at most this many stages at once (default: as many as the machine has room for)")
+	f.BoolVarP(&b.keepGoing, "keep-going", "k", false, "after a failure, go on with what does not depend on it")
+	f.BoolVar(&b.offline, "offline", false, "reach for no network: fail where something must be downloaded or installed")
+	f.BoolVar(&b.locked, "locked", false, "refuse downloads that the lock file does not pin")
+	b.viewing(cmd)
+	return cmd
+}
+
+// viewing adds the flags that choose how a build is shown.
+func (b *building) viewing(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.BoolVar(&b.json, "json", false, "write every event as one line of JSON")
+	f.BoolVar(&b.plain, "plain", false, "write plain lines on a terminal too")
+	f.BoolVar(&b.logs, "logs", false, "write what the workers print, too")
+}
+
+func (b *building) build(ctx context.Context, path string) error {
+	started := time.Now()
+	t, err := b.app.survey(ctx, path, &b.selection, surveying{offline: b.offline, unpin: b.update})
+	if err != nil {
+		return err
+	}
+	if b.offline {
+		if err := t.refuseNetwork(); err != nil {
+			return err
+		}
+	}
+	o, err := b.options(ctx, t, started)
+	if err != nil {
+		return err
+	}
+	tally := newTally()
+	made, err := b.execute(ctx, t, o, tally)
+	if sweep := t.store.SweepWork(context.WithoutCancel(ctx)); sweep != nil {
+		fmt.Fprintln(b.app.stderr, "tinfra: cleaning up:", sweep)
+	}
+	outcome := &outcome{site: t, build: made, tally: tally, took: time.Since(started), asJSON: b.json}
+	return outcome.tell(ctx, err)
+}
+
+// refuseNetwork names the stages that cannot run offline before anything runs.
+func (t *site) refuseNetwork() error {
+	var diags hcl.Diagnostics
+	for _, s := range t.plan.Steps {
+		st := s.Node.Stage
+		if !st.Kind.Network || s.State == plan.Hit || strings.HasPrefix(s.Source, "file:") {
+			continue
+		}
+		at := st.Range
+		diags = append(diags, &hcl.Diagnostic{
+			Severity: hcl.DiagError, Summary: "Not in the cache, and offline", Subject: &at,
+			Detail: fmt.Sprintf("%s must run (%s) and needs the network. Build once without --offline.", st.Address, s.Reason),
+		})
+	}
+	return t.told(diags, t.recipe.Files)
+}
+
+func (b *building) options(ctx context.Context, t *site, started time.Time) (run.Options, error) {
+	lock, err := t.storeLock(ctx)
+	if err != nil {
+		return run.Options{}, err
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	jobs := b.jobs
+	if jobs == 0 {
+		jobs = t.project.Jobs
+	}
+	return run.Options{
+		Cache: t.cache, Workspaces: workspaces{t.store}, Layer: layer{t.store}, Adopter: t.store, Leaser: t.store,
+		Executor: t.executor, Envs: t.envs, Lock: newLockFile(t.recipe, b.update), Facts: t.facts,
+		Jobs: jobs, KeepGoing: b.keepGoing, Locked: b.locked, Force: b.selection.forced,
+		Settings: settings(t.project), Builder: builder(), Kill: b.app.killed.Done(),
+		Build: artifacts.Build{
+			ID: buildID(started),
+			RecipePath: t.recordedPath(t.recipe.Path), Targets: b.selection.targets, Lock: lock,
+			Commit: commitOf(ctx, t.recipe.Dir), Host: host, Started: started.UTC(),
+		},
+	}, nil
+}
+
+// buildID orders builds by time, also those of one second: its hex digits are the fraction of the second.
+func buildID(t time.Time) string {
+	return t.UTC().Format("20060102T150405Z-") + fmt.Sprintf("%06x", int64(t.Nanosecond())<<24/int64(time.Second))
+}
+
+// storeLock keeps the lock as it is when the build begins; zero where there is none.
+func (t *site) storeLock(ctx context.Context) (artifacts.Digest, error) {
+	b, err := os.ReadFile(t.recipe.Lock.Path)
+	if os.IsNotExist(err) {
+		return artifacts.Digest{}, nil
+	}
+	if err != nil {
+		return artifacts.Digest{}, fmt.Errorf("reading the lock: %w", err)
+	}
+	blob, err := t.cache.PutBytes(ctx, "text/x-hcl", b)
+	return blob.Digest, err
+}
+
+// commitOf is the commit that the recipe's folder has checked out; "" where git cannot say.
+func commitOf(ctx context.Context, dir string) string {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "git", "-C", dir, "rev-parse", "HEAD").Output()
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// execute runs the plan, shown in the way that fits.
+func (b *building) execute(ctx context.Context, t *site, o run.Options, tally *tally) (*artifacts.Build, error) {
+	listeners := []event.Listener{tally}
+	terminal := view.TerminalOf(b.app.stderr)
+	closeView := func() error { return nil }
+	switch {
+	case b.json:
+		j := view.NewJSON(b.app.stdout)
+		listeners = append(listeners, j)
+		closeView = j.Err
+	case terminal.Is && !b.plain:
+		live := view.NewLive(b.app.stderr, terminal, b.logs)
+		listeners = append(listeners, live)
+		closeView = func() error { live.Close(); return nil }
+	default:
+		listeners = append(listeners, view.NewPlain(b.app.stderr, terminal.Color, b.logs))
+	}
+	o.Events = event.NewBus(listeners...)
+	made, err := run.Execute(ctx, t.plan, o)
+	o.Events.Close()
+	if werr := closeView(); err == nil && werr != nil {
+		err = werr
+	}
+	return made, err
+}
+
+func dirOf(path string) string { return filepath.Dir(path) }

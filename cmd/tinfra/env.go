@@ -1,0 +1,90 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/Ruihan11/tiny-infra/cmd/tinfra/view"
+	"github.com/Ruihan11/tiny-infra/stages/env"
+)
+
+func newEnv(a *app) *cobra.Command {
+	cmd := &cobra.Command{Use: "env", Short: "Look after the Python environments of stages", Args: cobra.NoArgs, RunE: needsVerb}
+	cmd.AddCommand(newEnvList(a), newEnvRemove(a))
+	return cmd
+}
+
+func newEnvList(a *app) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List the installed environments",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			set, err := a.openEnvironments()
+			if err != nil {
+				return err
+			}
+			all, err := set.List(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return writeJSON(a.stdout, append([]env.Installed{}, all...))
+			}
+			rows := make([][]string, 0, len(all))
+			for _, e := range all {
+				rows = append(rows, []string{e.Name, e.Digest.Short(), e.Python, view.Bytes(e.Bytes), envState(e)})
+			}
+			return view.Table(a.stdout, []string{"ENVIRONMENT", "DIGEST", "PYTHON", "SIZE", ""}, rows)
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "write JSON")
+	return cmd
+}
+
+func envState(e env.Installed) string {
+	switch {
+	case e.Problem != "":
+		return "damaged: " + e.Problem
+	case e.InUse:
+		return "in use"
+	case !e.Current:
+		return "old: no stage would use it now"
+	default:
+		return ""
+	}
+}
+
+func newEnvRemove(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "rm NAME|DIGEST...",
+		Short: "Remove installed environments; a build that needs one installs it again",
+		Args:  cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			set, err := a.openEnvironments()
+			if err != nil {
+				return err
+			}
+			for _, which := range args {
+				removed, err := set.Remove(cmd.Context(), which)
+				for _, e := range removed {
+					fmt.Fprintf(a.stdout, "removed  %s %s, %s\n", e.Name, e.Digest.Short(), view.Bytes(e.Bytes))
+				}
+				if err != nil {
+					return &failure{code: exitUsage, err: err}
+				}
+			}
+			return nil
+		},
+	}
+}
+
+func (a *app) openEnvironments() (*env.Set, error) {
+	h, err := a.openHouse("")
+	if err != nil {
+		return nil, err
+	}
+	return h.environments(true)
+}

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/Ruihan11/tiny-infra/artifacts"
+	"github.com/Ruihan11/tiny-infra/cmd/tinfra/view"
+)
+
+func newGet(a *app) *cobra.Command {
+	var s lookup
+	var dir string
+	cmd := &cobra.Command{
+		Use:   "get STAGE.PORT|DIGEST -o FOLDER",
+		Short: "Write an output to a folder",
+		Long: `get writes the files of an output to a folder of yours: the output of a stage in the last build, as in
+` + "`tinfra get gptq.int4.model -o ./model`" + `, or that of a digest or the beginning of one. The port can be left out
+where a stage has one output. The folder must be new or empty. The files are yours to change: they are copies.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			h, err := a.openHouse(s.recipe)
+			if err != nil {
+				return err
+			}
+			return h.get(cmd.Context(), args[0], dir, s)
+		},
+		ValidArgsFunction: a.completePorts,
+	}
+	s.flags(cmd)
+	cmd.Flags().StringVarP(&dir, "output", "o", "", "the folder to write to")
+	_ = cmd.MarkFlagRequired("output") // fails only for a flag that is not there
+	return cmd
+}
+
+func (h *house) get(ctx context.Context, what, dir string, s lookup) error {
+	d, err := h.outputDigest(ctx, what, s)
+	if err != nil {
+		return err
+	}
+	m, err := h.cache.Manifest(ctx, d)
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	if err := mustBeEmpty(dir); err != nil {
+		return err
+	}
+	if err := h.store.Extract(ctx, m, dir); err != nil {
+		return fmt.Errorf("writing %s: %w", what, err)
+	}
+	fmt.Fprintf(h.app.stdout, "%s: %s, %s → %s\n", what, view.Count(len(m.Files), "file"), view.Bytes(m.Size()), dir)
+	return nil
+}
+
+func (h *house) outputDigest(ctx context.Context, what string, s lookup) (artifacts.Digest, error) {
+	if !looksLikeAddress(what) {
+		return h.findDigest(ctx, what)
+	}
+	address, port := splitPort(what)
+	step, err := h.findStep(ctx, address, s)
+	if err != nil {
+		return artifacts.Digest{}, err
+	}
+	if step.Record.IsZero() {
+		return artifacts.Digest{}, usage("%s made nothing: it is %s (%s)", address, step.State, step.Reason)
+	}
+	rec, err := h.cache.Record(ctx, step.Record)
+	if err != nil {
+		return artifacts.Digest{}, err
+	}
+	ports := sortedKeys(rec.Outputs)
+	if port == "" && len(ports) == 1 {
+		port = ports[0]
+	}
+	d, ok := rec.Outputs[port]
+	if !ok {
+		return artifacts.Digest{}, usage("%s has no output %q; it has: %s", address, port, strings.Join(ports, ", "))
+	}
+	return d, nil
+}
+
+func mustBeEmpty(dir string) error {
+	entries, err := os.ReadDir(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return usage("%w", err)
+	case len(entries) > 0:
+		return usage("%s is not empty; name a new folder", dir)
+	}
+	return nil
+}

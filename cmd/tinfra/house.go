@@ -1,0 +1,232 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+
+	"github.com/Ruihan11/tiny-infra/artifacts"
+	"github.com/Ruihan11/tiny-infra/artifacts/disk"
+	"github.com/Ruihan11/tiny-infra/cmd/tinfra/view"
+	"github.com/Ruihan11/tiny-infra/pipeline/graph"
+	"github.com/Ruihan11/tiny-infra/pipeline/recipe"
+	"github.com/Ruihan11/tiny-infra/stages"
+	"github.com/Ruihan11/tiny-infra/stages/env"
+)
+
+// house is what surrounds a recipe: the project's settings, the kinds, the cache.
+type house struct {
+	app        *app
+	recipePath string // "" where the verb works without a recipe and the folder has none
+	project    *recipe.Project
+	catalog    *stages.Catalog
+	store      *disk.Store
+	cache      *artifacts.Cache
+}
+
+// house reads tinfra.hcl, upwards from dir, and the kinds.
+func (a *app) house(dir string) (*house, error) {
+	project, diags := recipe.LoadProject(dir)
+	if diags.HasErrors() {
+		return nil, &mistakes{diags, project.Files}
+	}
+	catalog, err := stages.Builtin()
+	if err != nil {
+		return nil, err
+	}
+	for _, kinds := range project.Kinds {
+		diags = append(diags, catalog.Add(os.DirFS(kinds), shown(kinds))...)
+	}
+	files := maps.Clone(project.Files)
+	if files == nil {
+		files = map[string]*hcl.File{}
+	}
+	maps.Copy(files, catalog.Files)
+	if diags.HasErrors() {
+		return nil, &mistakes{diags, files}
+	}
+	return &house{app: a, project: project, catalog: catalog}, nil
+}
+
+// openHouse is house with the cache open. path is --recipe; where it is "", the folder's one recipe, if it has one.
+func (a *app) openHouse(path string) (*house, error) {
+	if path == "" {
+		path, _ = onlyRecipe(".")
+	}
+	dir := "."
+	if path != "" {
+		dir = filepath.Dir(path)
+	}
+	h, err := a.house(dir)
+	if err != nil {
+		return nil, err
+	}
+	h.recipePath = path
+	return h, h.open()
+}
+
+// open opens the cache: --cache, else TINFRA_CACHE, else tinfra.hcl, else the user's cache folder.
+func (h *house) open() error {
+	dir := h.app.cacheDir
+	if dir == "" {
+		dir = os.Getenv("TINFRA_CACHE")
+	}
+	if dir == "" {
+		dir = h.project.Cache
+	}
+	if dir == "" {
+		base, err := userCache()
+		if err != nil {
+			return &failure{code: exitCache, err: fmt.Errorf("no place for the cache: %w; set TINFRA_CACHE", err)}
+		}
+		dir = filepath.Join(base, "tinfra")
+	}
+	store, err := disk.Open(dir)
+	if err != nil {
+		return &failure{code: exitCache, err: err}
+	}
+	h.store = store
+	h.app.closers = append(h.app.closers, store.Close)
+	h.cache = artifacts.NewCache(store, store)
+	return nil
+}
+
+// userCache is $XDG_CACHE_HOME, else ~/.cache.
+func userCache() (string, error) {
+	if dir := os.Getenv("XDG_CACHE_HOME"); filepath.IsAbs(dir) {
+		return dir, nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(home, ".cache"), nil
+}
+
+// shown is a path for people: relative to this folder where that is shorter.
+func shown(path string) string {
+	here, err := os.Getwd()
+	if err != nil {
+		return path
+	}
+	if rel, err := filepath.Rel(here, path); err == nil && len(rel) < len(path) {
+		return rel
+	}
+	return path
+}
+
+// environments are the locked ones: the binary's, and those beside the kinds of the project.
+func (h *house) environments(offline bool) (*env.Set, error) {
+	builtin, err := stages.Environments()
+	if err != nil {
+		return nil, err
+	}
+	set := env.NewSet(builtin, h.store.Dir(), offline)
+	for _, kinds := range h.project.Kinds {
+		if err := set.Add(os.DirFS(filepath.Join(kinds, "env"))); err != nil {
+			return nil, usage("%s: %w", shown(kinds), err)
+		}
+	}
+	return set, nil
+}
+
+// load reads the recipe with what the person said on the command line. Warnings are written.
+func (h *house) load(path string, s *selection) (*recipe.Recipe, error) {
+	h.recipePath = path
+	r, diags := recipe.Load(path, recipe.Options{
+		Catalog: h.catalog, Vars: s.variables(), VarFiles: s.varFiles, Env: os.Environ(), Set: s.set,
+	})
+	if err := h.told(diags, r.Files); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// told writes warnings, and makes an error of mistakes.
+func (h *house) told(diags hcl.Diagnostics, files map[string]*hcl.File) error {
+	if diags.HasErrors() {
+		return &mistakes{diags, files}
+	}
+	if len(diags) > 0 {
+		return view.Diagnostics(h.app.stderr, diags, files)
+	}
+	return nil
+}
+
+// graphOf orders the recipe's stages, and keeps those that the targets need.
+func (h *house) graphOf(r *recipe.Recipe, targets []string) (*graph.Graph, error) {
+	g, diags := graph.Build(r)
+	if err := h.told(diags, r.Files); err != nil {
+		return nil, err
+	}
+	if len(targets) == 0 {
+		return g, nil
+	}
+	wanted := make([]string, len(targets))
+	for i, t := range targets {
+		wanted[i] = canonical(t)
+	}
+	g, diags = g.Select(wanted)
+	return g, h.told(diags, r.Files)
+}
+
+// recipeArg is the recipe that a verb was given, or the only one in this folder.
+func recipeArg(args []string) (string, error) {
+	if len(args) > 0 {
+		return args[0], nil
+	}
+	return onlyRecipe(".")
+}
+
+func onlyRecipe(dir string) (string, error) {
+	files, err := filepath.Glob(filepath.Join(dir, "*.hcl"))
+	if err != nil {
+		return "", fmt.Errorf("looking for a recipe: %w", err)
+	}
+	files = slices.DeleteFunc(files, func(f string) bool {
+		return !hasStages(f)
+	})
+	switch len(files) {
+	case 0:
+		return "", usage("there is no recipe (*.hcl) in this folder; name one, or write an example with `tinfra init`")
+	case 1:
+		return files[0], nil
+	default:
+		return "", usage("this folder has %d recipes; name one of: %s", len(files), strings.Join(files, ", "))
+	}
+}
+
+// stageBlock is how a stage block begins.
+var stageBlock = regexp.MustCompile(`(?m)^[ \t]*stage[ \t]+"`)
+
+// hasStages tells a recipe from the other HCL files of a folder: tinfra.hcl, locks, files of variables.
+func hasStages(path string) bool {
+	b, err := os.ReadFile(path)
+	return err != nil || stageBlock.Match(b)
+}
+
+// recordedPath is the recipe's path as builds keep it.
+func (h *house) recordedPath(path string) string {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return path
+	}
+	return abs
+}
+
+// lastBuild is the recipe's last build; nil where there is none.
+func (h *house) lastBuild(ctx context.Context, path string) (*artifacts.Build, error) {
+	b, err := h.cache.LastBuild(ctx, h.recordedPath(path))
+	if errors.Is(err, artifacts.ErrMissing) {
+		return nil, nil
+	}
+	return b, err
+}

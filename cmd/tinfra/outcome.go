@@ -1,0 +1,271 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/zclconf/go-cty/cty"
+	ctyjson "github.com/zclconf/go-cty/cty/json"
+
+	"github.com/Ruihan11/tiny-infra/artifacts"
+	"github.com/Ruihan11/tiny-infra/cmd/tinfra/view"
+	"github.com/Ruihan11/tiny-infra/pipeline/event"
+	"github.com/Ruihan11/tiny-infra/pipeline/recipe"
+	"github.com/Ruihan11/tiny-infra/pipeline/run"
+)
+
+// tally listens for how long each stage took in this build.
+type tally struct{ board *view.Board }
+
+func newTally() *tally { return &tally{view.NewBoard()} }
+
+// Event takes the next event.
+func (t *tally) Event(e event.Event) { t.board.Apply(e) }
+
+// outcome is a build that has ended, to be told.
+type outcome struct {
+	site   *site
+	build  *artifacts.Build
+	tally  *tally
+	took   time.Duration
+	asJSON bool
+}
+
+// tailLines is how much of a failed stage's log is shown.
+const tailLines = 12
+
+// tell writes the summary and the outputs, or what went wrong and what to do next. It returns the build's own error,
+// for its exit code.
+func (o *outcome) tell(ctx context.Context, err error) error {
+	ctx = context.WithoutCancel(ctx)
+	if o.build != nil && !o.asJSON {
+		if werr := o.writeSummary(ctx); werr != nil {
+			return werr
+		}
+	}
+	if err == nil {
+		return nil
+	}
+	var failed *run.Error
+	if !errors.As(err, &failed) {
+		return o.site.mistakes(err)
+	}
+	if failed.Exit == exitInterrupted {
+		return o.interrupted()
+	}
+	return o.failed(ctx, failed)
+}
+
+func (o *outcome) interrupted() error {
+	text := "interrupted: what was finished is kept, and the next build goes on from there"
+	return &failure{code: exitInterrupted, err: errors.New(text)}
+}
+
+func (o *outcome) writeSummary(ctx context.Context) error {
+	w := o.site.app.stdout
+	rows := make([]view.Row, 0, len(o.build.Steps))
+	counts := map[artifacts.State]int{}
+	for _, s := range o.build.Steps {
+		counts[s.State]++
+		row, err := o.row(ctx, s)
+		if err != nil {
+			return err
+		}
+		rows = append(rows, row)
+	}
+	if err := view.Summary(w, rows); err != nil {
+		return err
+	}
+	if values := o.values(ctx); len(values) > 0 {
+		fmt.Fprintln(w)
+		if err := view.Values(w, values); err != nil {
+			return err
+		}
+	}
+	parts := []string{}
+	for _, state := range []artifacts.State{artifacts.Hit, artifacts.Ran, artifacts.Failed, artifacts.Blocked} {
+		if counts[state] > 0 {
+			parts = append(parts, strconv.Itoa(counts[state])+" "+string(state))
+		}
+	}
+	fmt.Fprintf(w, "\n%s in %s: %s\n", view.Count(len(o.build.Steps), "stage"), view.Duration(o.took), strings.Join(parts, ", "))
+	return nil
+}
+
+// row is a stage of the table; a hit shows what its run once took.
+func (o *outcome) row(ctx context.Context, s artifacts.Step) (view.Row, error) {
+	row := view.Row{Stage: s.Address, State: string(s.State)}
+	if heard := o.tally.board.Stage(s.Address); heard != nil {
+		row.Seconds = heard.Seconds
+	}
+	if s.State == artifacts.Failed || s.State == artifacts.Blocked {
+		row.Note = s.Reason
+	}
+	if s.Record.IsZero() {
+		return row, nil
+	}
+	rec, err := o.site.cache.Record(ctx, s.Record)
+	if err != nil {
+		return row, fmt.Errorf("%s: %w", s.Address, err)
+	}
+	row.Seconds, row.Metrics = rec.Ended.Sub(rec.Started).Seconds(), rec.Metrics
+	if peak, err := strconv.ParseFloat(rec.Observed["peak_memory_bytes"], 64); err == nil {
+		row.PeakBytes = int64(peak)
+	}
+	for _, d := range rec.Outputs {
+		m, err := o.site.cache.Manifest(ctx, d)
+		if err != nil {
+			return row, fmt.Errorf("%s: %w", s.Address, err)
+		}
+		row.Size += m.Size()
+		if _, ok := m.Labels["synthetic"]; ok {
+			row.Synthetic = true
+		}
+	}
+	return row, nil
+}
+
+// values are the recipe's outputs that were made.
+func (o *outcome) values(ctx context.Context) []view.Value {
+	var out []view.Value
+	for _, output := range o.site.recipe.Outputs {
+		if v, ok := o.value(ctx, output); ok {
+			out = append(out, view.Value{Name: output.Name, Value: v, Doc: output.Doc})
+		}
+	}
+	return out
+}
+
+func (o *outcome) value(ctx context.Context, output *recipe.Output) (string, bool) {
+	if output.Ref == nil {
+		if output.Value == cty.NilVal || !output.Value.IsWhollyKnown() {
+			return "", false
+		}
+		b, err := ctyjson.Marshal(output.Value, output.Value.Type())
+		return string(b), err == nil
+	}
+	step, ok := o.build.Step(output.Ref.Address)
+	if !ok || step.Record.IsZero() || step.State == artifacts.Failed || step.State == artifacts.Blocked {
+		return "", false
+	}
+	rec, err := o.site.cache.Record(ctx, step.Record)
+	if err != nil {
+		return "", false
+	}
+	d, ok := rec.Outputs[output.Ref.Port]
+	return fmt.Sprintf("%s.%s  (sha256:%s…)", output.Ref.Address, output.Ref.Port, d.Short()), ok
+}
+
+// failed tells each failure with its log, its recipe line, and what can be done.
+func (o *outcome) failed(ctx context.Context, failed *run.Error) error {
+	diags := append(hcl.Diagnostics{}, failed.Diagnostics...)
+	var rest []error
+	for _, cause := range failed.Causes {
+		var s *run.StageError
+		if errors.As(cause, &s) {
+			if stage := o.site.recipe.Stage(s.Address); stage != nil {
+				at := stage.Range
+				diags = append(diags, &hcl.Diagnostic{
+					Severity: hcl.DiagError, Summary: "Stage failed", Subject: &at,
+					Detail: s.Address + ": " + s.Err.Error() + ".",
+				})
+				continue
+			}
+		}
+		rest = append(rest, cause)
+	}
+	w := o.site.app.stderr
+	if o.asJSON {
+		err := errors.Join(rest...)
+		if len(diags) > 0 {
+			if werr := view.DiagnosticsJSON(w, diags, o.site.recipe.Files); werr != nil {
+				return werr
+			}
+		}
+		return &failure{code: failed.Exit, err: err, silent: err == nil}
+	}
+	fmt.Fprintln(w)
+	steps := o.failedSteps()
+	for _, s := range steps {
+		o.writeTail(ctx, w, s)
+	}
+	if len(diags) > 0 {
+		if err := view.Diagnostics(w, diags, o.site.recipe.Files); err != nil {
+			return err
+		}
+	}
+	for _, err := range rest {
+		fmt.Fprintln(w, "tinfra:", err)
+	}
+	o.writeAdvice(w, steps, failed.Exit)
+	return &failure{code: failed.Exit, err: failed, silent: true}
+}
+
+func (o *outcome) failedSteps() []artifacts.Step {
+	var out []artifacts.Step
+	if o.build == nil {
+		return nil
+	}
+	for _, s := range o.build.Steps {
+		// A record says that the stage itself went well, and its require did not.
+		if s.State == artifacts.Failed && s.Record.IsZero() {
+			out = append(out, s)
+		}
+	}
+	sort.SliceStable(out, func(i, j int) bool { return out[i].Address < out[j].Address })
+	return out
+}
+
+// writeTail writes the last lines of a failed stage's log.
+func (o *outcome) writeTail(ctx context.Context, w io.Writer, s artifacts.Step) {
+	if s.Log.IsZero() {
+		return
+	}
+	b, err := o.site.cache.GetBytes(ctx, s.Log)
+	if err != nil {
+		fmt.Fprintf(w, "tinfra: the log of %s cannot be read: %v\n", s.Address, err)
+		return
+	}
+	var lines []string
+	for _, e := range logLines(b) {
+		told := e.Type == event.Problem && e.Message == s.Reason || e.Type == event.Finished
+		if line, ok := logLine(e); ok && !told {
+			lines = append(lines, line)
+		}
+	}
+	if len(lines) == 0 {
+		return
+	}
+	fmt.Fprintf(w, "%s said at last:\n", s.Address)
+	for _, line := range lines[max(len(lines)-tailLines, 0):] {
+		fmt.Fprintf(w, "  │ %s\n", view.Printable(line))
+	}
+	fmt.Fprintln(w)
+}
+
+// writeAdvice says what a person can do now.
+func (o *outcome) writeAdvice(w io.Writer, steps []artifacts.Step, exit int) {
+	for _, s := range steps {
+		if !s.Log.IsZero() {
+			fmt.Fprintf(w, "All that %s said:  tinfra log %s --build %s\n", s.Address, shellWord(s.Address), o.build.ID)
+		}
+	}
+	if exit == exitRequire {
+		fmt.Fprintln(w, "The result is kept: change the require and build again, and nothing runs twice.")
+	}
+}
+
+// shellWord quotes what a shell would take apart.
+func shellWord(s string) string {
+	if strings.ContainsAny(s, `["'$ *?`) {
+		return "'" + s + "'"
+	}
+	return s
+}

@@ -1,0 +1,177 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/Ruihan11/tiny-infra/artifacts"
+	"github.com/Ruihan11/tiny-infra/cmd/tinfra/view"
+	"github.com/Ruihan11/tiny-infra/pipeline/plan"
+	"github.com/Ruihan11/tiny-infra/pipeline/recipe"
+	"github.com/Ruihan11/tiny-infra/pipeline/run"
+	"github.com/Ruihan11/tiny-infra/pipeline/run/local"
+	"github.com/Ruihan11/tiny-infra/stages/env"
+)
+
+// site is a plan with what it was made against.
+type site struct {
+	*house
+	recipe   *recipe.Recipe
+	plan     *plan.Plan
+	envs     *env.Set
+	executor run.Executor
+	facts    map[string]string
+	previous *artifacts.Build
+}
+
+// surveying is how a plan is made.
+type surveying struct {
+	offline bool // environments may not be installed
+	unpin   bool // what the lock pins does not count
+}
+
+// survey reads a recipe and plans it. It writes nothing to the cache.
+func (a *app) survey(ctx context.Context, path string, s *selection, how surveying) (*site, error) {
+	if err := s.check(); err != nil {
+		return nil, err
+	}
+	h, err := a.house(dirOf(path))
+	if err != nil {
+		return nil, err
+	}
+	r, err := h.load(path, s)
+	if err != nil {
+		return nil, err
+	}
+	if err := h.open(); err != nil {
+		return nil, err
+	}
+	if how.unpin {
+		clear(r.Lock.Sources)
+	}
+	t := &site{house: h, recipe: r}
+	return t, t.make(ctx, s, how.offline)
+}
+
+func (t *site) make(ctx context.Context, s *selection, offline bool) error {
+	g, err := t.graphOf(t.recipe, s.targets)
+	if err != nil {
+		return err
+	}
+	for _, f := range s.force {
+		if f != "all" && !anyCovered(canonical(f), t.recipe) {
+			return usage("--force %s: the recipe has no such stage", f)
+		}
+	}
+	if t.envs, err = t.environments(offline); err != nil {
+		return err
+	}
+	t.executor = local.New(local.Options{Facts: limits(t.project.Local)})
+	if t.facts, err = t.executor.Facts(ctx); err != nil {
+		return fmt.Errorf("asking this machine for its facts: %w", err)
+	}
+	if t.previous, err = t.lastBuild(ctx, t.recipe.Path); err != nil {
+		return err
+	}
+	t.plan, err = plan.Make(ctx, g, plan.Options{
+		Cache: t.cache, Catalog: t.catalog, Envs: t.envs, Files: t.store.Files(), Facts: t.facts,
+		Force: s.forced, Previous: t.previous, LookupEnv: os.LookupEnv,
+	})
+	return t.mistakes(err)
+}
+
+// mistakes gives diagnostics the texts that their snippets come from.
+func (t *site) mistakes(err error) error {
+	var d plan.Diagnostics
+	if errors.As(err, &d) {
+		return &mistakes{d.Diagnostics, t.recipe.Files}
+	}
+	return err
+}
+
+func anyCovered(named string, r *recipe.Recipe) bool {
+	for _, s := range r.Stages {
+		if covers(named, s.Address) {
+			return true
+		}
+	}
+	return false
+}
+
+func newPlan(a *app) *cobra.Command {
+	var s selection
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "plan [RECIPE]",
+		Short: "Say what a build would run, and why",
+		Long: `plan says of every stage whether its result is in the cache (hit), it would run (run), or that this depends on what
+others make (pending), and why. It runs and changes nothing.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			path, err := recipeArg(args)
+			if err != nil {
+				return err
+			}
+			t, err := a.survey(cmd.Context(), path, &s, surveying{offline: true})
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return writeJSON(a.stdout, t.planJSON())
+			}
+			return t.writePlan()
+		},
+		ValidArgsFunction: completeRecipes,
+	}
+	s.values(cmd)
+	s.stages(cmd, a)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "write JSON")
+	return cmd
+}
+
+type plannedJSON struct {
+	Stage  string            `json:"stage"`
+	Kind   string            `json:"kind"`
+	State  plan.State        `json:"state"`
+	Reason string            `json:"reason"`
+	Key    *artifacts.Key    `json:"key,omitempty"`
+	Record *artifacts.Digest `json:"record,omitempty"`
+}
+
+func (t *site) planJSON() map[string]any {
+	steps := make([]plannedJSON, 0, len(t.plan.Steps))
+	for _, s := range t.plan.Steps {
+		one := plannedJSON{Stage: s.Node.Stage.Address, Kind: s.Node.Stage.Kind.Name, State: s.State, Reason: s.Reason}
+		if !s.Key.IsZero() {
+			one.Key = &s.Key
+		}
+		if !s.RecordDigest.IsZero() {
+			one.Record = &s.RecordDigest
+		}
+		steps = append(steps, one)
+	}
+	return map[string]any{"recipe": t.recipe.Path, "stages": steps}
+}
+
+func (t *site) writePlan() error {
+	counts := map[plan.State]int{}
+	rows := make([][]string, 0, len(t.plan.Steps))
+	for _, s := range t.plan.Steps {
+		counts[s.State]++
+		key := ""
+		if !s.Key.IsZero() {
+			key = s.Key.Short()
+		}
+		rows = append(rows, []string{s.Node.Stage.Address, string(s.State), key, s.Reason})
+	}
+	if err := view.Table(t.app.stdout, []string{"STAGE", "PLAN", "KEY", "REASON"}, rows); err != nil {
+		return err
+	}
+	fmt.Fprintf(t.app.stdout, "\n%s: %d cached, %d to run, %d pending\n",
+		view.Count(len(t.plan.Steps), "stage"), counts[plan.Hit], counts[plan.Run], counts[plan.Pending])
+	return nil
+}

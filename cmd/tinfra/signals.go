@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+
+	"github.com/Ruihan11/tiny-infra/pipeline/run"
+)
+
+// errInterrupted is the cause of a context that a signal ended.
+var errInterrupted = run.ErrInterrupted
+
+// app is what every verb is given.
+type app struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	cacheDir       string // --cache
+	closers        []func() error
+
+	ctx      context.Context // ended by the first signal
+	killed   context.Context // ended by the second
+	stop     func()
+	watching sync.WaitGroup
+}
+
+// interruptible gives the context of the verb. The first SIGINT, SIGTERM or SIGHUP ends it, so that stages are asked
+// to stop; the second ends app.killed, so that they are made to.
+func (a *app) interruptible() context.Context {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	killed, kill := context.WithCancelCause(context.Background())
+	a.ctx, a.killed = ctx, killed
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	quit := make(chan struct{})
+	a.watching.Go(func() {
+		for n := 0; ; n++ {
+			select {
+			case <-quit:
+				return
+			case <-signals:
+			}
+			if n == 0 {
+				fmt.Fprintln(a.stderr, "tinfra: stopping; once more kills what runs")
+				cancel(errInterrupted)
+				continue
+			}
+			kill(errInterrupted)
+		}
+	})
+	a.stop = sync.OnceFunc(func() {
+		signal.Stop(signals)
+		close(quit)
+		a.watching.Wait()
+		cancel(nil)
+		kill(nil)
+	})
+	return ctx
+}
+
+// close gives back what the verb opened, and signals to the system.
+func (a *app) close() {
+	for _, f := range a.closers {
+		if err := f(); err != nil {
+			fmt.Fprintln(a.stderr, "tinfra: closing the cache:", err)
+		}
+	}
+	if a.stop != nil {
+		a.stop()
+	}
+}

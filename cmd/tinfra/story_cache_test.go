@@ -1,0 +1,198 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/Ruihan11/tiny-infra/artifacts"
+	"github.com/Ruihan11/tiny-infra/artifacts/disk"
+)
+
+// cmdExitCode runs a command that must end with this code: "exitcode 3 tinfra build".
+func cmdExitCode(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exitcode CODE COMMAND ARG...")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	err = ts.Exec(args[1], args[2:]...)
+	var exit *exec.ExitError
+	switch {
+	case errors.As(err, &exit):
+		got = exit.ExitCode()
+	case err != nil:
+		ts.Fatalf("%v", err)
+	}
+	if got != want {
+		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+// cmdSameKeys: two files of `tinfra plan --json` hold the same keys.
+func cmdSameKeys(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: samekeys FILE FILE")
+	}
+	var keys [2][]string
+	for i, file := range args {
+		var p struct{ Stages []struct{ Key string } }
+		ts.Check(json.Unmarshal([]byte(ts.ReadFile(file)), &p))
+		for _, s := range p.Stages {
+			if s.Key == "" {
+				ts.Fatalf("%s: a stage has no key", file)
+			}
+			keys[i] = append(keys[i], s.Key)
+		}
+		slices.Sort(keys[i])
+	}
+	if slices.Equal(keys[0], keys[1]) == neg {
+		ts.Fatalf("keys are\n%q\n%q", keys[0], keys[1])
+	}
+}
+
+// cmdDamage changes one byte of the blob with this text, behind the cache's back. Its size and times stay.
+func cmdDamage(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: damage TEXT")
+	}
+	d := artifacts.Sum([]byte(args[0]))
+	path := filepath.Join(ts.Getenv("TINFRA_CACHE"), "blobs", "sha256", d.Hex())
+	info, err := os.Stat(path)
+	ts.Check(err)
+	ts.Check(os.Chmod(path, 0o644))
+	bad := []byte(args[0])
+	bad[0] ^= 1
+	ts.Check(os.WriteFile(path, bad, 0o644))
+	ts.Check(os.Chmod(path, info.Mode()))
+	ts.Check(os.Chtimes(path, info.ModTime(), info.ModTime()))
+}
+
+// cmdOrphans: no process of the story's workers is left.
+func cmdOrphans(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 0 {
+		ts.Fatalf("usage: orphans")
+	}
+	all, err := filepath.Glob("/proc/[0-9]*/environ")
+	ts.Check(err)
+	for _, file := range all {
+		b, err := os.ReadFile(file)
+		if err != nil || !bytes.Contains(b, []byte("="+ts.Getenv("WORK"))) {
+			continue // gone meanwhile, or none of ours
+		}
+		if bytes.Contains(b, []byte("TINFRA_WORKSPACE=")) || bytes.Contains(b, []byte("TINFRA_TEST_ORPHAN=")) {
+			cmdline, _ := os.ReadFile(filepath.Join(filepath.Dir(file), "cmdline"))
+			ts.Fatalf("%s is left: %q", filepath.Dir(file), cmdline)
+		}
+	}
+}
+
+// cmdSmallDisk puts the cache on a disk of this many KiB. Without the right to mount, the story's processes may write
+// no file larger than that: the same refusal by another name.
+func cmdSmallDisk(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: smalldisk KIB")
+	}
+	dir := ts.Getenv("TINFRA_CACHE")
+	ts.Check(os.MkdirAll(dir, 0o755))
+	err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size="+args[0]+"k")
+	if err == nil {
+		ts.Defer(func() { ts.Check(syscall.Unmount(dir, syscall.MNT_DETACH)) })
+		return
+	}
+	ts.Logf("no mount (%v): a limit on the size of files instead", err)
+	ts.Setenv("TINFRA_TEST_FILE_LIMIT", args[0])
+}
+
+// cmdSameTree: two caches hold the same results: keys, and behind each the same outputs and metrics; the same number
+// of records; the same files, manifests and actions; and neither has anything left over from its work.
+func cmdSameTree(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: sametree CACHE CACHE")
+	}
+	a, b := treeOf(ts, args[0]), treeOf(ts, args[1])
+	for _, line := range a {
+		if !slices.Contains(b, line) {
+			ts.Fatalf("only in %s: %s\nall of %s:\n%s\nall of %s:\n%s", args[0], line, args[0], strings.Join(a, "\n"), args[1], strings.Join(b, "\n"))
+		}
+	}
+	for _, line := range b {
+		if !slices.Contains(a, line) {
+			ts.Fatalf("only in %s: %s", args[1], line)
+		}
+	}
+}
+
+// treeOf lists what a cache holds, times and what follows from them left out.
+func treeOf(ts *testscript.TestScript, dir string) []string {
+	ctx := context.Background()
+	store, err := disk.Open(ts.MkAbs(dir))
+	ts.Check(err)
+	defer store.Close()
+	cache := artifacts.NewCache(store, store)
+	var out []string
+	timed := map[artifacts.Digest]bool{} // blobs with a time in them
+	for d := range digests(ts, store) {
+		b, err := cache.GetBytes(ctx, d)
+		ts.Check(err)
+		if r, err := artifacts.DecodeRecord(b); err == nil {
+			timed[d], timed[r.Log] = true, true
+			out = append(out, fmt.Sprintf("record of %s", r.Key.Short()))
+		}
+		if build, err := artifacts.DecodeBuild(b); err == nil {
+			timed[d] = true
+			for _, s := range build.Steps {
+				timed[s.Log] = true
+			}
+		}
+	}
+	for d := range digests(ts, store) {
+		if !timed[d] {
+			out = append(out, "blob "+d.Short())
+		}
+	}
+	for name, err := range store.List(ctx, "keys/", "") {
+		ts.Check(err)
+		key, err := artifacts.ParseHex(strings.TrimPrefix(name, "keys/"))
+		ts.Check(err)
+		rec, _, err := cache.Lookup(ctx, artifacts.Key(key))
+		ts.Check(err)
+		out = append(out, fmt.Sprintf("key %s: %v %v", key.Short(), rec.Outputs, rec.Metrics))
+	}
+	for name, err := range store.List(ctx, "runs/", "") {
+		ts.Check(err)
+		out = append(out, "run of "+filepath.Base(filepath.Dir(name)))
+	}
+	for _, folder := range []string{"work", "tmp"} {
+		ts.Check(filepath.WalkDir(filepath.Join(store.Dir(), folder), func(path string, d fs.DirEntry, err error) error {
+			if err == nil && !d.IsDir() && !strings.HasSuffix(path, ".lock") {
+				out = append(out, "left: "+path)
+			}
+			return err
+		}))
+	}
+	slices.Sort(out)
+	return out
+}
+
+func digests(ts *testscript.TestScript, store *disk.Store) map[artifacts.Digest]bool {
+	all := map[artifacts.Digest]bool{}
+	for blob, err := range store.All(context.Background()) {
+		ts.Check(err)
+		all[blob.Digest] = true
+	}
+	return all
+}

@@ -1,0 +1,180 @@
+package main
+
+import (
+	"encoding/json"
+	"io/fs"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/Ruihan11/tiny-infra/artifacts"
+)
+
+// The test binary is three programs, by the name it is called under: the tests, tinfra, and the worker of
+// testdata/kinds.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"tinfra":     tinfraUnderTest,
+		"testworker": testWorker,
+	})
+}
+
+// tinfraUnderTest is main with two ways to suffer: dying at a named step of publishing, and a full disk.
+func tinfraUnderTest() {
+	if step := os.Getenv("TINFRA_TEST_CRASH"); step != "" {
+		artifacts.Crash = func(name string) {
+			if name == step {
+				_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+				select {} // the signal is on its way
+			}
+		}
+	}
+	if limit, err := strconv.ParseUint(os.Getenv("TINFRA_TEST_FILE_LIMIT"), 10, 32); err == nil {
+		// Without the signal, a write beyond the limit fails with EFBIG.
+		signal.Ignore(syscall.SIGXFSZ)
+		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: limit << 10, Max: limit << 10}); err != nil {
+			panic(err)
+		}
+	}
+	main()
+}
+
+func TestStories(t *testing.T) {
+	kinds, err := filepath.Abs(filepath.Join("testdata", "kinds"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir:                 filepath.Join("testdata", "script"),
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup:               func(env *testscript.Env) error { return settle(env, kinds) },
+		Condition:           condition,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"runs":      cmdRuns,
+			"jsonlines": cmdJSONLines,
+			"sametree":  cmdSameTree,
+			"absent":    cmdAbsent,
+			"emptydir":  cmdEmptyDir,
+			"damage":    cmdDamage,
+			"orphans":   cmdOrphans,
+			"smalldisk": cmdSmallDisk,
+			"samekeys":  cmdSameKeys,
+			"exitcode":  cmdExitCode,
+		},
+	})
+}
+
+// settle gives a story its own home and cache, and the kinds of testdata.
+func settle(env *testscript.Env, kinds string) error {
+	env.Setenv("HOME", filepath.Join(env.WorkDir, "home"))
+	env.Setenv("TINFRA_CACHE", filepath.Join(env.WorkDir, "cache"))
+	env.Setenv("XDG_CACHE_HOME", "")
+	if err := os.Mkdir(filepath.Join(env.WorkDir, "home"), 0o755); err != nil {
+		return err
+	}
+	if err := os.CopyFS(filepath.Join(env.WorkDir, "kinds"), os.DirFS(kinds)); err != nil {
+		return err
+	}
+	project := filepath.Join(env.WorkDir, "tinfra.hcl")
+	if _, err := os.Stat(project); err == nil {
+		return nil
+	}
+	return os.WriteFile(project, []byte("kinds = [\"./kinds\"]\n"), 0o644)
+}
+
+func condition(cond string) (bool, error) {
+	switch cond {
+	case "root":
+		return os.Getuid() == 0, nil
+	default:
+		return false, nil
+	}
+}
+
+// cmdRuns says which kinds the workers ran since the last question, in any order: "runs make upper"; "runs" for none.
+func cmdRuns(ts *testscript.TestScript, neg bool, args []string) {
+	if neg {
+		ts.Fatalf("runs cannot be negated")
+	}
+	file := ts.MkAbs(filepath.Join(ts.Getenv("WORK"), "runs.log"))
+	b, err := os.ReadFile(file)
+	if err != nil && !os.IsNotExist(err) {
+		ts.Fatalf("%v", err)
+	}
+	got := strings.Fields(string(b))
+	slices.Sort(got)
+	slices.Sort(args)
+	if !slices.Equal(got, args) {
+		ts.Fatalf("the workers ran %q, want %q", got, args)
+	}
+	ts.Check(os.RemoveAll(file))
+}
+
+// cmdJSONLines: every line of the file is a JSON object, and there is one.
+func cmdJSONLines(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: jsonlines FILE")
+	}
+	lines := strings.Split(strings.TrimSuffix(ts.ReadFile(args[0]), "\n"), "\n")
+	for i, line := range lines {
+		var object map[string]any
+		if err := json.Unmarshal([]byte(line), &object); err != nil {
+			ts.Fatalf("line %d is not a JSON object: %v: %q", i+1, err, line)
+		}
+	}
+}
+
+// cmdAbsent: none of the files below the folder holds the text, nor has it in its name.
+func cmdAbsent(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: absent TEXT FOLDER")
+	}
+	found := ""
+	ts.Check(filepath.WalkDir(ts.MkAbs(args[1]), func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if strings.Contains(d.Name(), args[0]) {
+			found = path
+		}
+		if !d.Type().IsRegular() {
+			return nil
+		}
+		b, err := os.ReadFile(path)
+		if strings.Contains(string(b), args[0]) {
+			found = path
+		}
+		return err
+	}))
+	if neg != (found != "") {
+		ts.Fatalf("%q: found %q", args[0], found)
+	}
+}
+
+// cmdEmptyDir: the folder holds no file; it need not exist.
+func cmdEmptyDir(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: emptydir FOLDER")
+	}
+	err := filepath.WalkDir(ts.MkAbs(args[0]), func(path string, d fs.DirEntry, err error) error {
+		if os.IsNotExist(err) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if !d.IsDir() {
+			ts.Fatalf("%s is left", path)
+		}
+		return nil
+	})
+	ts.Check(err)
+}

@@ -1,0 +1,9 @@
+kind        = "python"
+doc         = "Needs an environment."
+determinism = "exact"
+env         = "fetch"
+
+output "files" {
+  type = "files"
+  doc  = "Nothing."
+}

@@ -1,0 +1,1 @@
+raise SystemExit("this worker is never meant to run")

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+
+	"github.com/Ruihan11/tiny-infra/artifacts"
+	"github.com/Ruihan11/tiny-infra/artifacts/disk"
+	"github.com/Ruihan11/tiny-infra/pipeline/recipe"
+	"github.com/Ruihan11/tiny-infra/pipeline/run"
+)
+
+// workspaces gives a disk store the types that the runner asks for.
+type workspaces struct{ *disk.Store }
+
+func (w workspaces) Workspace(key artifacts.Key, attempt int) (run.Workspace, error) {
+	ws, err := w.Store.Workspace(key, attempt)
+	if err != nil {
+		return run.Workspace{}, err
+	}
+	return run.Workspace{Dir: ws.Dir, Close: ws.Close}, nil
+}
+
+// layer does the same for inputs.
+type layer struct{ *disk.Store }
+
+func (l layer) Lay(ctx context.Context, m *artifacts.Manifest, dir string) (func() error, error) {
+	laid, err := l.Store.Lay(ctx, m, dir)
+	if err != nil {
+		return nil, err
+	}
+	return laid.Check, nil
+}
+
+func (l layer) Found(m *artifacts.Manifest, dir string) func() error {
+	return l.Store.Found(m, dir).Check
+}
+
+// limits are facts that stand in place of what is probed: what tinfra.hcl gives to stages of this machine.
+func limits(l recipe.LocalExecutor) map[string]string {
+	facts := map[string]string{}
+	if l.CPUs > 0 {
+		facts["cpu.count"] = strconv.FormatFloat(l.CPUs, 'f', -1, 64)
+	}
+	if l.MemoryGiB > 0 {
+		facts["memory_gib"] = strconv.FormatFloat(l.MemoryGiB, 'f', -1, 64)
+	}
+	if l.GPUs != nil {
+		facts["gpu.count"] = strconv.Itoa(len(l.GPUs))
+		for i, id := range l.GPUs {
+			facts[fmt.Sprintf("gpu.%d.id", i)] = id
+		}
+	}
+	return facts
+}
+
+// settings are what workers are told of tinfra.hcl. They enter no key.
+func settings(p *recipe.Project) map[string]json.RawMessage {
+	if len(p.AllowedHosts) == 0 {
+		return nil
+	}
+	hosts, err := json.Marshal(p.AllowedHosts)
+	if err != nil {
+		return nil // a list of strings always encodes
+	}
+	return map[string]json.RawMessage{"allowed_hosts": hosts}
+}
