@@ -37,13 +37,8 @@ func (b *builder) reattach(ctx context.Context, t *task, key artifacts.Key, a *a
 			at = found
 			continue
 		}
-		if found.handle.Workspace != "" {
-			if err := b.end(found.handle, errors.New("superseded")); err != nil && !errors.Is(err, ErrLost) {
-				return 0, nil, errors.Join(err, ws.Close())
-			}
-		}
-		if err := ws.Close(); err != nil {
-			return 0, nil, fmt.Errorf("removing an earlier attempt: %w", err)
+		if err := b.remove(ws); err != nil {
+			return 0, nil, err
 		}
 	}
 	if at != nil {
@@ -52,6 +47,37 @@ func (b *builder) reattach(ctx context.Context, t *task, key artifacts.Key, a *a
 		t.report.say(event.Event{Type: event.Started, Message: "an earlier build started it"})
 	}
 	return nextAttempt(numbers), at, nil
+}
+
+// remove takes away what an earlier build left of an attempt, its worker first.
+func (b *builder) remove(ws Workspace) error {
+	if h, ok := readHandle(ws.Dir); ok {
+		if err := b.end(h, errors.New("superseded")); err != nil && !errors.Is(err, ErrLost) {
+			return errors.Join(err, ws.Close())
+		}
+	}
+	if err := ws.Close(); err != nil {
+		return fmt.Errorf("removing an earlier attempt: %w", err)
+	}
+	return nil
+}
+
+// tidy removes the attempts of a key that has its record: a build died between publishing and removing them.
+func (b *builder) tidy(t *task) {
+	key := t.step.Key
+	numbers, err := b.o.Workspaces.Attempts(key)
+	if err != nil {
+		return
+	}
+	for _, n := range numbers {
+		ws, err := b.o.Workspaces.Workspace(key, n)
+		if err != nil {
+			continue // another build works there, forced to
+		}
+		if err := b.remove(ws); err != nil {
+			t.report.warn(err.Error())
+		}
+	}
 }
 
 // usable fills in an attempt that is worth waiting for or collecting.
