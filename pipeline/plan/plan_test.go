@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
@@ -85,6 +86,13 @@ func TestUnlockedSource(t *testing.T) {
 	s := p.Step("fetch.a")
 	if s.Action != nil || !s.Key.IsZero() {
 		t.Error("a pending step has a key")
+	}
+	draft, err := p.Draft(s)
+	if err != nil || string(draft.Params) != `{"unpack":false}` || draft.Worker.IsZero() {
+		t.Errorf("its draft is %+v, %v", draft, err)
+	}
+	if _, err := p.Draft(p.Step("exec.e")); err == nil || !strings.Contains(err.Error(), "waits for count.c") {
+		t.Errorf("a step without inputs has a draft: %v", err)
 	}
 	if err := p.SettlePins(t.Context(), s, pinsFor(s.Source)); err != nil {
 		t.Fatal(err)
@@ -281,6 +289,59 @@ stage "count" "local" {
 		}
 		if d, ok := s.Action.Inputs["text"]; ok && !held[d] {
 			t.Errorf("%s: its local files are not among its support", s.Node.Stage.Address)
+		}
+	}
+}
+
+func TestOptionalOutputNotMade(t *testing.T) {
+	w := newWorld(t)
+	w.kinds["make_model_hf/stage.hcl"] = makeKind("make_model_hf", "model/hf")
+	w.recipe = `
+stage "make_model_hf" "m" {
+}
+stage "shape" "s" {
+  name  = "a"
+  model = make_model_hf.m.out
+}
+`
+	w.unmade["shape.s.notes"] = true
+	w.build(t)
+	w.recipe += "stage \"count\" \"n\" {\n  text = shape.s.notes\n}\n"
+	_, err := w.make(t)
+	if want := "r.hcl:9: Output was not made: shape.s made no notes"; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("%v, want %q", err, want)
+	}
+}
+
+// TestSettleAtOnce: steps whose producers have ended are settled from many goroutines.
+func TestSettleAtOnce(t *testing.T) {
+	w := thousand(t)
+	w.recipe = strings.Replace(w.recipe, "500", "50", 1)
+	w.build(t)
+	w.force = map[string]bool{}
+	o := w.options(t)
+	o.Force = func(address string) bool { return strings.HasPrefix(address, "make_") }
+	p, err := plan.Make(t.Context(), w.graph(t), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	for _, s := range p.Steps {
+		if s.State == plan.Run {
+			w.run(t, s)
+		}
+	}
+	for _, s := range p.Steps {
+		all.Go(func() {
+			if err := p.Settle(t.Context(), s); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	for _, s := range p.Steps {
+		if s.State == plan.Pending || s.Record == nil {
+			t.Errorf("%s is %s: %s", s.Node.Stage.Address, s.State, s.Reason)
 		}
 	}
 }

@@ -42,6 +42,7 @@ type world struct {
 	previous *artifacts.Build
 	force    map[string]bool
 	salt     map[string]string // address → what its outputs hold in place of the key
+	unmade   map[string]bool   // address.port of optional outputs that a run leaves out
 	builds   int
 }
 
@@ -93,6 +94,7 @@ func newWorld(t testing.TB) *world {
 		cache:   artifacts.NewCache(store, store),
 		force:   map[string]bool{},
 		salt:    map[string]string{},
+		unmade:  map[string]bool{},
 	}
 	w.program(t, "tool", "#!/bin/sh\necho 1\n")
 	return w
@@ -106,7 +108,7 @@ func (w *world) clone() *world {
 	}
 	c.kinds, c.sdk = maps.Clone(w.kinds), maps.Clone(w.sdk)
 	c.envs, c.facts, c.environ = maps.Clone(w.envs), maps.Clone(w.facts), maps.Clone(w.environ)
-	c.sources, c.force, c.salt = maps.Clone(w.sources), maps.Clone(w.force), maps.Clone(w.salt)
+	c.sources, c.force, c.salt, c.unmade = maps.Clone(w.sources), maps.Clone(w.force), maps.Clone(w.salt), maps.Clone(w.unmade)
 	c.target.attrs = slices.Clone(w.target.attrs)
 	return &c
 }
@@ -291,6 +293,9 @@ func (w *world) run(t testing.TB, s *plan.Step) {
 	rec := &artifacts.Record{Key: key, Outputs: map[string]artifacts.Digest{}, Builder: "test",
 		Started: time.Unix(1, 0), Ended: time.Unix(int64(1+w.builds), 0)}
 	for port, typ := range s.Action.Outputs {
+		if w.unmade[s.Node.Stage.Address+"."+port] {
+			continue
+		}
 		content := port + key.Hex()
 		if same, ok := w.salt[s.Node.Stage.Address]; ok {
 			content = port + same
