@@ -10,7 +10,6 @@ import (
 
 var (
 	pinned   = regexp.MustCompile(`^([A-Za-z0-9][A-Za-z0-9._-]*)(\[[A-Za-z0-9._, -]*\])?\s*==\s*([A-Za-z0-9][A-Za-z0-9.!+_-]*)\s*(?:;\s*(.+))?$`)
-	hashed   = regexp.MustCompile(`^--hash=sha256:[0-9a-f]{64}$`)
 	comment  = regexp.MustCompile(`(^|\s)#.*$`)
 	nameSeps = regexp.MustCompile(`[-_.]+`)
 )
@@ -27,7 +26,10 @@ func normalise(text string) ([]string, error) {
 			start = i + 1
 		}
 		part, more := strings.CutSuffix(strings.TrimRight(part, " \t\r"), `\`)
-		line += comment.ReplaceAllString(part, "") + " "
+		if strings.Contains(part, "#") {
+			part = comment.ReplaceAllString(part, "")
+		}
+		line += part + " "
 		if more {
 			continue
 		}
@@ -58,7 +60,7 @@ func entry(line string) (string, error) {
 	var words, hashes []string
 	for _, word := range strings.Fields(line) {
 		switch {
-		case hashed.MatchString(word):
+		case hashed(word):
 			hashes = append(hashes, word)
 		case strings.HasPrefix(word, "-"):
 			return "", fmt.Errorf("%q: only packages with --hash=sha256:… may stand in a lock, no options", word)
@@ -80,6 +82,12 @@ func entry(line string) (string, error) {
 		out += " ; " + found[4]
 	}
 	return out + " " + strings.Join(slices.Compact(hashes), " "), nil
+}
+
+// hashed tells --hash=sha256:…; a large lock has thousands, and is read on every build.
+func hashed(word string) bool {
+	digest, ok := strings.CutPrefix(word, "--hash=sha256:")
+	return ok && len(digest) == 64 && strings.Trim(digest, "0123456789abcdef") == ""
 }
 
 func firstTwice(sorted []string) string {
