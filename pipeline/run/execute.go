@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/hashicorp/hcl/v2"
 	ctyjson "github.com/zclconf/go-cty/cty/json"
@@ -26,11 +27,12 @@ type builder struct {
 	redact *redactor
 	pool   *pool
 
+	stopped atomic.Pointer[task] // the first that failed; set before its resources are free for another
+
 	// Of the scheduler's goroutine.
 	tasks     []*task
 	byAddress map[string]*task
 	leaders   map[artifacts.Key]*task
-	stopped   *task // the first that failed
 	troubles  []error
 	workers   sync.WaitGroup
 }

@@ -112,8 +112,8 @@ func (b *builder) halted(ctx context.Context) string {
 	if ctx.Err() != nil {
 		return "interrupted"
 	}
-	if b.stopped != nil && !b.o.KeepGoing {
-		return fmt.Sprintf("not started, since %s failed", b.stopped.address())
+	if first := b.stopped.Load(); first != nil && !b.o.KeepGoing {
+		return fmt.Sprintf("not started, since %s failed", first.address())
 	}
 	return ""
 }
@@ -202,8 +202,8 @@ func (b *builder) finish(ctx context.Context, t *task) []*task {
 	}
 	if t.err != nil && t.state != artifacts.Blocked {
 		t.state, t.reason = artifacts.Failed, t.report.redact.clean(oneLine(t.err))
-		if !isRequire(t.err) && b.stopped == nil {
-			b.stopped = t
+		if !isRequire(t.err) {
+			b.stopped.CompareAndSwap(nil, t)
 		}
 		t.report.problem(t.err.Error())
 	}
@@ -225,6 +225,8 @@ func (b *builder) finish(ctx context.Context, t *task) []*task {
 func (t *task) conclude(ctx context.Context) {
 	switch {
 	case t.state != "":
+	case isNotStarted(t.err):
+		t.state, t.reason, t.err = artifacts.Blocked, t.err.Error(), nil
 	case t.err != nil && t.tried == 0 && ctx.Err() != nil:
 		t.state, t.reason, t.err = artifacts.Blocked, "interrupted", nil
 	case t.err != nil:

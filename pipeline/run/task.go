@@ -58,8 +58,13 @@ type holder struct {
 
 // run makes a step's record: it waits for resources and for other builds, and looks again whether there is anything
 // left to do.
-func (b *builder) run(ctx context.Context, t *task) error {
-	defer func() { b.pool.release(t.ticket) }()
+func (b *builder) run(ctx context.Context, t *task) (err error) {
+	defer func() {
+		if err != nil && !isNotStarted(err) {
+			b.stopped.CompareAndSwap(nil, t)
+		}
+		b.pool.release(t.ticket)
+	}()
 	if err := b.granted(ctx, t); err != nil {
 		return err
 	}
@@ -74,8 +79,28 @@ func (b *builder) run(ctx context.Context, t *task) error {
 	return err
 }
 
-// granted waits for the task's ticket.
+// notStarted is why a task that had queued for resources does not use them.
+type notStarted string
+
+func (n notStarted) Error() string { return string(n) }
+
+func isNotStarted(err error) bool {
+	_, ok := errors.AsType[notStarted](err)
+	return ok
+}
+
+// granted waits for the task's ticket. What failed meanwhile may have freed the resources: then nothing starts on them.
 func (b *builder) granted(ctx context.Context, t *task) error {
+	if err := b.ticketed(ctx, t); err != nil {
+		return err
+	}
+	if why := b.halted(ctx); why != "" {
+		return notStarted(why)
+	}
+	return nil
+}
+
+func (b *builder) ticketed(ctx context.Context, t *task) error {
 	select {
 	case <-t.ticket.ready:
 		return nil
@@ -199,7 +224,6 @@ func (b *builder) storeLog(ctx context.Context, t *task) (artifacts.Digest, erro
 	t.log = blob.Digest
 	return blob.Digest, nil
 }
-
 
 // follower tells what another build does with a key that this one waits for.
 type follower struct {
