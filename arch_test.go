@@ -34,14 +34,14 @@ var mayImport = map[string][]string{
 	"pipeline/recipe":     {"stages"},
 	"pipeline/graph":      {"pipeline/recipe"},
 	"pipeline/plan":       {"artifacts", "stages", "stages/env", "pipeline/recipe", "pipeline/graph"},
-	"pipeline/run": {"artifacts", "artifacts/disk", "stages", "pipeline/recipe", "pipeline/event", "pipeline/graph",
-		"pipeline/plan", "stages/protocol", "stages/env"},
+	"pipeline/run": {"artifacts", "stages", "stages/protocol", "stages/env", "pipeline/event", "pipeline/recipe",
+		"pipeline/graph", "pipeline/plan"},
 	"pipeline/run/local": {"pipeline/run", "stages/protocol"},
 	"pipeline/run/slurm": {"pipeline/run", "stages/protocol"},
 	"lineage":            {"artifacts"},
 	"report":             {"artifacts", "lineage"},
 	"cmd/tinfra":         {"*"},
-	"cmd/tinfra/view":    {"artifacts", "lineage", "report", "pipeline/event", "pipeline/plan", "pipeline/recipe", "pipeline/graph", "stages"},
+	"cmd/tinfra/view":    {"pipeline/event"},
 }
 
 const (
