@@ -22,32 +22,8 @@ func (d *decoder) needs(b *hclsyntax.Block) {
 		d.add(b.DefRange(), "Block used twice", "A kind has one needs block.")
 		return
 	}
-	d.kind.Needs, _ = d.decodeNeeds(b, "a needs block")
-}
-
-// DecodeNeeds reads the attributes of a needs block, in a stage.hcl or in a recipe. What the block leaves out stays as
-// it is in base.
-func DecodeNeeds(block *hclsyntax.Block, base Needs, where string) (Needs, hcl.Diagnostics) {
-	d := &decoder{}
-	got, a := d.decodeNeeds(block, where)
-	if !a.has("cpus") {
-		got.CPUs = base.CPUs
-	}
-	if !a.has("memory_gib") {
-		got.MemoryGiB = base.MemoryGiB
-	}
-	if !a.has("gpus") {
-		got.GPUsMin, got.GPUsMax = base.GPUsMin, base.GPUsMax
-	}
-	if !a.has("exclusive") {
-		got.Exclusive = base.Exclusive
-	}
-	return got, d.diags
-}
-
-func (d *decoder) decodeNeeds(b *hclsyntax.Block, where string) (Needs, attributes) {
-	a := d.attributes(b.Body, b.DefRange(), where, "cpus", "memory_gib", "gpus", "exclusive")
-	var n Needs
+	a := d.attributes(b.Body, b.DefRange(), "a needs block", "cpus", "memory_gib", "gpus", "exclusive")
+	n := &d.kind.Needs
 	n.CPUs, n.MemoryGiB = a.positive("cpus"), a.positive("memory_gib")
 	n.Exclusive = a.flag("exclusive")
 	if val, ok := a.value("gpus"); ok {
@@ -56,7 +32,6 @@ func (d *decoder) decodeNeeds(b *hclsyntax.Block, where string) (Needs, attribut
 			d.add(a.at("gpus"), "Not a number of GPUs", "gpus is a whole number, or a range such as \"0-1\".")
 		}
 	}
-	return n, a
 }
 
 // positive is 0 where the attribute is absent.

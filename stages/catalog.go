@@ -22,7 +22,10 @@ const (
 // kinds come at once; kinds without a mistake are added all the same.
 func (c *Catalog) Add(fsys fs.FS, origin string) hcl.Diagnostics {
 	if c.Kinds == nil {
-		c.Kinds, c.Files, c.envs = map[string]*Kind{}, map[string]*hcl.File{}, map[string]bool{}
+		c.Kinds = map[string]*Kind{}
+	}
+	if c.Files == nil {
+		c.Files, c.envs = map[string]*hcl.File{}, map[string]bool{}
 	}
 	at := hcl.Range{Filename: origin, Start: hcl.InitialPos, End: hcl.InitialPos}
 	folders, err := fs.ReadDir(fsys, ".")

@@ -12,8 +12,8 @@ import (
 	"github.com/zclconf/go-cty/cty"
 )
 
-// MetaNames belong to every stage block of a recipe; no param, secret or port may take one.
-var MetaNames = []string{"for_each", "metrics", "needs", "require", "retries", "salt", "timeout"}
+// metaNames belong to every stage block of a recipe; no param, secret or port may take one.
+var metaNames = []string{"for_each", "metrics", "needs", "require", "retries", "salt", "timeout"}
 
 const (
 	maxKindFile  = 64 << 10 // bytes; deeper nesting than such a file holds would still fit the parser's stack
@@ -141,8 +141,8 @@ func (d *decoder) named(b *hclsyntax.Block, shared map[string]hcl.Range, prefix 
 		d.add(at, "Not a name", "%q is not a name: letters, digits and _, beginning with a letter.", name)
 		return name
 	}
-	if b.Type != "metric" && slices.Contains(MetaNames, name) {
-		d.add(at, "Reserved name", "%q means something in every stage block (%s); choose another.", name, strings.Join(MetaNames, ", "))
+	if b.Type != "metric" && slices.Contains(metaNames, name) {
+		d.add(at, "Reserved name", "%q means something in every stage block (%s); choose another.", name, strings.Join(metaNames, ", "))
 	}
 	if first, ok := shared[prefix+name]; ok {
 		d.add(at, "Name used twice", "%q is declared at line %d already.", name, first.Start.Line)

@@ -176,6 +176,7 @@ func fill(ctx context.Context, uv string, python *interpreter, aside string, loc
 	if err := os.WriteFile(name, []byte(strings.Join(lock, "\n")+"\n"), 0o644); err != nil {
 		return err
 	}
+	progress(fmt.Sprintf("installing %d packages", len(lock)))
 	sync := quiet(ctx, uv, "pip", "sync", "--require-hashes", "--no-build", "--compile-bytecode", "--allow-empty-requirements",
 		"--python", pythonIn(aside), name)
 	sync.Dir = aside // no project's settings are looked for in the caller's folder
@@ -205,7 +206,7 @@ func follow(ctx context.Context, cmd *exec.Cmd, progress func(string)) error {
 		said <- strings.Join(all, "\n")
 	}()
 	err := cmd.Run()
-	write.Close()
+	_ = write.Close() // a pipe's end: it only lets the reader finish
 	if text := <-said; err != nil {
 		return explain(ctx, text, err)
 	}
