@@ -17,10 +17,13 @@ import (
 
 // Hasher knows the digests of people's own files. What it has hashed it remembers in the cache folder with each file's
 // size, inode and times, and does not read again while these stay as they were.
-type Hasher struct{ s *Store }
+type Hasher struct {
+	s   *Store
+	now func() time.Time
+}
 
 // Files is the Hasher of local files.
-func (s *Store) Files() *Hasher { return &Hasher{s} }
+func (s *Store) Files() *Hasher { return &Hasher{s, time.Now} }
 
 // seen is what is remembered of a file. Times are Unix nanoseconds.
 type seen struct {
@@ -70,7 +73,7 @@ func (h *Hasher) Manifest(ctx context.Context, dir string, paths []string) (*art
 		if err := artifacts.CheckPath(p); err != nil {
 			return nil, fmt.Errorf("hashing files: %w", err)
 		}
-		f, now, fresh, err := hashLocal(ctx, root, p, was.Files[p])
+		f, now, fresh, err := hashLocal(ctx, root, p, was.Files[p], h.now)
 		if err != nil {
 			return nil, fmt.Errorf("hashing files: %w", err)
 		}
@@ -95,7 +98,7 @@ func (h *Hasher) Manifest(ctx context.Context, dir string, paths []string) (*art
 
 // hashLocal reads a file unless it looks as it did when old was written down. fresh tells that it was read; now is
 // what may be remembered then, if anything.
-func hashLocal(ctx context.Context, root *os.Root, p string, old seen) (f artifacts.File, now *seen, fresh bool, err error) {
+func hashLocal(ctx context.Context, root *os.Root, p string, old seen, clock func() time.Time) (f artifacts.File, now *seen, fresh bool, err error) {
 	// Opening a named pipe would wait for its other end.
 	in, err := root.OpenFile(filepath.FromSlash(p), os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -118,7 +121,7 @@ func hashLocal(ctx context.Context, root *os.Root, p string, old seen) (f artifa
 			return f, nil, false, nil
 		}
 	}
-	start := time.Now()
+	start := clock()
 	d, n, err := artifacts.SumReader(cancelReader{ctx, in})
 	if err != nil {
 		return f, nil, false, fmt.Errorf("%s: %w", p, err)
