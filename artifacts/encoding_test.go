@@ -125,19 +125,6 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// The document shows the golden files, whole.
-func TestFormatDocumentShowsTheGoldenFiles(t *testing.T) {
-	doc, err := os.ReadFile(filepath.Join("..", "docs", "format.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, o := range encoded(t) {
-		if !bytes.Contains(doc, o.bytes) {
-			t.Errorf("docs/format.md does not hold the example of a %s:\n%s", name, o.bytes)
-		}
-	}
-}
-
 func TestDecodeGivesWhatWasEncoded(t *testing.T) {
 	o := encoded(t)
 	m, err := artifacts.DecodeManifest(o["manifest"].bytes)
