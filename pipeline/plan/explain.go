@@ -26,10 +26,15 @@ type Change struct {
 	Range    hcl.Range // the recipe line that decides the field
 }
 
-const maxShown = 60 // characters of a value in one line
+const (
+	maxShown = 60              // characters of a value in one line
+	notKnown = "not known yet" // New of an input whose producer has no result
+)
 
 func (c Change) String() string {
 	switch {
+	case c.New == notKnown:
+		return fmt.Sprintf("input %s is not known yet (%s)", strings.TrimPrefix(c.Field, "inputs."), c.Note)
 	case c.From != "":
 		return fmt.Sprintf("input %s changed (%s)", strings.TrimPrefix(c.Field, "inputs."), c.Note)
 	case strings.Contains(c.Field, ": "):

@@ -35,7 +35,7 @@ func (d *differ) inputs() {
 		switch {
 		case waits[port] != nil:
 			from := waits[port].address()
-			d.out = append(d.out, Change{field, short(was, had), "not known yet", from, from + " has no result yet", at})
+			d.out = append(d.out, Change{field, short(was, had), notKnown, from, from + " comes first", at})
 		case was == now:
 		case in.Ref != nil && had:
 			d.out = append(d.out, Change{field, was.Short(), now.Short(), in.Ref.Address, d.became(in.Ref.Address), at})

@@ -47,8 +47,8 @@ func TestWhyGoesToTheRoot(t *testing.T) {
 
 	p := w.plan(t)
 	expect(t, tell(why(t, p, "exec.e")),
-		"exec.e: [input inputs[table] changed (count.c has no result yet)]",
-		"  count.c: [input text changed (fetch.a has no result yet)]",
+		"exec.e: [input inputs[table] is not known yet (count.c comes first)]",
+		"  count.c: [input text is not known yet (fetch.a comes first)]",
 		"    fetch.a: [params.unpack changed: false → true]")
 	roots := why(t, p, "exec.e").Roots()
 	if len(roots) != 1 || roots[0].Step != p.Step("fetch.a") {
