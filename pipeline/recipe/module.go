@@ -36,13 +36,7 @@ func (b *block) header() *hcl.Range { return b.src.DefRange().Ptr() }
 func (b *block) forEach() *hclsyntax.Attribute { return b.src.Body.Attributes["for_each"] }
 
 // ids are the addresses of all stage blocks, for suggestions.
-func (m *module) ids() []string {
-	ids := make([]string, 0, len(m.byID))
-	for id := range m.byID {
-		ids = append(ids, id)
-	}
-	return ids
-}
+func (m *module) ids() []string { return sortedKeys(m.byID) }
 
 var topLevel = map[string]int{"recipe": 0, "variable": 1, "locals": 0, "stage": 2, "output": 1}
 
@@ -175,10 +169,7 @@ func (l *loader) declareStage(m *module, src *hclsyntax.Block) {
 	b.id = b.used + "." + b.name
 	b.kind = m.catalog.Kinds[b.used]
 	if b.kind == nil {
-		names := make([]string, 0, len(m.catalog.Kinds))
-		for name := range m.catalog.Kinds {
-			names = append(names, name)
-		}
+		names := sortedKeys(m.catalog.Kinds)
 		l.problem(&src.LabelRanges[0], "Unknown stage kind", "There is no stage kind %q.%s `tinfra kinds` lists all.",
 			b.used, didYouMean(b.used, names))
 	}

@@ -31,18 +31,21 @@ func (s *scope) check(t hcl.Traversal, p place) (diag *hcl.Diagnostic, bad bool)
 	}
 	switch root {
 	case "var", "local":
-		names := sortedKeys(s.module.variables)
 		what, declared := "variable", s.module.variables[name] != nil
 		if root == "local" {
-			names, what, declared = sortedKeys(s.module.locals), "local", s.module.locals[name] != nil
+			what, declared = "local", s.module.locals[name] != nil
+		}
+		if declared {
+			return nil, false
+		}
+		names := s.module.names
+		if root == "local" {
+			names = sortedKeys(s.module.locals)
 		}
 		if name == "" {
 			return wrong("Incomplete reference", "Write %s.NAME.%s", root, listOf(names))
 		}
-		if !declared {
-			return wrong("Unknown "+what, "There is no %s %q.%s", what, name, didYouMean(name, names))
-		}
-		return nil, false
+		return wrong("Unknown "+what, "There is no %s %q.%s", what, name, didYouMean(name, names))
 	case "each":
 		if !p.each {
 			return wrong("each outside for_each", "each.key and each.value stand only in a stage that has for_each.")

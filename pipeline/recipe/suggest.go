@@ -9,10 +9,14 @@ import (
 
 // nearest finds the name that a misspelt one probably meant; "" when none is near enough.
 func nearest(given string, names []string) string {
+	const most = 2000 // so that many wrong names among many do not take minutes
 	best, bestDistance := "", len(given)/3+2
-	for _, name := range names {
+	for _, name := range names[:min(len(names), most)] {
+		if len(name)-len(given) >= bestDistance*4 { // a character has at most 4 bytes
+			continue
+		}
 		d := levenshtein.Distance(strings.ToLower(given), strings.ToLower(name), nil)
-		if d < bestDistance && d < max(len(name), len(given)) {
+		if (d < bestDistance || d == bestDistance && best != "" && name < best) && d < max(len(name), len(given)) {
 			best, bestDistance = name, d
 		}
 	}
