@@ -130,6 +130,9 @@ func (p *pool) release(t *ticket) {
 	if g.exclusive {
 		p.alone = false
 	}
+	if p.running == 0 { // fractions do not always add up to what they were taken from
+		p.free.cpus, p.free.memoryGiB = p.total.cpus, p.total.memoryGiB
+	}
 	p.dispatch()
 }
 

@@ -1,0 +1,138 @@
+package run_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/Ruihan11/tiny-infra/artifacts"
+	"github.com/Ruihan11/tiny-infra/pipeline/run"
+)
+
+// claiming kinds hold a file for each of their devices while they run, and note every clash.
+func claiming(dir, needs string) kind {
+	return kind{"needs {\n" + needs + "\n}\n", `
+n=$(ls ` + dir + `/running | wc -l); echo $n >> ` + dir + `/beside
+touch ` + dir + `/running/$$
+for id in $(echo $CUDA_VISIBLE_DEVICES | tr , ' '); do
+  mkdir ` + dir + `/held/$id || echo "$id held twice" >> ` + dir + `/clashes
+done
+echo "$CUDA_VISIBLE_DEVICES" >> ` + dir + `/used
+sleep 0.05
+for id in $(echo $CUDA_VISIBLE_DEVICES | tr , ' '); do rmdir ` + dir + `/held/$id; done
+rm ` + dir + `/running/$$
+` + hello}
+}
+
+func claimBench(t *testing.T, needs string, n int) *bench {
+	t.Helper()
+	dir := t.TempDir()
+	for _, d := range []string{"held", "running"} {
+		if err := os.Mkdir(filepath.Join(dir, d), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var text strings.Builder
+	for i := range n {
+		fmt.Fprintf(&text, "stage \"claim\" \"s%02d\" { salt = %q }\n", i, fmt.Sprint(i))
+	}
+	b := benchAt(t, dir, kinds{"claim": claiming(dir, needs)}, text.String())
+	b.facts["cpu.count"] = "64"
+	return b
+}
+
+func (b *bench) beside() []string { return strings.Fields(b.read("beside")) }
+
+func TestADeviceHasOneHolder(t *testing.T) {
+	b := claimBench(t, `gpus = 1`, 24)
+	b.facts["gpu.count"], b.facts["gpu.2.id"] = "4", "GPU-c2"
+	b.ok()
+	if clashes := b.read("clashes"); clashes != "" {
+		t.Error(clashes)
+	}
+	used := strings.Fields(b.read("used"))
+	if len(used) != 24 {
+		t.Errorf("%d stages ran", len(used))
+	}
+	slices.Sort(used)
+	if used = slices.Compact(used); fmt.Sprint(used) != "[0 1 3 GPU-c2]" {
+		t.Errorf("used %v", used)
+	}
+}
+
+func TestPairsOfDevices(t *testing.T) {
+	b := claimBench(t, `gpus = 2`, 8)
+	b.facts["gpu.count"] = "3"
+	b.ok()
+	if b.read("clashes") != "" || slices.Max(b.beside()) != "0" {
+		t.Errorf("clashes %q, beside %v", b.read("clashes"), b.beside())
+	}
+}
+
+func TestMemoryIsBounded(t *testing.T) {
+	b := claimBench(t, `memory_gib = 3`, 8)
+	b.ok() // of 8 GiB
+	if most := slices.Max(b.beside()); most > "1" {
+		t.Errorf("%s others ran beside one", most)
+	}
+}
+
+func TestCPUsAreBoundedAndTooManyAreAllThereAre(t *testing.T) {
+	b := claimBench(t, `cpus = 100`, 3)
+	b.ok()
+	if most := slices.Max(b.beside()); most != "0" {
+		t.Errorf("%s others ran beside one", most)
+	}
+}
+
+func TestJobsAreBounded(t *testing.T) {
+	b := claimBench(t, `cpus = 1`, 8)
+	b.options.Jobs = 2
+	b.ok()
+	if most := slices.Max(b.beside()); most > "1" {
+		t.Errorf("%s others ran beside one", most)
+	}
+}
+
+func TestAnExclusiveStageRunsAlone(t *testing.T) {
+	b := claimBench(t, `cpus = 1`, 4)
+	alone := claiming(b.dir, `exclusive = true`)
+	alone.worker = `ls ` + b.dir + `/running > ` + b.dir + `/alone` + alone.worker
+	b.kinds["alone"] = alone
+	b.recipe = `stage "alone" "a" {}` + "\n" + b.recipe
+	b.options.Jobs = 0
+	b.ok()
+	if b.read("alone") != "" {
+		t.Errorf("beside it ran %q", b.read("alone"))
+	}
+}
+
+func TestWhatCanNeverFitStartsNothing(t *testing.T) {
+	b := claimBench(t, `gpus = 2`, 1)
+	b.kinds["big"] = claiming(b.dir, `memory_gib = 100`)
+	b.recipe += `stage "big" "b" {}`
+	got := b.fails(run.ExitRecipe, "claim.s00 needs 2 GPUs, this machine has 0", "big.b needs 100 GiB of memory, this machine has 8", "r.hcl:1", "r.hcl:2")
+	b.states(map[string]artifacts.State{"claim.s00": "blocked", "big.b": "blocked"}, got)
+	if len(b.beside()) > 0 {
+		t.Error("something ran")
+	}
+}
+
+func TestStagesStartInTheGraphsOrder(t *testing.T) {
+	b := claimBench(t, `cpus = 1`, 12)
+	b.options.Jobs = 1
+	b.ok()
+	var order []string
+	all, _ := b.seen.all()
+	for _, e := range all {
+		if e.Type == "started" {
+			order = append(order, e.Stage)
+		}
+	}
+	if !slices.IsSorted(order) || len(order) != 12 {
+		t.Errorf("started %v", order)
+	}
+}
