@@ -134,7 +134,7 @@ func (b *building) options(ctx context.Context, t *site, started time.Time) (run
 		Jobs: jobs, KeepGoing: b.keepGoing, Locked: b.locked, Force: b.selection.forced,
 		Settings: settings(t.project), Builder: builder(), Kill: b.app.killed.Done(),
 		Build: artifacts.Build{
-			ID: buildID(started),
+			ID:         buildID(started),
 			RecipePath: t.recordedPath(t.recipe.Path), Targets: b.selection.targets, Lock: lock,
 			Commit: commitOf(ctx, t.recipe.Dir), Host: host, Started: started.UTC(),
 		},

@@ -102,26 +102,27 @@ type problemJSON struct {
 }
 
 func newCacheVerify(a *app) *cobra.Command {
-	var asJSON bool
+	var asJSON, repair bool
 	cmd := &cobra.Command{
 		Use:   "verify",
 		Short: "Read everything in the cache and compare it with its digests",
-		Long: `verify reads every blob and checks it against its digest, and that nothing refers to what is not there. It changes
-nothing; the next build of a damaged result makes it again. Exit code 5 says that something is wrong.`,
+		Long: `verify reads every blob and checks it against its digest, and that nothing refers to what is not there. Exit
+code 5 says that something is wrong. With --repair what is damaged is removed: the next build makes it again.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			h, err := a.openHouse("")
 			if err != nil {
 				return err
 			}
-			return h.verify(cmd.Context(), asJSON)
+			return h.verify(cmd.Context(), asJSON, repair)
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "write JSON")
+	cmd.Flags().BoolVar(&repair, "repair", false, "remove what is damaged, so that the next build makes it again")
 	return cmd
 }
 
-func (h *house) verify(ctx context.Context, asJSON bool) error {
+func (h *house) verify(ctx context.Context, asJSON, repair bool) error {
 	problems := []problemJSON{}
 	err := h.cache.Verify(ctx, h.store, func(p artifacts.Problem) {
 		problems = append(problems, problemJSON{p.Name, fmt.Sprint(p.Kind), p.Detail, p.Builds})
@@ -141,12 +142,28 @@ func (h *house) verify(ctx context.Context, asJSON bool) error {
 			return err
 		}
 	}
+	if len(problems) > 0 && repair {
+		return h.repair(ctx, problems, asJSON)
+	}
 	if len(problems) > 0 {
-		return &failure{code: exitCache, err: fmt.Errorf("%s in %s; the next build makes what is damaged again",
+		return &failure{code: exitCache, err: fmt.Errorf("%s in %s; `tinfra cache verify --repair` removes what is damaged, and the next build makes it again",
 			view.Count(len(problems), "problem"), h.store.Dir())}
 	}
 	if !asJSON {
 		fmt.Fprintln(h.app.stdout, "everything is as its digest says")
+	}
+	return nil
+}
+
+// repair deletes what a problem is about. Absence is always safe: the stage that made it runs again.
+func (h *house) repair(ctx context.Context, problems []problemJSON, asJSON bool) error {
+	for _, p := range problems {
+		if err := h.store.Delete(ctx, p.Name); err != nil {
+			return &failure{code: exitCache, err: fmt.Errorf("removing %s: %w", p.Name, err)}
+		}
+		if !asJSON {
+			fmt.Fprintf(h.app.stdout, "removed  %s\n", p.Name)
+		}
 	}
 	return nil
 }

@@ -52,6 +52,10 @@ func (a *app) report(verb *cobra.Command, err error) int {
 	if flag := verb.Flags().Lookup("json"); flag != nil {
 		asJSON = flag.Value.String() == "true"
 	}
+	var f *failure
+	if errors.As(err, &f) && f.silent {
+		return f.code
+	}
 	var m *mistakes
 	if errors.As(err, &m) {
 		if asJSON {
@@ -62,10 +66,6 @@ func (a *app) report(verb *cobra.Command, err error) int {
 		return max(codeOf(err), exitUsage)
 	}
 	code := codeOf(err)
-	var f *failure
-	if errors.As(err, &f) && f.silent {
-		return code
-	}
 	if asJSON {
 		b, _ := json.Marshal(map[string]any{"error": err.Error(), "exit": code})
 		fmt.Fprintln(a.stderr, string(b))

@@ -8,8 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/hashicorp/hcl/v2"
-	"github.com/hashicorp/hcl/v2/hclparse"
 	"github.com/spf13/cobra"
 
 	"github.com/Ruihan11/tiny-infra/pipeline/recipe"
@@ -119,9 +117,8 @@ func (f *formatting) file(path string) error {
 
 // format refuses text that does not parse: its layout would be a guess.
 func format(src []byte, name string) ([]byte, error) {
-	parser := hclparse.NewParser()
-	if _, diags := parser.ParseHCL(src, name); diags.HasErrors() {
-		return nil, &mistakes{diags, map[string]*hcl.File{name: {Bytes: src}}}
+	if files, diags := recipe.CheckSyntax(src, name); diags.HasErrors() {
+		return nil, &mistakes{diags, files}
 	}
 	return recipe.Format(src), nil
 }

@@ -83,25 +83,20 @@ type lockFile struct {
 	recipe string
 	path   string
 
-	mu    sync.Mutex      // over stale; taken before the recipe's flock
-	stale map[string]bool // sources whose old entries do not count
+	mu     sync.Mutex      // over known; taken before the recipe's flock
+	update bool            // the file's entries do not count, but for those in known
+	known  map[string]bool // sources that this build has written
 }
 
 func newLockFile(r *recipe.Recipe, update bool) *lockFile {
-	l := &lockFile{recipe: r.Path, path: r.Lock.Path, stale: map[string]bool{}}
-	if update {
-		for source := range r.Lock.Sources {
-			l.stale[source] = true
-		}
-	}
-	return l
+	return &lockFile{recipe: r.Path, path: r.Lock.Path, update: update, known: map[string]bool{}}
 }
 
 // Entry is what the file says now: another build may have written to it.
 func (l *lockFile) Entry(source string) (*recipe.Source, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.stale[source] {
+	if l.update && !l.known[source] {
 		return nil, nil
 	}
 	lock, diags := recipe.ReadLock(l.path)
@@ -124,6 +119,6 @@ func (l *lockFile) Add(_ context.Context, entry *recipe.Source) error {
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
 		return fmt.Errorf("writing the lock: %w", err)
 	}
-	delete(l.stale, entry.Source)
+	l.known[entry.Source] = true
 	return recipe.WriteLock(&recipe.Lock{Path: l.path, Sources: map[string]*recipe.Source{entry.Source: entry}})
 }

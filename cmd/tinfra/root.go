@@ -47,6 +47,7 @@ output in a content-addressed cache, and can say afterwards where each byte came
 	add("result", newShow(a), newLog(a), newGet(a))
 	add("house", newKinds(a), newCache(a), newEnv(a), newVersion(a))
 
+	root.AddCommand(newDocs(a))
 	root.SetHelpCommandGroupID("house")
 	root.SetCompletionCommandGroupID("house")
 	return root

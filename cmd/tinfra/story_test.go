@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"io/fs"
 	"os"
@@ -11,10 +12,12 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
+	"github.com/Ruihan11/tiny-infra/artifacts/disk"
 )
 
 // The test binary is three programs, by the name it is called under: the tests, tinfra, and the worker of
@@ -47,12 +50,16 @@ func tinfraUnderTest() {
 }
 
 func TestStories(t *testing.T) {
+	testscript.Run(t, stories(t, filepath.Join("testdata", "script")))
+}
+
+func stories(t *testing.T, dir string) testscript.Params {
 	kinds, err := filepath.Abs(filepath.Join("testdata", "kinds"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	testscript.Run(t, testscript.Params{
-		Dir:                 filepath.Join("testdata", "script"),
+	return testscript.Params{
+		Dir:                 dir,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup:               func(env *testscript.Env) error { return settle(env, kinds) },
@@ -68,8 +75,12 @@ func TestStories(t *testing.T) {
 			"smalldisk": cmdSmallDisk,
 			"samekeys":  cmdSameKeys,
 			"exitcode":  cmdExitCode,
+			"brackets":  cmdBrackets,
+			"await":     cmdAwait,
+			"oldest":    cmdOldest,
+			"linkself":  cmdLinkSelf,
 		},
-	})
+	}
 }
 
 // settle gives a story its own home and cache, and the kinds of testdata.
@@ -177,4 +188,58 @@ func cmdEmptyDir(ts *testscript.TestScript, neg bool, args []string) {
 		return nil
 	})
 	ts.Check(err)
+}
+
+// cmdBrackets writes a file of this many opening brackets.
+func cmdBrackets(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: brackets FILE COUNT")
+	}
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	text := "stage \"make\" \"x\" {\n  text = " + strings.Repeat("[", n) + "\n}\n"
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o644))
+}
+
+// cmdAwait waits until a file, which a process in the background writes, holds the text.
+func cmdAwait(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: await FILE TEXT")
+	}
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for patience := 3000; patience > 0; patience-- {
+		b, err := os.ReadFile(ts.MkAbs(args[0]))
+		if err == nil && strings.Contains(string(b), args[1]) {
+			return
+		}
+		<-tick.C
+	}
+	ts.Fatalf("%s does not say %q", args[0], args[1])
+}
+
+// cmdOldest puts the ID of the cache's first build into a variable.
+func cmdOldest(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: oldest VARIABLE")
+	}
+	store, err := disk.Open(ts.Getenv("TINFRA_CACHE"))
+	ts.Check(err)
+	defer store.Close()
+	for b, err := range artifacts.NewCache(store, store).Builds(context.Background()) {
+		ts.Check(err)
+		ts.Setenv(args[0], b.ID)
+	}
+}
+
+// cmdLinkSelf puts the programs of the test binary into a folder, for a PATH without anything else.
+func cmdLinkSelf(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: linkself FOLDER")
+	}
+	self, err := os.Executable()
+	ts.Check(err)
+	for _, name := range []string{"tinfra", "testworker"} {
+		ts.Check(os.Symlink(self, filepath.Join(ts.MkAbs(args[0]), name)))
+	}
 }

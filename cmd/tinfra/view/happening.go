@@ -26,7 +26,7 @@ func happening(b *Board, e event.Event, s style, logs bool) []words {
 		return []words{{"start", rest}}
 	case event.Queued:
 		// Waiting for a free core is the scheduler's daily work; waiting for another build is news.
-		if e.Message == "" || strings.HasPrefix(e.Message, "resources") {
+		if e.Message == "" || e.Message == "waits for resources" {
 			return nil
 		}
 		return []words{{"wait", Printable(e.Message)}}
