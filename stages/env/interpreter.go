@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -129,9 +130,11 @@ func ask(ctx context.Context, path string) (*interpreter, error) {
 	return &found, nil
 }
 
-// quiet is a command that ends with ctx, gently first.
+// quiet is a command that ends with ctx, gently first. Ctrl-C reaches it by ctx only, or the person would read of uv's
+// end and not of their own.
 func quiet(ctx context.Context, name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 5 * time.Second
 	cmd.Env = environment(os.Environ())

@@ -92,3 +92,18 @@ func TestDeclarationsThatAreWrong(t *testing.T) {
 		}
 	}
 }
+
+func FuzzNormalise(f *testing.F) {
+	f.Add("six==1.17.0 ; sys_platform == 'win32' \\\n    " + hashB + " \\\n    " + hashA + "\n    # via a\n")
+	f.Add("a[b,c]==1!2.0+x " + hashA + "\r\n--index-url x")
+	f.Fuzz(func(t *testing.T, text string) {
+		lock, err := normalise(text)
+		if err != nil {
+			return
+		}
+		again, err := normalise(strings.Join(lock, "\n"))
+		if err != nil || !slices.Equal(lock, again) {
+			t.Fatalf("%q becomes %q (%v)", lock, again, err)
+		}
+	})
+}
