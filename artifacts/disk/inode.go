@@ -19,9 +19,3 @@ func inodeOf(fi fs.FileInfo) inode {
 func links(fi fs.FileInfo) uint64 {
 	return uint64(fi.Sys().(*syscall.Stat_t).Nlink) //nolint:unconvert // narrower on other systems
 }
-
-// changeTime is when the file or its inode last changed; no one can set it.
-func changeTime(fi fs.FileInfo) int64 {
-	st := fi.Sys().(*syscall.Stat_t)
-	return st.Ctim.Nano()
-}

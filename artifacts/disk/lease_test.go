@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -105,4 +106,22 @@ func TestLeasesOfTwoKeysAreIndependent(t *testing.T) {
 	must(t, err)
 	b, err := s.Lease(t.Context(), artifacts.Key(artifacts.Sum([]byte("another"))), nil, nil)
 	must(t, err, a(), b())
+}
+
+func TestWaiterIsToldOfEachHolder(t *testing.T) {
+	s := open(t, t.TempDir())
+	release, err := s.Lease(t.Context(), testKey, []byte("first"), nil)
+	must(t, err)
+	var told []string
+	mine, err := s.Lease(t.Context(), testKey, []byte("me"), func(holder []byte) {
+		if told = append(told, string(holder)); len(told) == 1 {
+			write(t, filepath.Join(s.Dir(), "leases", testKey.Hex()), "second", 0o644)
+		} else {
+			must(t, release())
+		}
+	})
+	must(t, err, mine())
+	if !slices.Equal(told, []string{"first", "second"}) {
+		t.Errorf("told %q", told)
+	}
 }

@@ -10,8 +10,6 @@ import (
 	"path"
 	"path/filepath"
 
-	"github.com/KarpelesLab/reflink"
-
 	"github.com/Ruihan11/tiny-infra/artifacts"
 )
 
@@ -73,7 +71,7 @@ func (w *writer) file(ctx context.Context, f artifacts.File) error {
 	linked := w.input && !f.Exec
 	// Whether the cache's file system can reflink is asked once; a folder outside of it may differ.
 	if !linked || !w.s.noReflink.Load() {
-		done, err := w.fill(f, func(dst, src *os.File) error { return reflink.Reflink(dst, src, false) })
+		done, err := w.fill(f, reflink)
 		if done || errors.Is(err, fs.ErrExist) || errors.Is(err, artifacts.ErrMissing) {
 			return err
 		}
