@@ -235,7 +235,7 @@ func (o *outcome) writeTail(ctx context.Context, w io.Writer, s artifacts.Step) 
 	}
 	var lines []string
 	for _, e := range logLines(b) {
-		told := e.Type == event.Problem && e.Message == s.Reason || e.Type == event.Finished
+		told := e.Type == event.Problem && strings.HasSuffix(e.Message, s.Reason) || e.Type == event.Finished
 		if line, ok := logLine(e); ok && !told {
 			lines = append(lines, line)
 		}

@@ -1,6 +1,7 @@
 package view
 
 import (
+	"strings"
 	"time"
 
 	"github.com/Ruihan11/tiny-infra/pipeline/event"
@@ -21,8 +22,9 @@ type Tally struct {
 	What    string
 	Trouble string // the last problem that was told
 
-	base  float64 // Done when this piece of progress began, at since
-	since time.Time
+	repeats bool    // the last problem says again what was told, in other words
+	base    float64 // Done when this piece of progress began, at since
+	since   time.Time
 }
 
 // Board gathers the events of a build. It is not safe for concurrent use.
@@ -88,6 +90,7 @@ func (t *Tally) apply(e event.Event) {
 			t.Seconds = e.Time.Sub(t.Started).Seconds()
 		}
 	case event.Problem:
+		t.repeats = t.Trouble != "" && strings.Contains(e.Message, t.Trouble)
 		t.Trouble = e.Message
 	case event.Log, event.Metric, event.Stored:
 	}

@@ -31,6 +31,9 @@ func happening(b *Board, e event.Event, s style, logs bool) []words {
 		}
 		return []words{{"wait", Printable(e.Message)}}
 	case event.Problem:
+		if t != nil && t.repeats {
+			return nil
+		}
 		return []words{{s.warn("problem"), firstLine(e.Message)}}
 	case event.Log:
 		if e.Level == "warning" {

@@ -9,6 +9,8 @@ import (
 	"github.com/jedib0t/go-pretty/v6/text"
 )
 
+const noteMax = 60 // columns
+
 // Row is one stage of the table at the end of a build.
 type Row struct {
 	Stage     string
@@ -54,7 +56,8 @@ func (r Row) remarks(s style) string {
 		parts = append(parts, s.warn("(synthetic)"))
 	}
 	if r.Note != "" {
-		parts = append(parts, firstLine(r.Note))
+		// What went wrong is told whole below the table.
+		parts = append(parts, clip(firstLine(r.Note), noteMax))
 	}
 	return strings.Join(parts, "  ")
 }
