@@ -202,6 +202,13 @@ func TestPublishRefusesWhatIsIncomplete(t *testing.T) {
 				t.Errorf("without its %s: %v", what, err)
 			}
 		}
+		rec := result(t, c, "size", 0, "x=content")
+		m := must[*artifacts.Manifest](t)(c.Manifest(t.Context(), rec.Outputs["out"]))
+		m.Files[0].Size++
+		rec.Outputs["out"] = must[artifacts.Digest](t)(c.PutManifest(t.Context(), m))
+		if _, _, err := c.Publish(t.Context(), rec); !errors.Is(err, artifacts.ErrDamaged) {
+			t.Errorf("with a wrong size: %v", err)
+		}
 		if got := names(t, c, ""); len(got) > 0 {
 			t.Errorf("pointers were left: %q", got)
 		}

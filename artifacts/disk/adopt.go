@@ -36,7 +36,7 @@ func (s *Store) adoptTree(ctx context.Context, dir, typ string, labels map[strin
 	if err != nil {
 		return nil, err
 	}
-	defer removeTree(home) // best effort: SweepWork takes what is left
+	defer func() { _ = removeTree(home) }() // SweepWork takes what is left
 	artifacts.Reached(artifacts.StepAdoptTaken)
 	root, err := os.OpenRoot(home)
 	if err != nil {

@@ -78,11 +78,12 @@ func (h *Hasher) Manifest(ctx context.Context, dir string, paths []string) (*art
 			return nil, fmt.Errorf("hashing files: %w", err)
 		}
 		if fresh {
-			learnt = true
+			_, had := next.Files[p]
 			delete(next.Files, p)
 			if now != nil {
 				next.Files[p] = *now
 			}
+			learnt = learnt || had || now != nil
 		}
 		m.Files = append(m.Files, f)
 	}

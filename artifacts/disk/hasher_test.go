@@ -82,6 +82,9 @@ func TestFreshFilesAreHashedAgain(t *testing.T) {
 		if got := hashOf(t, m, err, "x"); got != artifacts.Sum([]byte(text)) {
 			t.Errorf("%s has the digest of something else", text)
 		}
+		if kept, err := filepath.Glob(filepath.Join(s.Dir(), "hash", "*")); err != nil || len(kept) > 0 {
+			t.Fatalf("the digest of a fresh file was remembered: %v, %v", kept, err)
+		}
 	}
 }
 
