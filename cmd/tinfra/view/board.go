@@ -10,6 +10,7 @@ import (
 // Tally is what is known of one stage from its events.
 type Tally struct {
 	Address string
+	Planned string // hit, run or pending
 	State   string // hit, run or pending as planned; then running; then hit, ran, failed or blocked
 	Reason  string
 	Waiting string // what a queued stage waits for
@@ -60,7 +61,7 @@ func (b *Board) Apply(e event.Event) {
 func (t *Tally) apply(e event.Event) {
 	switch e.Type {
 	case event.Planned:
-		t.State, t.Reason = e.State, e.Reason
+		t.Planned, t.State, t.Reason = e.State, e.State, e.Reason
 		if e.State == "pending" {
 			t.Reason = "" // what it waits for is no news once it has begun
 		}

@@ -151,7 +151,6 @@ func TestLiveLeavesOnlyWhatHappened(t *testing.T) {
 	l.draw(true)
 	want := strings.Join([]string{
 		"2 stages: 1 cached, 1 to run",
-		"= c.d  cached",
 		"  a.b  warning  odd text",
 		"✗ a.b  4.0s  exit 1",
 	}, "\n")

@@ -84,6 +84,9 @@ func (l *Live) Event(e event.Event) {
 	if e.Type == event.Started && e.Attempt <= 1 || e.Type == event.Queued {
 		return // the table shows it
 	}
+	if t := l.board.Stage(e.Stage); t != nil && e.State == "hit" && t.Planned == "hit" {
+		return // the first line counts them
+	}
 	for _, h := range happening(l.board, e, l.style, l.logs) {
 		l.above = append(l.above, scrolled(e, h, l.style))
 	}

@@ -28,23 +28,28 @@ type Value struct {
 	Name, Value, Doc string
 }
 
-// Summary writes the table. On a terminal it is cut to its width.
+// middle is what the columns between the stage and the metrics take at most, with the gaps.
+const middle = 9 + 8 + 13 + 10 + 2
+
+// Summary writes the table. On a terminal the metrics are wrapped to its width.
 func Summary(w io.Writer, rows []Row) error {
 	t := TerminalOf(w)
 	s := style(t.Color)
 	tw := bare()
-	if t.Is {
-		width, _ := t.Size()
-		tw.Style().Size.WidthMax = width
-	}
 	tw.AppendHeader(table.Row{"STAGE", "RESULT", "TIME", "PEAK MEMORY", "SIZE", "METRICS"})
+	stage := 0
 	for _, r := range rows {
+		stage = max(stage, text.StringWidthWithoutEscSequences(r.Stage))
 		tw.AppendRow(table.Row{r.Stage, s.state(r.State, r.State), dash(r.Seconds > 0, Seconds(r.Seconds)),
 			dash(r.PeakBytes > 0, Bytes(r.PeakBytes)), dash(r.Size > 0, Bytes(r.Size)), r.remarks(s)})
 	}
 	var right []table.ColumnConfig
 	for number := 3; number <= 5; number++ {
 		right = append(right, table.ColumnConfig{Number: number, Align: text.AlignRight, AlignHeader: text.AlignRight})
+	}
+	if t.Is {
+		width, _ := t.Size()
+		right = append(right, table.ColumnConfig{Number: 6, WidthMax: max(width-stage-middle, 16), WidthMaxEnforcer: text.WrapSoft})
 	}
 	tw.SetColumnConfigs(right)
 	return write(w, tw.Render())
