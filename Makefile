@@ -3,7 +3,7 @@ GO       ?= go
 BIN      := bin
 UV       := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv/bin/uv)
 LINT     := $(BIN)/golangci-lint
-LINT_VERSION := v2.14.0
+LINT_VERSION := v2.15.0
 PY_SMALL := stages/sdk stages/download stages/text
 PY_TORCH := stages/import_gguf stages/synthetic stages/calibrate stages/gptq stages/perplexity
 
