@@ -31,7 +31,7 @@ func (n *Node) lines() []string {
 		case in.Ref != nil:
 			lines = append(lines, fmt.Sprintf("%s ← %s.%s", port, in.Ref.Address, in.Ref.Port))
 		case in.Files != nil:
-			lines = append(lines, fmt.Sprintf("%s ← path(%q), %d files", port, in.Files.Pattern, len(in.Files.Paths)))
+			lines = append(lines, fmt.Sprintf("%s ← path(%q), %s", port, in.Files.Pattern, count(len(in.Files.Paths))))
 		}
 	}
 	for _, gate := range n.Gates {
@@ -99,4 +99,11 @@ func (g *Graph) WriteMermaid(w io.Writer) error {
 // mermaidText writes what would end a label as entities.
 func mermaidText(s string) string {
 	return strings.NewReplacer("#", "#35;", `"`, "#quot;", "<", "#lt;", ">", "#gt;", "\n", " ").Replace(s)
+}
+
+func count(files int) string {
+	if files == 1 {
+		return "1 file"
+	}
+	return fmt.Sprintf("%d files", files)
 }
