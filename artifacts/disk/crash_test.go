@@ -10,7 +10,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -33,13 +35,8 @@ func TestMain(m *testing.M) {
 	if role == "" {
 		os.Exit(m.Run())
 	}
-	if at := os.Getenv(crashVar); at != "" {
-		artifacts.Crash = func(step string) {
-			if step == at {
-				_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-				select {} // the signal is on its way
-			}
-		}
+	if step, nth, ok := strings.Cut(os.Getenv(crashVar), ":"); ok {
+		dieAt(step, nth)
 	}
 	err := map[string]func(context.Context, *disk.Store) error{"build": buildOne, "hold": holdLease, "fill": fillDisk}[role](
 		context.Background(), mustOpen(os.Getenv(cacheVar)))
@@ -48,6 +45,22 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	os.Exit(0)
+}
+
+// dieAt kills the process when it reaches the step for the nth time.
+func dieAt(step, nth string) {
+	left, err := strconv.ParseInt(nth, 10, 64)
+	if err != nil {
+		panic(err)
+	}
+	var count atomic.Int64
+	count.Store(left)
+	artifacts.Crash = func(at string) {
+		if at == step && count.Add(-1) == 0 {
+			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+			select {} // the signal is on its way
+		}
+	}
 }
 
 func mustOpen(dir string) *disk.Store {
@@ -199,21 +212,34 @@ func TestKilledAtEachStep(t *testing.T) {
 	for _, step := range artifacts.Steps {
 		t.Run(step, func(t *testing.T) {
 			t.Parallel()
-			dir := t.TempDir()
-			cmd := child(t, "build", dir, crashVar+"="+step)
-			err := cmd.Run()
-			if ws, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || ws.Signal() != syscall.SIGKILL {
-				t.Fatalf("it did not die at %s: %v", step, err)
+			for nth := 1; killAndGoOn(t, step, nth, want); nth++ {
 			}
-			if p := problems(t, open(t, dir)); len(p) > 0 {
-				t.Errorf("after the crash: %+v", p)
-			}
-			again := filepath.Join(dir, "..", "again")
-			must(t, os.Rename(dir, again)) // a Store of ours has been in dir; the next build is a new process
-			must(t, child(t, "build", again).Run())
-			diff(t, snapshot(t, again), want)
 		})
 	}
+}
+
+// killAndGoOn is false once a build does not reach the step so many times; every step must be reached once.
+func killAndGoOn(t *testing.T, step string, nth int, want map[string]string) bool {
+	t.Helper()
+	top := t.TempDir()
+	dir, again := filepath.Join(top, "cache"), filepath.Join(top, "again")
+	cmd := child(t, "build", dir, fmt.Sprintf("%s=%s:%d", crashVar, step, nth))
+	err := cmd.Run()
+	if err == nil && nth > 1 {
+		diff(t, snapshot(t, dir), want)
+		return false
+	}
+	if ws, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || ws.Signal() != syscall.SIGKILL {
+		t.Errorf("it did not die at %s: %v", step, err)
+		return false
+	}
+	if p := problems(t, open(t, dir)); len(p) > 0 {
+		t.Errorf("killed at %s, time %d: %+v", step, nth, p)
+	}
+	must(t, os.Rename(dir, again)) // a Store of ours has been in dir; the next build is a new process
+	must(t, child(t, "build", again).Run())
+	diff(t, snapshot(t, again), want)
+	return true
 }
 
 // Ten processes publish one key with different outputs: one wins, and all are told which.

@@ -44,7 +44,24 @@ func fillDisk(ctx context.Context, s *disk.Store) error {
 	if err := extractFull(ctx, s, small); err != nil {
 		return err
 	}
+	if err := openReadOnly(dir, s); err != nil {
+		return err
+	}
 	fmt.Println("filled")
+	return nil
+}
+
+// openReadOnly: a cache that is all there and cannot be written to is refused at once, not in the middle of a build.
+func openReadOnly(dir string, s *disk.Store) error {
+	if err := s.Close(); err != nil {
+		return err
+	}
+	if err := syscall.Mount("none", dir, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {
+		return err
+	}
+	if _, err := disk.Open(dir); !errors.Is(err, syscall.EROFS) || !strings.Contains(err.Error(), "TINFRA_CACHE") {
+		return fmt.Errorf("Open of a read-only cache = %w", err)
+	}
 	return nil
 }
 

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/Ruihan11/tiny-infra/artifacts"
 )
 
@@ -46,7 +48,11 @@ func Open(dir string) (*Store, error) {
 	}
 	s := &Store{dir: abs}
 	for _, sub := range []string{blobsDir, leasesDir, tmpDir, workDir} {
-		if err := os.MkdirAll(filepath.Join(abs, sub), 0o755); err != nil {
+		err := os.MkdirAll(filepath.Join(abs, sub), 0o755)
+		if err == nil {
+			err = unix.Access(filepath.Join(abs, sub), unix.W_OK)
+		}
+		if err != nil {
 			return nil, fmt.Errorf("the cache folder %s cannot be used: %w; set TINFRA_CACHE to a folder that you can write to", abs, err)
 		}
 	}

@@ -218,6 +218,9 @@ func TestAdoptRefuses(t *testing.T) {
 			if blobs, err := os.ReadDir(filepath.Join(s.Dir(), "blobs", "sha256")); err != nil || len(blobs) > 0 {
 				t.Errorf("%d blobs, %v", len(blobs), err)
 			}
+			if left, err := filepath.Glob(filepath.Join(s.Dir(), "tmp", "*", "*")); err != nil || len(left) > 0 {
+				t.Errorf("left over: %v, %v", left, err)
+			}
 		})
 	}
 }
