@@ -1,6 +1,9 @@
 package main
 
 import (
+	"fmt"
+	"strings"
+
 	"github.com/spf13/cobra"
 )
 
@@ -18,6 +21,10 @@ output in a content-addressed cache, and can say afterwards where each byte came
 		SilenceUsage:      true,
 		SilenceErrors:     true,
 		DisableAutoGenTag: true,
+
+		SuggestionsMinimumDistance: 2,
+		Args:                       cobra.ArbitraryArgs,
+		RunE:                       unknownVerb,
 	}
 	root.PersistentFlags().StringVar(&a.cacheDir, "cache", "", "folder of the cache (default $TINFRA_CACHE, else tinfra in the user's cache folder)")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
@@ -31,15 +38,6 @@ output in a content-addressed cache, and can say afterwards where each byte came
 	add := func(group string, verbs ...*cobra.Command) {
 		for _, v := range verbs {
 			v.GroupID = group
-			args := v.Args
-			if args != nil {
-				v.Args = func(cmd *cobra.Command, given []string) error {
-					if err := args(cmd, given); err != nil {
-						return usage("%w\nUsage: %s", err, cmd.UseLine())
-					}
-					return nil
-				}
-			}
 			root.AddCommand(v)
 		}
 	}
@@ -50,5 +48,33 @@ output in a content-addressed cache, and can say afterwards where each byte came
 	root.AddCommand(newDocs(a))
 	root.SetHelpCommandGroupID("house")
 	root.SetCompletionCommandGroupID("house")
+	strict(root)
 	return root
+}
+
+// unknownVerb is what the root itself is run for: no argument, or one that is no verb.
+func unknownVerb(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return cmd.Help()
+	}
+	near := ""
+	if all := cmd.SuggestionsFor(args[0]); len(all) > 0 {
+		near = fmt.Sprintf(" Did you mean %s?", strings.Join(all, " or "))
+	}
+	return usage("there is no verb %q.%s `tinfra help` lists them", args[0], near)
+}
+
+// strict makes wrong arguments a mistake of usage, with the right form beside it.
+func strict(cmd *cobra.Command) {
+	if args := cmd.Args; args != nil {
+		cmd.Args = func(cmd *cobra.Command, given []string) error {
+			if err := args(cmd, given); err != nil {
+				return usage("%w\nUsage: %s", err, cmd.UseLine())
+			}
+			return nil
+		}
+	}
+	for _, c := range cmd.Commands() {
+		strict(c)
+	}
 }
