@@ -106,6 +106,9 @@ func (b *builder) start(ctx context.Context, t *task, a *artifacts.Action, at *a
 	if err != nil {
 		return err
 	}
+	if err := b.writeSeal(ws, t.step.Node.Stage); err != nil {
+		return err
+	}
 	at.started = b.o.Clock.Now().UTC()
 	at.handle, err = b.o.Executor.Start(ctx, Job{
 		Workspace: ws, Argv: cmd.argv, Env: cmd.env, Network: t.step.Node.Stage.Kind.Network, Grace: b.o.Grace,

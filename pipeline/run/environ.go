@@ -102,6 +102,20 @@ func (b *builder) addUserConfig(env map[string]string) {
 
 // addSecrets makes each one known to the redactor before anything could print it.
 func (b *builder) addSecrets(env map[string]string, st *recipe.Stage) error {
+	values, err := b.secretsOf(st)
+	if err != nil {
+		return err
+	}
+	for name, value := range values {
+		b.redact.add(value)
+		env[name] = value
+	}
+	return nil
+}
+
+// secretsOf is the stage's secrets by the variables of its worker.
+func (b *builder) secretsOf(st *recipe.Stage) (map[string]string, error) {
+	values := map[string]string{}
 	for _, param := range slices.Sorted(maps.Keys(st.Secrets)) {
 		ref, declared := st.Secrets[param], st.Kind.Secret(param)
 		if declared == nil {
@@ -109,13 +123,12 @@ func (b *builder) addSecrets(env map[string]string, st *recipe.Stage) error {
 		}
 		value, ok := b.o.SecretValue(ref.Variable)
 		if !ok {
-			return diagnosed(problem(ref.Range, "Secret is not set",
+			return nil, diagnosed(problem(ref.Range, "Secret is not set",
 				"%s needs the secret %s: set the environment variable %s and build again.", st.Address, ref.Variable, ref.Variable))
 		}
-		b.redact.add(value)
-		env[declared.Env] = value
+		values[declared.Env] = value
 	}
-	return nil
+	return values, nil
 }
 
 func (b *builder) argv(s *plan.Step, a *artifacts.Action, ws, python string, env map[string]string) ([]string, error) {

@@ -103,7 +103,7 @@ func badInput(st *recipe.Stage, problems []protocol.Event) error {
 // ours are the names at the top of a workspace that no worker needs to explain.
 var ours = []string{
 	protocol.RequestFile, protocol.ResultFile, protocol.EventsFile, protocol.StdoutFile, protocol.StderrFile,
-	protocol.InDir, protocol.OutDir, HandleFile, ExitFile, SupervisorFile, adoptedFile,
+	protocol.InDir, protocol.OutDir, HandleFile, ExitFile, SupervisorFile, adoptedFile, sealFile,
 	workerDir, tmpDir, homeDir, checkpointDir,
 }
 

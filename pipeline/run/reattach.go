@@ -87,7 +87,7 @@ func (b *builder) usable(ctx context.Context, t *task, a *artifacts.Action, at *
 		return false
 	}
 	at.handle = h
-	if !sameRequest(at.ws.Dir, a) {
+	if !sameRequest(at.ws.Dir, a) || !b.unseal(at.ws.Dir, t.step.Node.Stage) {
 		return false
 	}
 	if info, err := os.Stat(filepath.Join(at.ws.Dir, HandleFile)); err == nil {

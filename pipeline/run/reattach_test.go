@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -239,5 +240,109 @@ func TestTwoBuildsRunAStageOnce(t *testing.T) {
 	}
 	if b.read("ran") != "ran\n" {
 		t.Errorf("ran %q", b.read("ran"))
+	}
+}
+
+func TestDevicesAreSharedByBuildsOneHolderAtATime(t *testing.T) {
+	dir := t.TempDir()
+	for _, d := range []string{"held", "running"} {
+		if err := os.Mkdir(filepath.Join(dir, d), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ks := kinds{"one": claiming(dir, `gpus = 1`), "two": claiming(dir, `gpus = 2`), "all": claiming(dir, `gpus = 3`)}
+	ends := make(chan error, 2)
+	for i := range 2 {
+		var text strings.Builder
+		for j := range 5 {
+			for name := range ks {
+				fmt.Fprintf(&text, "stage %q \"s%d\" { salt = \"%d %d\" }\n", name, j, i, j)
+			}
+		}
+		own := filepath.Join(dir, fmt.Sprint(i))
+		if err := os.Mkdir(own, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(filepath.Join(dir, "cache"), filepath.Join(own, "cache")); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.MkdirAll(filepath.Join(dir, "cache"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		b := benchAt(t, own, ks, text.String())
+		b.facts["gpu.count"], b.facts["cpu.count"] = "3", "64"
+		p := b.makePlan()
+		go func() { _, err := b.execute(t.Context(), p); ends <- err }()
+	}
+	for range 2 {
+		if err := <-ends; err != nil {
+			t.Error(err)
+		}
+	}
+	if clashes, err := os.ReadFile(filepath.Join(dir, "clashes")); err == nil {
+		t.Errorf("%s", clashes)
+	}
+	used, err := os.ReadFile(filepath.Join(dir, "used"))
+	if err != nil || strings.Count(string(used), "\n") != 30 {
+		t.Errorf("%v: used %s", err, used)
+	}
+}
+
+func TestAnotherBuildsDeviceIsLeftForAFreeOne(t *testing.T) {
+	dir := t.TempDir()
+	gpu := slow(dir)
+	gpu.head, gpu.worker = "needs {\n gpus = 1 \n}\n", `echo "$CUDA_VISIBLE_DEVICES" >> `+dir+`/devices`+"\n"+gpu.worker
+	b := benchAt(t, dir, kinds{"gpu": gpu}, `stage "gpu" "a" { salt = "1" }`)
+	other := benchAt(t, dir, b.kinds, `stage "gpu" "a" { salt = "2" }`)
+	ends := make(chan error, 2)
+	for i, x := range []*bench{b, other} {
+		x.facts["gpu.count"] = "2"
+		p := x.makePlan()
+		go func() { _, err := x.execute(t.Context(), p); ends <- err }()
+		eventually(t, "a worker's start", func() bool { return strings.Count(b.read("devices"), "\n") == i+1 })
+	}
+	b.write("go", "")
+	for range 2 {
+		if err := <-ends; err != nil {
+			t.Error(err)
+		}
+	}
+	if got := b.read("devices"); got != "0\n1\n" {
+		t.Errorf("devices %q", got)
+	}
+}
+
+func TestSecretsOfAReattachedWorkerAreHiddenToo(t *testing.T) {
+	const canary = "reattached-c4n4ry"
+	for name, token := range map[string]string{"the same": canary, "another": "something-else"} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			hub := slow(dir)
+			hub.head = `
+secret "token" {
+  env = "HF_TOKEN"
+  doc = "x"
+}
+`
+			hub.worker = strings.Replace(hub.worker, "echo said early", `echo "said $HF_TOKEN"`, 1)
+			b := benchAt(t, dir, kinds{"hub": hub}, `stage "hub" "a" { token = secret("TINFRA_TEST_TOKEN") }`)
+			t.Setenv("TINFRA_TEST_TOKEN", canary)
+			cmd := b.startDoomed("")
+			eventually(t, "the worker's start", func() bool { return b.read("ran") != "" })
+			if err := cmd.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			b.killed(cmd)
+			t.Setenv("TINFRA_TEST_TOKEN", token)
+			b.write("go", "")
+			got := b.ok()
+			if want := strings.Repeat("ran\n", map[string]int{"the same": 1, "another": 2}[name]); b.read("ran") != want {
+				t.Errorf("ran %q", b.read("ran"))
+			}
+			if !strings.Contains(b.log(got["hub.a"]), "said ***") {
+				t.Errorf("log %s", b.log(got["hub.a"]))
+			}
+			b.searchCache(canary)
+		})
 	}
 }

@@ -136,6 +136,21 @@ func (p *pool) release(t *ticket) {
 	p.dispatch()
 }
 
+// exchange gives a granted ticket a free device in place of one, not among those to avoid; "" where there is none.
+func (p *pool) exchange(t *ticket, id string, avoid map[string]bool) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i, other := range p.free.gpus {
+		if avoid[other] || t.gpus != nil {
+			continue
+		}
+		p.free.gpus[i] = id
+		t.grant.gpus[slices.Index(t.grant.gpus, id)] = other
+		return other
+	}
+	return ""
+}
+
 // has tells whether all these devices are the pool's.
 func (p *pool) has(gpus []string) bool {
 	for _, id := range gpus {

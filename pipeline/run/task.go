@@ -168,6 +168,11 @@ func (b *builder) leased(ctx context.Context, t *task) error {
 			return cacheTrouble{err}
 		}
 	}
+	release, err := b.leaseDevices(ctx, t)
+	if err != nil {
+		return err
+	}
+	defer release()
 	return b.attempts(ctx, t, a)
 }
 

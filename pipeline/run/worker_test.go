@@ -94,6 +94,9 @@ func TestBadWorkers(t *testing.T) {
 			if log := b.log(got["bad.x"]); !strings.Contains(log, `"failed"`) {
 				t.Errorf("the log does not end with the failure: %s", log)
 			}
+			if !strings.Contains(name, "input") {
+				return
+			}
 			// What the worker did to its input harms nobody: the cache is sound, or heals.
 			b.kinds["bad"] = kind{badPorts, `cat in/files/greeting; test "$(cat in/files/greeting)" = hello || exit 5` + "\n" + hello}
 			b.ok()

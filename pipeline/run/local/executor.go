@@ -189,6 +189,7 @@ func (x *Executor) gone(ctx context.Context, h run.Handle) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	delete(x.children, h.PID)
+	delete(x.cancelled, h)
 	return nil
 }
 

@@ -1,0 +1,85 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/Ruihan11/tiny-infra/artifacts"
+	"github.com/Ruihan11/tiny-infra/pipeline/event"
+)
+
+// errBusyDevice ends the wait for a device that another build uses, where there is another device to try.
+var errBusyDevice = errors.New("another build uses the device")
+
+// deviceKey names the lease of a device, which all builds of a machine that share a cache respect.
+func deviceKey(host, id string) artifacts.Key {
+	return artifacts.Key(artifacts.Sum([]byte("device\n" + host + "\n" + id)))
+}
+
+// leaseDevices makes this build the only one that uses the task's devices. It first takes what it can get without
+// waiting, a free device in place of one that another build uses. Where that is not enough it lets go of all and waits
+// for one after the other in the order of ids, as every build does, so no two wait for each other.
+func (b *builder) leaseDevices(ctx context.Context, t *task) (release func(), err error) {
+	busy := map[string]bool{}
+	var held leases
+	for i := 0; i < len(t.ticket.grant.gpus); {
+		id := t.ticket.grant.gpus[i]
+		r, err := b.leaseDevice(ctx, t, id, false)
+		switch {
+		case err == nil:
+			held = append(held, r)
+			i++
+		case !errors.Is(err, errBusyDevice):
+			held.release(t)
+			return nil, err
+		default:
+			busy[id] = true
+			if b.pool.exchange(t.ticket, id, busy) == "" {
+				held.release(t)
+				return b.awaitDevices(ctx, t)
+			}
+		}
+	}
+	return func() { held.release(t) }, nil
+}
+
+func (b *builder) awaitDevices(ctx context.Context, t *task) (release func(), err error) {
+	var held leases
+	for _, id := range slices.Sorted(slices.Values(t.ticket.grant.gpus)) {
+		r, err := b.leaseDevice(ctx, t, id, true)
+		if err != nil {
+			held.release(t)
+			return nil, err
+		}
+		held = append(held, r)
+	}
+	return func() { held.release(t) }, nil
+}
+
+// leases are functions that give them back.
+type leases []func() error
+
+func (l leases) release(t *task) {
+	for _, give := range l {
+		if err := give(); err != nil {
+			t.report.warn(err.Error())
+		}
+	}
+}
+
+func (b *builder) leaseDevice(ctx context.Context, t *task, id string, wait bool) (func() error, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	release, err := b.o.Leaser.Lease(ctx, deviceKey(b.build.Host, id), []byte(b.build.ID), func([]byte) {
+		if !wait {
+			cancel(errBusyDevice)
+			return
+		}
+		t.report.say(event.Event{Type: event.Queued, Message: "waits for GPU " + id + ", which another build uses"})
+	})
+	if err != nil && !errors.Is(err, errBusyDevice) && ctx.Err() == nil {
+		err = cacheTrouble{err}
+	}
+	return release, err
+}
