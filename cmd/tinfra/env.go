@@ -11,7 +11,7 @@ import (
 
 func newEnv(a *app) *cobra.Command {
 	cmd := &cobra.Command{Use: "env", Short: "Look after the Python environments of stages", Args: cobra.NoArgs, RunE: needsVerb}
-	cmd.AddCommand(newEnvList(a), newEnvRemove(a))
+	cmd.AddCommand(newEnvList(a), newEnvInstall(a), newEnvRemove(a))
 	return cmd
 }
 
@@ -54,6 +54,36 @@ func envState(e env.Installed) string {
 		return "old: no stage would use it now"
 	default:
 		return ""
+	}
+}
+
+func newEnvInstall(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "install [NAME...]",
+		Short: "Install environments before a build needs them; without a name, all",
+		RunE: func(cmd *cobra.Command, names []string) error {
+			h, err := a.openHouse("")
+			if err != nil {
+				return err
+			}
+			set, err := h.environments(false)
+			if err != nil {
+				return err
+			}
+			if len(names) == 0 {
+				names = set.Names()
+			}
+			for _, name := range names {
+				python, err := set.Install(cmd.Context(), name, func(done string) {
+					fmt.Fprintf(a.stderr, "%s: %s\n", name, done)
+				})
+				if err != nil {
+					return err
+				}
+				fmt.Fprintf(a.stdout, "%s  %s\n", name, python)
+			}
+			return nil
+		},
 	}
 }
 
