@@ -179,6 +179,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "intermediate": 64,
         "vocab": 300,
         "context": 256,
+        "tie_embeddings": False,
         "dtype": "float32",
         "text_bytes": 20000,
     }

@@ -155,3 +155,19 @@ def test_lines_of_threads_stay_whole(worker):
     assert done.code == 0, done.stderr
     lines = (space.root / "events.jsonl").read_text().splitlines()
     assert len({json.loads(line)["message"].split("é")[0] for line in lines}) == 800
+
+
+def test_progress_is_thinned_out(worker):
+    done = worker(
+        """
+        def main(job):
+            for i in range(1, 20001):
+                job.progress(i, 20000, "files", "reading")
+            job.progress(1, 3, "files", "writing")
+        """
+    ).run()
+    assert done.code == 0, done.stderr
+    told = [(e["what"], e["done"]) for e in done.events]
+    assert len(told) < 200
+    assert told[0] == ("reading", 1)
+    assert told[-2:] == [("reading", 20000), ("writing", 1)]

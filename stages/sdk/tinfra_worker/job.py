@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +17,7 @@ from .result import Result
 from .strictjson import Malformed, check, number, said
 
 T = TypeVar("T")
+INTERVAL = 0.1  # seconds between two progress events of the same thing
 
 
 class Job:
@@ -28,6 +30,7 @@ class Job:
         self.cpus = request.cpus
         self.result = Result()
         self._events = events
+        self._told = ("", -math.inf)  # the last progress: of what, when
 
     # What is asked for.
 
@@ -87,7 +90,15 @@ class Job:
     # What is said.
 
     def progress(self, done: float, total: float = 0, unit: str = "", what: str = "") -> None:
-        """Tell how much is really done, in `unit`s; total 0 when it is not known."""
+        """Tell how much is really done, in `unit`s; total 0 when it is not known.
+
+        Call it as often as there is something new: at most ten a second are written, and always the first and the last
+        of a `what`.
+        """
+        now = time.monotonic()
+        if what == self._told[0] and done < (total or math.inf) and now - self._told[1] < INTERVAL:
+            return
+        self._told = (what, now)
         self._events.write("progress", done=done, total=total, unit=unit, what=what)
 
     def log(self, message: str, level: str = "info") -> None:
