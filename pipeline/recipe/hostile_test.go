@@ -134,7 +134,7 @@ func FuzzLoad(f *testing.F) {
 				}
 			}
 			for _, q := range s.Requires {
-				q.Check(func(MetricRef) (float64, bool) { return 1, true })
+				_, _, _ = q.Check(func(MetricRef) (float64, bool) { return 1, true })
 			}
 		}
 	})
