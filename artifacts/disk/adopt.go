@@ -2,12 +2,10 @@ package disk
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -21,8 +19,8 @@ import (
 var ErrOutput = errors.New("output cannot be stored")
 
 // AdoptTree makes blobs of the files in dir, or of the one file that dir is, and gives the Manifest that lists them;
-// the caller stores it. dir is gone afterwards, whatever the outcome: it is moved out of its writer's reach before the
-// first byte is read. It must lie in the cache's file system, since nothing is copied.
+// the caller stores it. dir is moved out of its writer's reach before the first byte is read, and is gone afterwards. It
+// must lie in the cache's file system, since nothing is copied. Where a file cannot be stored dir is put back.
 func (s *Store) AdoptTree(ctx context.Context, dir, typ string, labels map[string]string) (*artifacts.Manifest, error) {
 	m, err := s.adoptTree(ctx, dir, typ, labels)
 	if err != nil {
@@ -32,66 +30,48 @@ func (s *Store) AdoptTree(ctx context.Context, dir, typ string, labels map[strin
 }
 
 func (s *Store) adoptTree(ctx context.Context, dir, typ string, labels map[string]string) (*artifacts.Manifest, error) {
-	home, err := s.take(dir)
+	out, err := s.take(dir)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = removeTree(home) }() // SweepWork takes what is left
 	artifacts.Reached(artifacts.StepAdoptTaken)
-	root, err := os.OpenRoot(home)
+	m, blobs, err := out.hash(ctx, typ, labels)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, out.putBack())
+	}
+	artifacts.Reached(artifacts.StepAdoptHashed)
+	// From here on files leave the tree: half of one must never be taken for an output.
+	if err := out.unmark(); err != nil {
+		return nil, errors.Join(err, out.remove())
+	}
+	if err := s.nameBlobs(blobs); err != nil {
+		return nil, errors.Join(err, out.remove())
+	}
+	return m, out.remove()
+}
+
+func (o *taken) hash(ctx context.Context, typ string, labels map[string]string) (*artifacts.Manifest, map[inode]adopted, error) {
+	root, err := os.OpenRoot(o.tree())
+	if err != nil {
+		return nil, nil, err
 	}
 	defer root.Close()
 	t := tree{root: root, real: make(map[inode]string)}
-	if err := t.start(filepath.Base(dir)); err != nil {
-		return nil, err
+	if err := t.start(o.base); err != nil {
+		return nil, nil, err
 	}
 	m := &artifacts.Manifest{Type: typ, Files: t.manifestFiles(), Labels: labels}
 	if err := artifacts.CheckFiles(m.Files); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrOutput, err)
+		return nil, nil, fmt.Errorf("%w: %w", ErrOutput, err)
 	}
-	blobs, err := hashTree(ctx, home, &t)
+	blobs, err := o.hashAll(ctx, &t)
 	if err != nil {
-		return nil, err
-	}
-	artifacts.Reached(artifacts.StepAdoptHashed)
-	if err := s.nameBlobs(blobs); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for i, e := range t.entries {
-		f := &m.Files[i]
-		f.Blob = blobs[e.inode].Blob
+		m.Files[i].Blob = blobs[e.inode].Blob
 	}
-	return m, nil
-}
-
-// take moves dir into a folder of ours. A folder cannot be moved unless it is writable.
-func (s *Store) take(dir string) (string, error) {
-	fi, err := os.Lstat(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("%w: the worker did not write it", ErrOutput)
-	}
-	if err != nil {
-		return "", err
-	}
-	if fi.IsDir() {
-		if err := os.Chmod(dir, 0o700); err != nil {
-			return "", err
-		}
-	}
-	private, err := s.scratch()
-	if err != nil {
-		return "", err
-	}
-	home := filepath.Join(private, rand.Text())
-	if err := os.Mkdir(home, 0o700); err != nil {
-		return "", err
-	}
-	if err := os.Rename(dir, filepath.Join(home, filepath.Base(dir))); err != nil {
-		return "", errors.Join(err, os.Remove(home))
-	}
-	return home, nil
+	return m, blobs, nil
 }
 
 // adopted is a file that is hashed and on stable storage, still under a temporary name.
@@ -100,7 +80,7 @@ type adopted struct {
 	path string
 }
 
-func hashTree(ctx context.Context, home string, t *tree) (map[inode]adopted, error) {
+func (o *taken) hashAll(ctx context.Context, t *tree) (map[inode]adopted, error) {
 	type result struct {
 		inode
 		adopted
@@ -114,7 +94,7 @@ func hashTree(ctx context.Context, home string, t *tree) (map[inode]adopted, err
 	for i := range results {
 		g.Go(func() error {
 			r := &results[i]
-			a, err := hashOne(ctx, home, r.path)
+			a, err := o.hashOne(ctx, r.path)
 			if err != nil {
 				return fmt.Errorf("%s: %w", r.path, err)
 			}
@@ -134,9 +114,14 @@ func hashTree(ctx context.Context, home string, t *tree) (map[inode]adopted, err
 
 // hashOne reads a file once. One with a second name may still be within the worker's reach under it, or be a blob that
 // was linked into an input, so its bytes are copied in the same read.
-func hashOne(ctx context.Context, home, rel string) (adopted, error) {
-	path := filepath.Join(home, filepath.FromSlash(rel))
-	if err := os.Chmod(path, 0o600); err != nil {
+func (o *taken) hashOne(ctx context.Context, rel string) (adopted, error) {
+	path := filepath.Join(o.tree(), filepath.FromSlash(rel))
+	fi, err := os.Lstat(path)
+	if err != nil {
+		return adopted{}, err
+	}
+	// The other bits stay until the file is a blob: a tree that is put back must still tell programs from files.
+	if err := os.Chmod(path, fi.Mode().Perm()|0o400); err != nil {
 		return adopted{}, err
 	}
 	f, err := os.OpenFile(path, os.O_RDONLY|noFollow, 0)
@@ -151,7 +136,7 @@ func hashOne(ctx context.Context, home, rel string) (adopted, error) {
 	h := sha256.New()
 	out, own := io.Writer(h), f
 	if links(before) > 1 {
-		if own, err = os.CreateTemp(home, "copy"); err != nil {
+		if own, err = os.CreateTemp(o.home, "copy"); err != nil {
 			return adopted{}, err
 		}
 		defer own.Close()
@@ -168,7 +153,7 @@ func hashOne(ctx context.Context, home, rel string) (adopted, error) {
 	if n != before.Size() || after.Size() != n || !after.ModTime().Equal(before.ModTime()) {
 		return adopted{}, fmt.Errorf("%w: something still writes to it after the worker ended", ErrOutput)
 	}
-	if err := errors.Join(os.Chtimes(path, sealed, sealed), own.Chmod(0o444), own.Sync()); err != nil {
+	if err := own.Sync(); err != nil {
 		return adopted{}, err
 	}
 	blob := artifacts.Blob{MediaType: artifacts.FileMediaType, Digest: artifacts.Digest(h.Sum(nil)), Size: n}
@@ -179,6 +164,10 @@ func hashOne(ctx context.Context, home, rel string) (adopted, error) {
 func (s *Store) nameBlobs(blobs map[inode]adopted) error {
 	first := true
 	for _, b := range blobs {
+		// These two need no fsync: without them the blob is hashed again before it is used.
+		if err := errors.Join(os.Chmod(b.path, 0o444), os.Chtimes(b.path, sealed, sealed)); err != nil {
+			return err
+		}
 		if err := os.Rename(b.path, filepath.Join(s.dir, blobName(b.Digest))); err != nil {
 			return err
 		}

@@ -242,6 +242,39 @@ func killAndGoOn(t *testing.T, step string, nth int, want map[string]string) boo
 	return true
 }
 
+// Nothing lost: while an output is hashed, which takes minutes for a large model, it can be taken up again whole. Once
+// files leave it for the store it cannot, since half an output must never pass for one.
+func TestKilledWhileAdopting(t *testing.T) {
+	for step, whole := range map[string]bool{artifacts.StepAdoptTaken: true, artifacts.StepAdoptHashed: true, artifacts.StepAdoptNamed: false} {
+		t.Run(step, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			_ = child(t, "build", dir, crashVar+"="+step+":1", textVar+"=x").Run() // it dies
+			s := open(t, dir)
+			keys, err := os.ReadDir(filepath.Join(dir, "work"))
+			if err != nil || len(keys) != 1 {
+				t.Fatalf("%v, %v", keys, err)
+			}
+			key, err := artifacts.ParseHex(keys[0].Name())
+			must(t, err)
+			w, err := s.Workspace(artifacts.Key(key), 1)
+			must(t, err)
+			out := filepath.Join(w.Dir, "out", "model")
+			if left, err := filepath.Glob(filepath.Join(w.Dir, "taken-*")); err != nil || len(left) > 0 {
+				t.Errorf("left over: %v, %v", left, err)
+			}
+			if !whole {
+				if _, err := os.Lstat(out); !errors.Is(err, fs.ErrNotExist) {
+					t.Errorf("half an output was put back: %v", err)
+				}
+			} else if m := adopt(t, s, out); listing(m) != "config run* sub/weights" || content(t, s, m, "sub/weights") != "weights x" {
+				t.Errorf("taken up again: %s", listing(m))
+			}
+			must(t, w.Close())
+		})
+	}
+}
+
 // Ten processes publish one key with different outputs: one wins, and all are told which.
 func TestProcessesPublishOneKey(t *testing.T) {
 	dir := t.TempDir()

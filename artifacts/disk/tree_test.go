@@ -218,8 +218,11 @@ func TestAdoptRefuses(t *testing.T) {
 			if blobs, err := os.ReadDir(filepath.Join(s.Dir(), "blobs", "sha256")); err != nil || len(blobs) > 0 {
 				t.Errorf("%d blobs, %v", len(blobs), err)
 			}
-			if left, err := filepath.Glob(filepath.Join(s.Dir(), "tmp", "*", "*")); err != nil || len(left) > 0 {
+			if left, err := filepath.Glob(filepath.Join(w, "taken-*")); err != nil || len(left) > 0 {
 				t.Errorf("left over: %v, %v", left, err)
+			}
+			if _, err := os.Lstat(dir); (err == nil) != (name != "not there") {
+				t.Errorf("what was refused was not put back: %v", err)
 			}
 		})
 	}
