@@ -200,7 +200,7 @@ func (b *builder) await(ctx context.Context, t *task, at *attempt) error {
 	defer tick.Stop()
 	var late <-chan time.Time
 	if limit := t.step.Node.Stage.Timeout; limit > 0 {
-		late = b.o.Clock.After(limit)
+		late = b.o.Clock.After(max(0, limit-b.o.Clock.Now().Sub(at.started))) // begun by an earlier build, perhaps
 	}
 	cancelled, kill := ctx.Done(), b.o.Kill
 	var why error

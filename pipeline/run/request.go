@@ -138,10 +138,23 @@ func (b *builder) request(s *plan.Step, a *artifacts.Action, inputs map[string]p
 	for _, p := range s.Pins {
 		r.Pins = append(r.Pins, protocol.Pin{Path: p.Path, SHA256: p.SHA256, Size: p.Size})
 	}
-	if lock := b.plan.Graph.Recipe.Lock; lock != nil && lock.Sources[s.Source] != nil {
-		r.Resolved = lock.Sources[s.Source].Resolved
+	r.Resolved, err = b.resolved(s.Source)
+	return r, err
+}
+
+// resolved is what the lock knows of a source beside its files.
+func (b *builder) resolved(source string) (map[string]string, error) {
+	if lock := b.plan.Graph.Recipe.Lock; lock != nil && lock.Sources[source] != nil {
+		return lock.Sources[source].Resolved, nil
 	}
-	return r, nil
+	if b.o.Lock == nil {
+		return nil, nil
+	}
+	entry, err := b.o.Lock.Entry(source) // written since the recipe was read
+	if err != nil || entry == nil {
+		return nil, err
+	}
+	return entry.Resolved, nil
 }
 
 // furnish makes the folders and writes request.json.

@@ -251,6 +251,7 @@ func (b *builder) sayFinished(ctx context.Context, t *task) {
 			b.troubles = append(b.troubles, err)
 		}
 	}
+	t.report.log = newStoredLog(0) // what it held is stored, and there may be a thousand of them
 }
 
 func keyText(k artifacts.Key) string {

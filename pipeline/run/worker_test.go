@@ -314,3 +314,15 @@ stage "net" "b" {}
 		t.Errorf("offline %s, online %s", offline, online)
 	}
 }
+
+func TestALostSupervisorCostsAnAttempt(t *testing.T) {
+	dir := t.TempDir()
+	script := `echo $$ >> ` + dir + `/pids; test $(wc -l < ` + dir + `/pids) -ge 2 || { kill -KILL $PPID; sleep 1000; }` + "\n" + hello
+	b := benchAt(t, dir, kinds{"doom": {"", script}}, `stage "doom" "a" {}`)
+	b.options.Clock = &instant{}
+	got := b.ok()
+	if rec := b.record(got["doom.a"]); rec.Observed["attempts"] != "2" {
+		t.Errorf("observed %v", rec.Observed)
+	}
+	eventually(t, "the end of the first worker", func() bool { return gone(t, b.read("pids")) })
+}

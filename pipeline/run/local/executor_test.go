@@ -373,3 +373,11 @@ func TestASupervisorWithoutAnOrderStartsNothing(t *testing.T) {
 		t.Errorf("it went on: %v", err)
 	}
 }
+
+func TestAWorkerIgnoresNoSignalThatWeDoNot(t *testing.T) {
+	ws, x := t.TempDir(), New(Options{})
+	wait(t, x, start(t, x, shell(ws, `grep SigIgn /proc/self/status`)))
+	if got := content(t, ws, "stdout"); !strings.Contains(content(t, "/proc/self/status"), got) || got == "" {
+		t.Errorf("%q", got)
+	}
+}

@@ -25,7 +25,8 @@ func Supervise(workspace string) int {
 	runtime.LockOSThread()
 	terms := make(chan os.Signal, 2)
 	signal.Notify(terms, unix.SIGTERM, atOnce)
-	signal.Ignore(unix.SIGINT, unix.SIGHUP)
+	// Taken and dropped rather than ignored: the worker would inherit that.
+	signal.Notify(make(chan os.Signal, 1), unix.SIGINT, unix.SIGHUP)
 	var o order
 	if err := json.NewDecoder(os.Stdin).Decode(&o); err != nil {
 		if !errors.Is(err, io.EOF) {
