@@ -265,11 +265,11 @@ func (e *Error) add(t *task) {
 
 // split takes diagnostics out of a joined error and gives the rest.
 func split(err error, diags *hcl.Diagnostics) []error {
-	if d, ok := err.(plan.Diagnostics); ok {
+	if d, ok := err.(plan.Diagnostics); ok { //nolint:errorlint // the joined ones are taken apart below
 		*diags = append(*diags, d.Diagnostics...)
 		return nil
 	}
-	switch joined := err.(type) {
+	switch joined := err.(type) { //nolint:errorlint // one level at a time
 	case requireError:
 		return split(joined.error, diags)
 	case cacheTrouble, transient:

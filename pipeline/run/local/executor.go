@@ -72,7 +72,7 @@ func (x *Executor) Start(ctx context.Context, job run.Job) (run.Handle, error) {
 			return run.Handle{}, fmt.Errorf("starting a worker: %w", err)
 		}
 	}
-	cmd, isolation, in, err := x.spawn(job)
+	cmd, isolation, in, err := x.spawn(ctx, job)
 	if err != nil {
 		return run.Handle{}, fmt.Errorf("starting a worker's supervisor: %w", err)
 	}
@@ -99,7 +99,7 @@ func (x *Executor) Start(ctx context.Context, job run.Job) (run.Handle, error) {
 }
 
 // spawn starts the supervisor, with as much isolation as the kernel allows it.
-func (x *Executor) spawn(job run.Job) (*exec.Cmd, string, *os.File, error) {
+func (x *Executor) spawn(ctx context.Context, job run.Job) (*exec.Cmd, string, *os.File, error) {
 	self := x.options.Executable
 	if self == "" {
 		self = "/proc/self/exe"
@@ -115,7 +115,7 @@ func (x *Executor) spawn(job run.Job) (*exec.Cmd, string, *os.File, error) {
 		if err != nil {
 			return nil, "", nil, err
 		}
-		cmd := exec.Command(self)
+		cmd := exec.CommandContext(context.WithoutCancel(ctx), self) // it outlives us
 		cmd.Args = []string{"tinfra", Verb, job.Workspace}
 		cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LANG=C.UTF-8"}
 		cmd.Dir, cmd.Stdin, cmd.Stderr, cmd.SysProcAttr = job.Workspace, r, log, way
