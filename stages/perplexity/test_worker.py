@@ -1,0 +1,168 @@
+import hashlib
+import json
+import math
+import shutil
+import struct
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+from tokenizers import Tokenizer
+from transformers import AutoModelForCausalLM
+
+PARAMS = {"window": 64, "stride": 64, "max_tokens": 300, "dtype": "float32"}
+
+
+@pytest.fixture
+def space(workspace, tiny):
+    def make(model=None, text=None, tokenizer=None, **params):
+        made = workspace()
+        made.request["params"] = PARAMS | params
+        made.add_input("model", model or tiny / "model", "model/hf")
+        made.add_input("tokenizer", tokenizer or tiny / "tokenizer", "tokenizer/hf")
+        made.add_input("text", text or tiny / "text", "dataset/text")
+        made.request["outputs"] = {"result": "result/perplexity"}
+        return made
+
+    return make
+
+
+@pytest.fixture
+def bad_model(tiny, tmp_path):
+    folder = tmp_path / "bad"
+    shutil.copytree(tiny / "model", folder)
+    return folder
+
+
+def reference(tiny, window, stride, limit):
+    """Each position by itself: the log likelihood given what its window holds before it."""
+    model = AutoModelForCausalLM.from_pretrained(tiny / "model").eval()
+    tokenizer = Tokenizer.from_file(str(tiny / "tokenizer" / "tokenizer.json"))
+    ids = tokenizer.encode((tiny / "text" / "text.txt").read_text()).ids[:limit]
+    scored = {}
+    for begin in range(0, len(ids), stride):
+        for position in range(begin + 1, min(begin + window, len(ids))):
+            if position not in scored:
+                with torch.no_grad():
+                    logits = model(torch.tensor([ids[begin:position]])).logits[0, -1].double()
+                scored[position] = -torch.log_softmax(logits, 0)[ids[position]].item()
+        if begin + window >= len(ids):
+            break
+    return scored
+
+
+@pytest.mark.parametrize(("window", "stride", "limit"), [(64, 64, 150), (64, 24, 150), (64, 64, 20), (64, 64, 129)])
+def test_against_each_token_by_itself(space, tiny, window, stride, limit):
+    s = space(window=window, stride=stride, max_tokens=limit)
+    done = s.run()
+    assert done.code == 0, done.stderr
+    want = reference(tiny, window, stride, limit)
+    got = load_file(s.out("result") / "nll.safetensors")
+    assert got["nll"].dtype == np.float32
+    assert got["position"].tolist() == sorted(want)
+    assert np.allclose(got["nll"], [want[p] for p in sorted(want)], atol=1e-4)
+    assert done.metrics["tokens"] == len(want)
+    assert math.isclose(done.metrics["perplexity"], math.exp(np.mean(list(want.values()))), rel_tol=1e-5)
+    assert math.isclose(done.metrics["nll"], math.log(done.metrics["perplexity"]), rel_tol=1e-9)
+
+
+def test_protocol_is_a_fingerprint(space, tmp_path, tiny):
+    other = tmp_path / "other"
+    shutil.copytree(tiny / "text", other)
+    (other / "text.txt").write_text("other " * 500)
+    labels = set()
+    for s in (space(), space(stride=32), space(max_tokens=200), space(dtype="bfloat16"), space(text=other)):
+        done = s.run()
+        assert done.code == 0, done.stderr
+        text = (s.out("result") / "protocol.json").read_text()
+        assert done.result["observed"]["protocol"] == text
+        assert done.result["labels"]["protocol"] == hashlib.sha256(text.encode()).hexdigest()
+        fields = json.loads(text)
+        assert fields["dataset"] == s.request["inputs"]["text"]["digest"]
+        assert fields["tokenizer"] == s.request["inputs"]["tokenizer"]["digest"]
+        assert set(fields) == {
+            "bos", "dataset", "dtype", "engine", "max_tokens", "stride", "tokenizer", "window",
+        }  # fmt: skip
+        assert {p.name for p in s.out("result").iterdir()} == {"nll.safetensors", "protocol.json"}
+        labels.add(done.result["labels"]["protocol"])
+    assert len(labels) == 5
+
+
+def test_stride_beyond_window(space):
+    done = space(stride=65).run()
+    assert done.code == 10
+    assert done.problem["param"] == "stride"
+
+
+def test_header_of_two_to_the_63(space, bad_model):
+    path = bad_model / "model.safetensors"
+    path.write_bytes(struct.pack("<Q", 1 << 63) + path.read_bytes()[8:])
+    refused(space(model=bad_model), "model", "model.safetensors is damaged")
+
+
+def test_overlapping_tensors(space, bad_model):
+    path = bad_model / "model.safetensors"
+    data = path.read_bytes()
+    (size,) = struct.unpack("<Q", data[:8])
+    header = json.loads(data[8 : 8 + size])
+    names = sorted((n for n in header if n != "__metadata__"), key=lambda n: header[n]["data_offsets"])
+    header[names[1]]["data_offsets"] = header[names[0]]["data_offsets"]
+    header[names[1]]["shape"] = header[names[0]]["shape"]
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data[8 + size :])
+    refused(space(model=bad_model), "model", "model.safetensors is damaged")
+
+
+def test_truncated_weights(space, bad_model):
+    path = bad_model / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1000])
+    refused(space(model=bad_model), "model", "model.safetensors is damaged")
+
+
+def test_missing_tensors(space, bad_model):
+    config = json.loads((bad_model / "config.json").read_text())
+    (bad_model / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 3}))
+    refused(space(model=bad_model), "model", "missing")
+
+
+def test_no_config(space, bad_model):
+    (bad_model / "config.json").write_text("{")
+    refused(space(model=bad_model), "model", "config.json")
+
+
+def test_tokenizer_of_another_model(space, bad_model, tmp_path, tiny):
+    folder = tmp_path / "tokenizer"
+    shutil.copytree(tiny / "tokenizer", folder)
+    text = json.loads((folder / "tokenizer.json").read_text())
+    vocab = text["model"]["vocab"]
+    text["model"]["vocab"] = {t: i + 100000 if i > 2 else i for t, i in vocab.items()}
+    (folder / "tokenizer.json").write_text(json.dumps(text))
+    refused(space(tokenizer=folder), "tokenizer", "vocabulary")
+
+
+def refused(space, port, says):
+    done = space.run()
+    assert done.code == 11, done.stderr
+    assert done.problem["input"] == port
+    assert says in done.problem["message"]
+
+
+def test_nan_in_the_weights(space, bad_model):
+    from safetensors.torch import load_file as load
+    from safetensors.torch import save_file
+
+    tensors = load(bad_model / "model.safetensors")
+    tensors["model.norm.weight"][0] = float("nan")
+    save_file(tensors, bad_model / "model.safetensors", metadata={"format": "pt"})
+    done = space(model=bad_model).run()
+    assert done.code == 1
+    assert done.result is None
+    assert "nll is NaN" in done.problem["message"]
+
+
+def test_cancel(space):
+    s = space(window=200, stride=1, max_tokens=9000)
+    done = s.cancel_at(lambda events: any(e.get("what") == "scoring" and e["done"] for e in events))
+    assert done.code == 143
+    assert done.result is None
