@@ -100,7 +100,9 @@ func TestSweepWork(t *testing.T) {
 		w, err := s.Workspace(key, i+1)
 		must(t, err)
 		write(t, filepath.Join(w.Dir, "in", "deep", "x"), "x", 0o444)
-		must(t, os.Chmod(filepath.Join(w.Dir, "in", "deep"), 0o555))
+		closed := filepath.Join(w.Dir, "in", "deep")
+		must(t, os.Chmod(closed, 0o555))
+		t.Cleanup(func() { _ = os.Chmod(closed, 0o755) }) // or the test's own folder could not be removed
 		for name, text := range c.files {
 			write(t, filepath.Join(w.Dir, name), text, 0o644)
 		}
