@@ -205,3 +205,34 @@ stage "onnx" "all" {
 		}
 	}
 }
+
+// Requires of many instances, each checked on its own: what a build does at its end.
+func BenchmarkCheck1000Requires(b *testing.B) {
+	text := `
+stage "download" "base" { source = "a" }
+stage "perplexity" "all" {
+  for_each  = { for i in flatten([for k in range(1000) : k]) : format("i%04d", i) => i }
+  model     = download.base.model
+  tokenizer = download.base.tokenizer
+  text      = download.base.files
+  require {
+    condition = metrics.perplexity <= perplexity.all["i0000"].metrics.perplexity
+  }
+}
+`
+	path := filepath.Join(b.TempDir(), "r.hcl")
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		b.Fatal(err)
+	}
+	r, diags := Load(path, Options{Catalog: testCatalog()})
+	if diags.HasErrors() {
+		b.Fatal(diags)
+	}
+	for b.Loop() {
+		for _, s := range r.Stages[1:] {
+			if ok, _, diags := s.Requires[0].Check(func(MetricRef) (float64, bool) { return 1, true }); !ok {
+				b.Fatal(diags)
+			}
+		}
+	}
+}

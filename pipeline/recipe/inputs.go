@@ -126,7 +126,7 @@ func (l *loader) portHint(in *stages.Input, v cty.Value) string {
 				return fmt.Sprintf(" This is a stage: say which port, %s.%s.", a.ref.Address, o.Name)
 			}
 		}
-		return " This is a stage: say which port." + listOf(portNames(b.kind))
+		return " This is a stage: say which port." + listOf(outputNames(b.kind))
 	}
 	return " Give it one port, not an object."
 }
@@ -158,12 +158,15 @@ func typesOf(in *stages.Input) string {
 	return "an artifact of type " + strings.Join(in.Types, " or ")
 }
 
-func inputNames(k *stages.Kind) []string {
+func inputsOf(k *stages.Kind) string {
 	var names []string
 	for _, i := range k.Inputs {
 		names = append(names, i.Name)
 	}
-	return names
+	if len(names) == 0 {
+		return " " + k.Name + " has none."
+	}
+	return " The inputs of " + k.Name + ": " + strings.Join(names, ", ") + "."
 }
 
 func docOf(doc string) string {
@@ -173,16 +176,28 @@ func docOf(doc string) string {
 	return " " + doc
 }
 
-// sentence makes one of an error that may or may not name the param itself.
-func sentence(name string, err error) string {
+// sentence ends what an error says.
+func sentence(err error) string {
 	said := err.Error()
-	if !strings.HasPrefix(said, name) {
-		said = name + " " + said
-	}
-	if !strings.HasSuffix(said, ".") {
+	if !strings.HasSuffix(said, ".") && !strings.HasSuffix(said, "?") {
 		said += "."
 	}
 	return said
+}
+
+// mismatch says what was wanted and what was given; the converter's own words only where they say where inside.
+func mismatch(name string, v cty.Value, want cty.Type, err error) string {
+	given := v.Type().FriendlyName()
+	if v.Type() == cty.String {
+		given = "text"
+		if s := v.AsString(); len(s) <= 40 {
+			given = "text " + quoted(s)
+		}
+	}
+	if want.IsPrimitiveType() || v.Type().IsPrimitiveType() {
+		return fmt.Sprintf("%s takes a %s, and this is the %s.", name, want.FriendlyNameForConstraint(), given)
+	}
+	return fmt.Sprintf("%s takes a %s: %s.", name, want.FriendlyNameForConstraint(), err)
 }
 
 func (l *loader) secret(s *Stage, c *compiled, sec *stages.Secret, values map[string]cty.Value, ranges map[string]*hcl.Range) {

@@ -2,6 +2,7 @@ package recipe
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -19,6 +20,8 @@ type instances struct {
 	each   map[string]cty.Value // each.value by key
 	value  cty.Value            // what kind.name means in an expression, once asked for
 	asked  bool
+	all    map[string]cty.Value // the same by key
+	keyOf  map[string]string    // by address
 	done   bool
 }
 
@@ -31,11 +34,17 @@ func quoted(s string) string {
 	return string(hclwrite.TokensForValue(cty.StringVal(s)).Bytes())
 }
 
-func portNames(k *stages.Kind) []string {
+func outputNames(k *stages.Kind) []string {
 	var names []string
 	for _, o := range k.Outputs {
 		names = append(names, o.Name)
 	}
+	return names
+}
+
+// portNames are what can follow kind.name in a reference.
+func portNames(k *stages.Kind) []string {
+	names := outputNames(k)
 	if len(k.Metrics) > 0 {
 		names = append(names, "metrics")
 	}
@@ -166,7 +175,7 @@ func (s *scope) stage(b *block) cty.Value {
 		return broken
 	}
 	if s.base != nil {
-		return s.stageValue(b, set) // a shared set holds the value with unknown metrics
+		return s.measuredValue(b, set)
 	}
 	if !set.asked {
 		set.value, set.asked = s.stageValue(b, set), true
@@ -178,9 +187,30 @@ func (s *scope) stageValue(b *block, set *instances) cty.Value {
 	if set.single {
 		return s.instance(b, b.id)
 	}
-	all := make(map[string]cty.Value, len(set.keys))
+	set.all = make(map[string]cty.Value, len(set.keys))
+	set.keyOf = make(map[string]string, len(set.keys))
 	for _, key := range set.keys {
-		all[key] = s.instance(b, address(b, key))
+		addr := address(b, key)
+		set.all[key] = s.instance(b, addr)
+		set.keyOf[addr] = key
+	}
+	return cty.ObjectVal(set.all)
+}
+
+// measuredValue is a stage's value in a scope with metrics: the one of loading but for the instances that are read.
+func (s *scope) measuredValue(b *block, set *instances) cty.Value {
+	loaded := s.base.sets[b]
+	if set.single {
+		return s.instance(b, b.id)
+	}
+	if loaded == nil || !loaded.asked {
+		return broken // loading evaluates every expression that a check evaluates
+	}
+	all := maps.Clone(loaded.all)
+	for addr := range s.reads {
+		if key, here := loaded.keyOf[addr]; here {
+			all[key] = s.instance(b, addr)
+		}
 	}
 	return cty.ObjectVal(all)
 }

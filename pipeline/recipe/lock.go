@@ -11,6 +11,7 @@ import (
 	"sort"
 	"strings"
 
+	"github.com/gofrs/flock"
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/hashicorp/hcl/v2/hclwrite"
@@ -171,8 +172,10 @@ func sortPins(pins []Pin) {
 }
 
 // WriteLock writes the entries of a lock beside those that the file holds for other sources. The text depends on the
-// entries only. The file appears whole or not at all.
+// entries only. The file appears whole or not at all. Several builds and goroutines may write at once.
 func WriteLock(lock *Lock) error {
+	release := holdFolder(filepath.Dir(lock.Path))
+	defer release()
 	there, diags := ReadLock(lock.Path)
 	if diags.HasErrors() {
 		return fmt.Errorf("keeping the other entries of the lock: %w", diags)
@@ -189,6 +192,16 @@ func WriteLock(lock *Lock) error {
 		return fmt.Errorf("writing the lock: %w", err)
 	}
 	return nil
+}
+
+// holdFolder keeps other writers of locks in the folder away. Where the file system has no locks, two builds at the same
+// moment may lose one of two new entries, which the next build writes again.
+func holdFolder(dir string) (release func()) {
+	l := flock.New(dir, flock.SetFlag(os.O_RDONLY))
+	if err := l.Lock(); err != nil {
+		return func() {}
+	}
+	return func() { _ = l.Unlock() }
 }
 
 func encodeLock(sources map[string]*Source) []byte {

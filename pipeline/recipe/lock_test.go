@@ -1,6 +1,7 @@
 package recipe
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -48,6 +49,27 @@ func TestLockRoundTrip(t *testing.T) {
 	left, _ := os.ReadDir(filepath.Dir(path))
 	if len(left) != 1 {
 		t.Errorf("temporary files are left: %v", left)
+	}
+}
+
+func TestManyWriteOneLock(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.lock.hcl")
+	const writers = 16
+	errs := make(chan error, writers)
+	for i := range writers {
+		go func() {
+			name := fmt.Sprintf("source %02d", i)
+			errs <- WriteLock(&Lock{Path: path, Sources: map[string]*Source{name: {Source: name}}})
+		}()
+	}
+	for range writers {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+	}
+	lock, diags := ReadLock(path)
+	if len(diags) > 0 || len(lock.Sources) != writers {
+		t.Errorf("%d entries of %d: %v", len(lock.Sources), writers, diags)
 	}
 }
 

@@ -46,12 +46,12 @@ func (l *loader) simple(c *compiled, name string, v cty.Value, t cty.Type) (cty.
 	if !ok || plain.IsNull() {
 		return cty.NilVal, false
 	}
-	plain, err := convert.Convert(plain, t)
+	value, err := convert.Convert(plain, t)
 	if err != nil {
-		l.tell(c, name, at, "Wrong type", "%s takes a %s: %s.", name, t.FriendlyName(), err)
+		l.tell(c, name, at, "Wrong type", "%s", mismatch(name, plain, t, err))
 		return cty.NilVal, false
 	}
-	return plain, true
+	return value, true
 }
 
 // compiledNeed is one attribute of a needs block.

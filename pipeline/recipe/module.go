@@ -85,7 +85,7 @@ func (l *loader) declare(body *hclsyntax.Body) *module {
 			l.declareStage(m, b)
 		case "output":
 			if first := outputs[b.Labels[0]]; first != nil {
-				l.problem(b.DefRange().Ptr(), "Duplicate output", "output %q stands already at %s.", b.Labels[0], first.DefRange())
+				l.problem(b.DefRange().Ptr(), "Duplicate output", "output %q stands already in line %d.", b.Labels[0], first.DefRange().Start.Line)
 				continue
 			}
 			outputs[b.Labels[0]] = b
@@ -157,7 +157,7 @@ func (l *loader) declareLocals(m *module, b *hclsyntax.Block) {
 	l.noBlocks(b.Body, "locals; a value is written name = …")
 	for _, a := range attributesInOrder(b.Body) {
 		if first := m.locals[a.Name]; first != nil {
-			l.problem(&a.NameRange, "Duplicate local", "local.%s stands already at %s.", a.Name, first.NameRange)
+			l.problem(&a.NameRange, "Duplicate local", "local.%s stands already in line %d.", a.Name, first.NameRange.Start.Line)
 			continue
 		}
 		m.locals[a.Name] = a
@@ -176,7 +176,7 @@ func (l *loader) declareStage(m *module, src *hclsyntax.Block) {
 	m.kinds[b.used] = true
 	m.blocks = append(m.blocks, b)
 	if first := m.byID[b.id]; first != nil {
-		l.problem(b.header(), "Duplicate stage", "%s stands already at %s. Give one of them another name.", b.id, first.header())
+		l.problem(b.header(), "Duplicate stage", "%s stands already in line %d. Give one of them another name.", b.id, first.header().Start.Line)
 		return
 	}
 	m.byID[b.id] = b

@@ -7,6 +7,7 @@ import (
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
+	"github.com/zclconf/go-cty/cty/convert"
 )
 
 // elsewhere explains roots that Terraform has and a recipe has not.
@@ -210,13 +211,11 @@ func (s *scope) follow(v cty.Value, steps hcl.Traversal, before []hcl.Traverser)
 			name = st.Name
 		case hcl.TraverseIndex:
 			key, _ := st.Key.Unmark()
-			if key.Type() != cty.String || key.IsNull() || !key.IsKnown() {
-				if b := s.blockAt(before); b != nil {
-					return s.missing(b, "", step.SourceRange(), false)
-				}
+			text, err := convert.Convert(key, cty.String)
+			if err != nil || text.IsNull() || !text.IsKnown() || key.Type() != cty.String && s.blockAt(before) == nil {
 				return nil
 			}
-			name = key.AsString()
+			name = text.AsString()
 		default:
 			return nil
 		}

@@ -14,6 +14,7 @@ type evaluation struct {
 	scope *scope
 	block *block
 	key   string
+	own   string // address
 	set   *instances
 }
 
@@ -57,7 +58,7 @@ func (l *loader) requires(s *Stage, c *compiled, each map[string]cty.Value) {
 			q.Context = q.Context.NewChild()
 			q.Context.Variables = each
 		}
-		q.eval = &evaluation{scope: l.scope, block: c.block, key: s.Key, set: l.scope.instances(c.block)}
+		q.eval = &evaluation{scope: l.scope, block: c.block, key: s.Key, own: s.Address, set: l.scope.instances(c.block)}
 		reads := map[MetricRef]bool{}
 		condition := r.condition.value(each)
 		plain, isBroken, sensitive, marks := marksOf(condition)
@@ -140,6 +141,9 @@ func (s *scope) noteStatic(reads map[MetricRef]bool, x *expression, each map[str
 func (q *Require) Check(metrics func(MetricRef) (float64, bool)) (ok bool, message string, diags hcl.Diagnostics) {
 	report := func(ds ...*hcl.Diagnostic) { diags = append(diags, ds...) }
 	value := func(r MetricRef) cty.Value {
+		if q.eval != nil && r.Address == q.eval.own {
+			r.Address = ""
+		}
 		f, known := metrics(r)
 		if !known || math.IsNaN(f) || math.IsInf(f, 0) {
 			return cty.UnknownVal(cty.Number).Mark(metricMark{r})
@@ -202,7 +206,11 @@ func (q *Require) evaluators(metric func(MetricRef) cty.Value, report func(...*h
 		return plain(q.Condition), words
 	}
 	e := q.eval
-	s := e.scope.measured(metric, report)
+	reads := map[string]bool{e.own: true}
+	for _, r := range q.Reads {
+		reads[r.Address] = true
+	}
+	s := e.scope.measured(metric, reads, report)
 	p := place{own: e.block, metrics: true, each: !e.set.single}
 	with := func(expr hcl.Expression) func() cty.Value {
 		return func() cty.Value {

@@ -23,7 +23,8 @@ type scope struct {
 	sets      map[*block]*instances
 	trail     []waiting
 	metric    func(MetricRef) cty.Value
-	base      *scope // of a scope with measured metrics: the one of loading, read-only by then
+	base      *scope          // of a scope with measured metrics: the one of loading, read-only by then
+	reads     map[string]bool // of such a scope: addresses whose metrics matter
 }
 
 type memo struct {
@@ -52,8 +53,8 @@ func newScope(l *loader, m *module) *scope {
 	}
 }
 
-// measured is the scope with a run's metrics in it. It shares with s all that no metric touched.
-func (s *scope) measured(metric func(MetricRef) cty.Value, report func(...*hcl.Diagnostic)) *scope {
+// measured is the scope with a run's metrics of some addresses in it. It shares with s all that they do not touch.
+func (s *scope) measured(metric func(MetricRef) cty.Value, reads map[string]bool, report func(...*hcl.Diagnostic)) *scope {
 	return &scope{
 		module:    s.module,
 		funcs:     s.funcs,
@@ -63,6 +64,7 @@ func (s *scope) measured(metric func(MetricRef) cty.Value, report func(...*hcl.D
 		sets:      map[*block]*instances{},
 		metric:    metric,
 		base:      s,
+		reads:     reads,
 	}
 }
 

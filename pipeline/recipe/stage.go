@@ -235,7 +235,7 @@ func (l *loader) param(s *Stage, c *compiled, p *stages.Param, values map[string
 	}
 	if holds(v, artifactType) {
 		l.tell(c, p.Name, at, "Wrong type", "%s is a param and takes a %s; a port or path() is given to an input.%s", p.Name,
-			p.Type.FriendlyNameForConstraint(), listOf(inputNames(c.kind)))
+			p.Type.FriendlyNameForConstraint(), inputsOf(c.kind))
 		return
 	}
 	if holds(v, secretType) {
@@ -244,11 +244,11 @@ func (l *loader) param(s *Stage, c *compiled, p *stages.Param, values map[string
 	}
 	value, err := convert.Convert(v, p.Type)
 	if err != nil {
-		l.tell(c, p.Name, at, "Wrong type", "%s takes a %s: %s.", p.Name, p.Type.FriendlyNameForConstraint(), err)
+		l.tell(c, p.Name, at, "Wrong type", "%s", mismatch(p.Name, v, p.Type, err))
 		return
 	}
 	if err := p.Check(value); err != nil {
-		l.tell(c, p.Name, at, "Invalid value", "%s", sentence(p.Name, err))
+		l.tell(c, p.Name, at, "Invalid value", "%s", sentence(err))
 		return
 	}
 	s.Params[p.Name] = Param{Value: value, Range: *at}

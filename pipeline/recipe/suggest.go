@@ -11,6 +11,9 @@ import (
 func nearest(given string, names []string) string {
 	const most = 2000 // so that many wrong names among many do not take minutes
 	best, bestDistance := "", len(given)/3+2
+	if len(given) <= 3 {
+		bestDistance = 2 // in g64 and g32 two of three letters differ
+	}
 	for _, name := range names[:min(len(names), most)] {
 		if len(name)-len(given) >= bestDistance*4 { // a character has at most 4 bytes
 			continue

@@ -29,7 +29,7 @@ var variableAttributes = []string{"type", "default", "description", "sensitive",
 func (l *loader) declareVariable(m *module, src *hclsyntax.Block) {
 	v := &variable{name: src.Labels[0], src: src, typ: cty.DynamicPseudoType, nullable: true}
 	if first := m.variables[v.name]; first != nil {
-		l.problem(v.header(), "Duplicate variable", "variable %q stands already at %s.", v.name, first.header())
+		l.problem(v.header(), "Duplicate variable", "variable %q stands already in line %d.", v.name, first.header().Start.Line)
 		return
 	}
 	m.variables[v.name] = v

@@ -26,7 +26,7 @@ locals {
 }
 
 locals {
-  a = 2 # ERROR: local.a stands already at
+  a = 2 # ERROR: local.a stands already in line
   b { # ERROR: There is no b block in locals
   }
 }
@@ -39,7 +39,7 @@ output "b" {
   vlaue = 1 # ERROR: Did you mean value?
 }
 
-output "b" { # ERROR: output "b" stands already at
+output "b" { # ERROR: output "b" stands already in line
   value = 1
 }
 

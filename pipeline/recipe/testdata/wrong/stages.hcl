@@ -33,7 +33,7 @@ stage "gptq" "b" {
 stage "gptq" "c" { # ERROR: gptq needs model, an artifact of type model/hf.
 }
 
-stage "gptq" "c" { # ERROR: gptq.c stands already at ;; gptq needs model
+stage "gptq" "c" { # ERROR: gptq.c stands already in line ;; gptq needs model
 }
 
 stage "gptq" "d" {

@@ -15,7 +15,7 @@ variable "twice" {
   default = 1
 }
 
-variable "twice" { # ERROR: variable "twice" stands already at
+variable "twice" { # ERROR: variable "twice" stands already in line
   default = 1
 }
 
