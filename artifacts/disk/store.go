@@ -36,6 +36,8 @@ type Store struct {
 
 	noReflink atomic.Bool // the file system has refused one; it is not asked again
 
+	hashed sync.Map // Digest → inode: blobs that this process has found sound
+
 	mu      sync.Mutex
 	private *scratch // made when first needed
 }

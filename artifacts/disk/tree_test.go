@@ -330,6 +330,29 @@ func TestDamagedBlobIsNotServed(t *testing.T) {
 	}
 }
 
+// A disk that decays moves no time: bytes are hashed before they are handed out.
+func TestDecayedBlobIsNotServed(t *testing.T) {
+	for what, serve := range map[string]func(*disk.Store, *artifacts.Manifest, string) error{
+		"Lay": func(s *disk.Store, m *artifacts.Manifest, dir string) error {
+			_, err := s.Lay(t.Context(), m, dir)
+			return err
+		},
+		"Extract": func(s *disk.Store, m *artifacts.Manifest, dir string) error { return s.Extract(t.Context(), m, dir) },
+	} {
+		made, m, _, _ := laid(t)
+		s := open(t, made.Dir()) // as another process: it has hashed nothing yet
+		blob := blobPath(s, m.Files[0].Digest)
+		before, err := os.Stat(blob)
+		must(t, err, os.Chmod(blob, 0o644), os.WriteFile(blob, []byte("rigth"), 0o644), os.Chtimes(blob, before.ModTime(), before.ModTime()))
+		if err := serve(s, m, filepath.Join(s.Dir(), "work", what)); !errors.Is(err, artifacts.ErrDamaged) {
+			t.Errorf("%s = %v", what, err)
+		}
+		if _, err := s.Stat(t.Context(), m.Files[0].Digest); !errors.Is(err, artifacts.ErrMissing) {
+			t.Errorf("after %s: Stat = %v", what, err)
+		}
+	}
+}
+
 func TestExtract(t *testing.T) {
 	s, m, _, _ := laid(t)
 	dir := filepath.Join(t.TempDir(), "new", "place")

@@ -63,6 +63,9 @@ func (w *writer) file(ctx context.Context, f artifacts.File) error {
 	if n != f.Size {
 		return fmt.Errorf("%w: the blob has %d bytes instead of %d", artifacts.ErrDamaged, n, f.Size)
 	}
+	if err := w.s.sound(ctx, f.Digest); err != nil {
+		return err
+	}
 	if parent := path.Dir(f.Path); parent != "." {
 		if err := w.root.MkdirAll(parent, 0o755); err != nil {
 			return err
