@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// kinds is a folder of stage kinds whose workers are shell scripts.
+// kinds is a folder of stage kinds whose workers are shell scripts, or Python where their env is "python".
 type kinds map[string]kind
 
 type kind struct {
@@ -63,7 +63,10 @@ func (ks kinds) catalog(t testing.TB) *stages.Catalog {
 	fsys := fstest.MapFS{}
 	for name, k := range ks {
 		head := "kind = \"" + name + "\"\ndoc = \"A test.\"\n"
-		if !strings.Contains(k.head, "native") {
+		if strings.Contains(k.head, "env = \"python\"") {
+			fsys["env/python/env.hcl"] = &fstest.MapFile{}
+			fsys[name+"/worker.py"] = &fstest.MapFile{Data: []byte(k.worker)}
+		} else if !strings.Contains(k.head, "native") {
 			head += "command = [\"/bin/sh\", \"{dir}/worker.sh\"]\n"
 			fsys[name+"/worker.sh"] = &fstest.MapFile{Data: []byte(k.worker)}
 		}
@@ -75,7 +78,11 @@ func (ks kinds) catalog(t testing.TB) *stages.Catalog {
 		}
 		fsys[name+"/stage.hcl"] = &fstest.MapFile{Data: []byte(head + k.head)}
 	}
-	c := &stages.Catalog{}
+	builtin, err := stages.Builtin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &stages.Catalog{SDK: builtin.SDK}
 	if diags := c.Add(fsys, "kinds"); diags.HasErrors() {
 		t.Fatal(diags)
 	}
@@ -95,6 +102,7 @@ type bench struct {
 	options run.Options
 	force   []string
 	vars    map[string]string
+	envs    *machinePython
 }
 
 func newBench(t testing.TB, ks kinds, text string) *bench {
@@ -117,8 +125,9 @@ func benchAt(t testing.TB, dir string, ks kinds, text string) *bench {
 		t: t, dir: dir, store: store, cache: artifacts.NewCache(store, store), kinds: ks, recipe: text, seen: &recorder{added: make(chan struct{})},
 		facts: map[string]string{"os": "linux", "cpu.count": "4", "memory_gib": "8", "gpu.count": "0"},
 	}
+	b.envs = &machinePython{}
 	b.options = run.Options{
-		Cache: b.cache, Workspaces: workspaces{store}, Layer: layer{store}, Adopter: store, Leaser: store,
+		Cache: b.cache, Workspaces: workspaces{store}, Layer: layer{store}, Adopter: store, Leaser: store, Envs: b.envs,
 		Executor: local.New(local.Options{}), Grace: 300 * time.Millisecond, Builder: "test",
 	}
 	return b
@@ -141,7 +150,7 @@ func (b *bench) makePlan() *plan.Plan {
 		b.t.Fatal(diags)
 	}
 	p, err := plan.Make(b.t.Context(), g, plan.Options{
-		Cache: b.cache, Catalog: catalog, Files: b.store.Files(), Facts: b.facts, Force: b.forced,
+		Cache: b.cache, Catalog: catalog, Files: b.store.Files(), Envs: b.envs, Facts: b.facts, Force: b.forced,
 	})
 	if err != nil {
 		b.t.Fatal(err)
@@ -352,65 +361,6 @@ func gone(t testing.TB, text string) bool {
 		}
 	}
 	return true
-}
-
-// instant is a clock on which nobody waits; it notes for how long they would have.
-type instant struct {
-	mu    sync.Mutex
-	waits []time.Duration
-}
-
-func (c *instant) Now() time.Time { return time.Now() }
-
-func (c *instant) After(d time.Duration) <-chan time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.waits = append(c.waits, d)
-	now := make(chan time.Time, 1)
-	now <- time.Now()
-	return now
-}
-
-// workspaces and layer give a disk store the types that run asks for, as cmd/tinfra does.
-type workspaces struct{ *disk.Store }
-
-func (w workspaces) Workspace(key artifacts.Key, attempt int) (run.Workspace, error) {
-	ws, err := w.Store.Workspace(key, attempt)
-	if err != nil {
-		return run.Workspace{}, err
-	}
-	return run.Workspace{Dir: ws.Dir, Close: ws.Close}, nil
-}
-
-func (w workspaces) Path(key artifacts.Key, attempt int) string {
-	return filepath.Join(w.Dir(), "work", key.Hex(), strconv.Itoa(attempt))
-}
-
-type layer struct{ *disk.Store }
-
-func (l layer) Lay(ctx context.Context, m *artifacts.Manifest, dir string) (func() error, error) {
-	laid, err := l.Store.Lay(ctx, m, dir)
-	if err != nil {
-		return nil, err
-	}
-	return laid.Check, nil
-}
-
-func (l layer) Found(m *artifacts.Manifest, dir string) func() error {
-	return l.Store.Found(m, dir).Check
-}
-
-// watched tells the test that a worker is waited for.
-type watched struct {
-	run.Executor
-	waiting func()
-}
-
-func (w watched) Wait(ctx context.Context, h run.Handle) (run.Exit, error) {
-	if ctx.Err() == nil { // it is not only asked
-		w.waiting()
-	}
-	return w.Executor.Wait(ctx, h)
 }
 
 func sortedText[V any](m map[string]V) string { return fmt.Sprint(slices.Sorted(maps.Keys(m))) }
