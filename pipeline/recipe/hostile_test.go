@@ -80,6 +80,18 @@ func TestNestingCountsCodeOnly(t *testing.T) {
 	}
 }
 
+// Thousands of misspelt names: the first ones are told, and the search for the nearest does not take minutes.
+func TestThousandsOfMistakes(t *testing.T) {
+	var b strings.Builder
+	for i := range 20000 {
+		fmt.Fprintf(&b, "stage \"gptq\" \"name%05d\" {\n  model = gptq.eman%05d.model\n}\n", i, i)
+	}
+	_, diags := Load(write(t, "r.hcl", b.String()), Options{Catalog: testCatalog()})
+	if len(diags) != maxMistakes+1 || diags[0].Subject.Start.Line != 2 || diags[maxMistakes].Summary != "Too many mistakes" {
+		t.Errorf("%d diagnostics, the first %v", len(diags), diags[0])
+	}
+}
+
 func TestALongChainOfLocals(t *testing.T) {
 	var b strings.Builder
 	b.WriteString("locals {\n")

@@ -31,8 +31,14 @@ func Load(path string, o Options) (*Recipe, hcl.Diagnostics) {
 	}
 	l.load()
 	sortDiagnostics(l.diags, path)
+	if l.full() {
+		l.diags = append(l.diags[:maxMistakes:maxMistakes], problem(nil, "Too many mistakes", "Only the first %d are told.", maxMistakes))
+	}
 	return l.recipe, l.diags
 }
+
+// maxMistakes is how many a person may want to read; looking for the nearest name takes milliseconds for each.
+const maxMistakes = 300
 
 // loader collects what one Load finds.
 type loader struct {
@@ -69,10 +75,15 @@ func (l *loader) load() {
 	l.parseOverrides()
 	l.scope.evaluateLocals()
 	for _, b := range l.module.blocks {
+		if l.full() {
+			return
+		}
 		l.compile(b)
 	}
 	l.outputs()
 }
+
+func (l *loader) full() bool { return len(l.diags) > maxMistakes }
 
 func (l *loader) add(diags ...*hcl.Diagnostic) {
 	for _, d := range diags {

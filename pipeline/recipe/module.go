@@ -16,7 +16,8 @@ type module struct {
 	locals    map[string]*hclsyntax.Attribute
 	blocks    []*block          // stage blocks in source order, broken ones too
 	byID      map[string]*block // the first block of each kind.name
-	kinds     map[string]bool   // kinds that some block uses
+	sortedIDs []string
+	kinds     map[string]bool // kinds that some block uses
 	outputs   []*hclsyntax.Block
 	catalog   *stages.Catalog
 }
@@ -36,7 +37,7 @@ func (b *block) header() *hcl.Range { return b.src.DefRange().Ptr() }
 func (b *block) forEach() *hclsyntax.Attribute { return b.src.Body.Attributes["for_each"] }
 
 // ids are the addresses of all stage blocks, for suggestions.
-func (m *module) ids() []string { return sortedKeys(m.byID) }
+func (m *module) ids() []string { return m.sortedIDs }
 
 var topLevel = map[string]int{"recipe": 0, "variable": 1, "locals": 0, "stage": 2, "output": 1}
 
@@ -92,6 +93,7 @@ func (l *loader) declare(body *hclsyntax.Body) *module {
 			m.outputs = append(m.outputs, b)
 		}
 	}
+	m.sortedIDs = sortedKeys(m.byID)
 	if len(m.blocks) == 0 && len(l.diags) == 0 {
 		l.problem(&hcl.Range{Filename: l.recipe.Path, Start: hcl.InitialPos, End: hcl.InitialPos}, "Nothing to build",
 			"The recipe has no stage block. `tinfra init` writes a recipe to start from.")

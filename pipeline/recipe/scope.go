@@ -18,6 +18,7 @@ type scope struct {
 	module    *module
 	funcs     map[string]function.Function
 	report    func(...*hcl.Diagnostic)
+	full      func() bool // enough was reported
 	variables map[string]cty.Value
 	locals    map[string]*memo
 	sets      map[*block]*instances
@@ -44,6 +45,7 @@ func newScope(l *loader, m *module) *scope {
 		module:    m,
 		funcs:     functions(l.recipe.Dir),
 		report:    l.add,
+		full:      l.full,
 		variables: map[string]cty.Value{},
 		locals:    map[string]*memo{},
 		sets:      map[*block]*instances{},
@@ -59,6 +61,7 @@ func (s *scope) measured(metric func(MetricRef) cty.Value, reads map[string]bool
 		module:    s.module,
 		funcs:     s.funcs,
 		report:    report,
+		full:      func() bool { return false },
 		variables: s.variables,
 		locals:    map[string]*memo{},
 		sets:      map[*block]*instances{},
@@ -70,6 +73,9 @@ func (s *scope) measured(metric func(MetricRef) cty.Value, reads map[string]bool
 
 func (s *scope) evaluateLocals() {
 	for _, name := range sortedKeys(s.module.locals) {
+		if s.full() {
+			return
+		}
 		s.local(name)
 	}
 }
@@ -154,6 +160,9 @@ func (s *scope) prepare(expr hclsyntax.Expression, p place) *expression {
 	x := &expression{scope: s, expr: expr}
 	refs := hclsyntax.Variables(expr)
 	for _, t := range refs {
+		if x.broken && s.full() {
+			break
+		}
 		diag, bad := s.check(t, p)
 		if diag != nil {
 			s.report(diag)

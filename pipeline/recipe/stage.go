@@ -56,7 +56,7 @@ func (l *loader) prepare(b *block, each bool) *compiled {
 	c := &compiled{block: b, expressions: map[string]*expression{}, ranges: map[string]*hcl.Range{}}
 	c.overridden = l.overrides(b)
 	for _, a := range attributesInOrder(b.src.Body) {
-		if a.Name == "for_each" {
+		if a.Name == "for_each" || l.full() {
 			continue
 		}
 		if diag := unknownAttribute(b, a); diag != nil {

@@ -9,7 +9,7 @@ import (
 
 // nearest finds the name that a misspelt one probably meant; "" when none is near enough.
 func nearest(given string, names []string) string {
-	const most = 2000 // so that many wrong names among many do not take minutes
+	const most = 1000 // so that many wrong names among many do not take minutes
 	best, bestDistance := "", len(given)/3+2
 	if len(given) <= 3 {
 		bestDistance = 2 // in g64 and g32 two of three letters differ
