@@ -108,7 +108,7 @@ func (t *Tally) Fraction() (f float64, ok bool) {
 // ETA is how long the present piece of progress takes still, at its mean pace so far.
 func (t *Tally) ETA(now time.Time) (left time.Duration, ok bool) {
 	done, spent := t.Done-t.base, now.Sub(t.since)
-	if t.Total <= 0 || done <= 0 || t.since.IsZero() || spent < time.Second {
+	if t.Done >= t.Total || done <= 0 || t.since.IsZero() || spent < time.Second {
 		return 0, false
 	}
 	return time.Duration(float64(spent) * (t.Total - t.Done) / done), true
