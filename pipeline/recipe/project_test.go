@@ -78,3 +78,15 @@ executor "local" {
 		}
 	}
 }
+
+func TestHomeInPaths(t *testing.T) {
+	home := t.TempDir()
+	t.Setenv("HOME", home)
+	absolute := filepath.Join(home, "abs")
+	for given, want := range map[string]string{"~/c": filepath.Join(home, "c"), absolute: absolute} {
+		p, diags := LoadProject(filepath.Dir(write(t, ProjectFile, "cache = \""+given+"\"\n")))
+		if len(diags) > 0 || p.Cache != want {
+			t.Errorf("cache = %q is %q, want %q: %v", given, p.Cache, want, diags)
+		}
+	}
+}

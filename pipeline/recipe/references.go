@@ -62,6 +62,9 @@ func (s *scope) check(t hcl.Traversal, p place) (diag *hcl.Diagnostic, bad bool)
 		if p.own.kind == nil {
 			return nil, true
 		}
+		if len(p.own.kind.Metrics) == 0 {
+			return wrong("No metrics", "%s reports no metrics.", p.own.used)
+		}
 		return nil, false
 	}
 	return s.checkStage(t, root, name)

@@ -298,3 +298,26 @@ func TestRequireByHand(t *testing.T) {
 		t.Errorf("NaN: %v", diags)
 	}
 }
+
+func TestGPUs(t *testing.T) {
+	for text, want := range map[string]string{
+		"0": "0 0 true", "2": "2 2 true", `"1"`: "1 1 true", `"0-1"`: "0 1 true", `"1-"`: "false", `"a"`: "false", "-1": "false", "true": "false", "2000": "false",
+	} {
+		v, _ := evaluate(t, ".", text)
+		low, high, ok := gpuRange(v)
+		if got := fmt.Sprint(low, " ", high, " ", ok); got != want && (ok || want != "false") {
+			t.Errorf("gpus = %s: %s, want %s", text, got, want)
+		}
+	}
+}
+
+func TestLayoutAndSyntax(t *testing.T) {
+	if got := string(Format([]byte("a{\nb=1\n  ccc =  2\n}\n"))); got != "a {\n  b   = 1\n  ccc = 2\n}\n" {
+		t.Errorf("formatted to %q", got)
+	}
+	for text, good := range map[string]bool{"a = 1\n": true, "a = \n": false, "\xff": false, strings.Repeat("[", 1000): false} {
+		if files, diags := CheckSyntax([]byte(text), "x.hcl"); diags.HasErrors() == good || files["x.hcl"] == nil {
+			t.Errorf("%.20q: %v", text, diags)
+		}
+	}
+}

@@ -43,6 +43,13 @@ stage "download" "c" {
   source = "about ${perplexity.base.metrics.perplexity}" # ERROR: perplexity.base.metrics.perplexity is known only after a run
 }
 
+stage "onnx" "silent" {
+  model = download.base.model
+  require {
+    condition = metrics.size < 5 # ERROR: onnx reports no metrics.
+  }
+}
+
 stage "download" "d" {
   source = download.base.metrics.speed # ERROR: download.base has no output port "metrics".
 }
