@@ -17,6 +17,31 @@ func deviceKey(host, id string) artifacts.Key {
 	return artifacts.Key(artifacts.Sum([]byte("device\n" + host + "\n" + id)))
 }
 
+// gpuName makes an id a device's name, for leases and for people.
+const gpuName = "GPU "
+
+// wholeMachine is the device of exclusive stages: those of two builds never run beside each other. Other builds' lesser
+// stages are not kept away; whoever measures should see to that.
+const wholeMachine = "the whole machine"
+
+// leaseMachine takes what a granted task needs of the machine against other builds: devices are the last thing that a
+// stage waits for.
+func (b *builder) leaseMachine(ctx context.Context, t *task) (release func(), err error) {
+	if !t.ticket.grant.exclusive {
+		return b.leaseDevices(ctx, t)
+	}
+	whole, err := b.leaseDevice(ctx, t, wholeMachine, true)
+	if err != nil {
+		return nil, err
+	}
+	devices, err := b.leaseDevices(ctx, t)
+	if err != nil {
+		leases{whole}.release(t)
+		return nil, err
+	}
+	return func() { devices(); leases{whole}.release(t) }, nil
+}
+
 // leaseDevices makes this build the only one that uses the task's devices. It first takes what it can get without
 // waiting, a free device in place of one that another build uses. Where that is not enough it lets go of all and waits
 // for one after the other in the order of ids, as every build does, so no two wait for each other.
@@ -25,7 +50,7 @@ func (b *builder) leaseDevices(ctx context.Context, t *task) (release func(), er
 	var held leases
 	for i := 0; i < len(t.ticket.grant.gpus); {
 		id := t.ticket.grant.gpus[i]
-		r, err := b.leaseDevice(ctx, t, id, false)
+		r, err := b.leaseDevice(ctx, t, gpuName+id, false)
 		switch {
 		case err == nil:
 			held = append(held, r)
@@ -47,7 +72,7 @@ func (b *builder) leaseDevices(ctx context.Context, t *task) (release func(), er
 func (b *builder) awaitDevices(ctx context.Context, t *task) (release func(), err error) {
 	var held leases
 	for _, id := range slices.Sorted(slices.Values(t.ticket.grant.gpus)) {
-		r, err := b.leaseDevice(ctx, t, id, true)
+		r, err := b.leaseDevice(ctx, t, gpuName+id, true)
 		if err != nil {
 			held.release(t)
 			return nil, err
@@ -76,7 +101,7 @@ func (b *builder) leaseDevice(ctx context.Context, t *task, id string, wait bool
 			cancel(errBusyDevice)
 			return
 		}
-		t.report.say(event.Event{Type: event.Queued, Message: "waits for GPU " + id + ", which another build uses"})
+		t.report.say(event.Event{Type: event.Queued, Message: "waits for " + id + ", which another build uses"})
 	})
 	if err != nil && !errors.Is(err, errBusyDevice) && ctx.Err() == nil {
 		err = cacheTrouble{err}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -285,6 +286,35 @@ func TestDevicesAreSharedByBuildsOneHolderAtATime(t *testing.T) {
 	used, err := os.ReadFile(filepath.Join(dir, "used"))
 	if err != nil || strings.Count(string(used), "\n") != 30 {
 		t.Errorf("%v: used %s", err, used)
+	}
+}
+
+func TestExclusiveStagesOfTwoBuildsDoNotMeet(t *testing.T) {
+	dir := t.TempDir()
+	for _, d := range []string{"held", "running"} {
+		if err := os.Mkdir(filepath.Join(dir, d), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ks := kinds{"claim": claiming(dir, `exclusive = true`)}
+	ends := make(chan error, 2)
+	b := benchAt(t, dir, ks, "")
+	for i := range 2 {
+		var text strings.Builder
+		for j := range 4 {
+			fmt.Fprintf(&text, "stage \"claim\" \"s%d\" { salt = \"%d %d\" }\n", j, i, j)
+		}
+		x := benchAt(t, dir, ks, text.String())
+		p := x.makePlan()
+		go func() { _, err := x.execute(t.Context(), p); ends <- err }()
+	}
+	for range 2 {
+		if err := <-ends; err != nil {
+			t.Error(err)
+		}
+	}
+	if got := b.beside(); len(got) != 8 || slices.Max(got) != "0" {
+		t.Errorf("beside each other: %v", got)
 	}
 }
 

@@ -2,6 +2,7 @@ package run
 
 import (
 	"errors"
+	"fmt"
 	"path/filepath"
 	"time"
 
@@ -11,6 +12,9 @@ import (
 
 // progressEvery is how often a stage's progress is passed on.
 const progressEvery = 100 * time.Millisecond
+
+// maxRubbish is how many lines that are no events are reported one by one.
+const maxRubbish = 20
 
 // reporter says what happens to one stage, on the bus and in its stored log, secrets taken out. It belongs to one
 // goroutine at a time.
@@ -77,6 +81,7 @@ type tails struct {
 	stdout, stderr *lineTail
 	problems       []protocol.Event // those that the worker reported
 	broken         bool             // reading failed: it was said once
+	rubbish        int              // lines that were no events
 }
 
 func newTails(r *reporter, workspace string) *tails {
@@ -103,15 +108,21 @@ func (t *tails) poll(end bool) {
 		t.broken = true
 		t.reporter.warn(err.Error())
 	}
-	if end {
-		t.reporter.flush()
+	if !end {
+		return
+	}
+	t.reporter.flush()
+	if more := t.rubbish - maxRubbish; more > 0 {
+		t.reporter.warn(fmt.Sprintf("%d more lines of %s were no events", more, protocol.EventsFile))
 	}
 }
 
 func (t *tails) event(e protocol.Event, err error) {
 	r := t.reporter
 	if err != nil {
-		r.warn("the worker reported something that is no event: " + err.Error())
+		if t.rubbish++; t.rubbish <= maxRubbish {
+			r.warn("the worker reported something that is no event: " + err.Error())
+		}
 		return
 	}
 	switch e.Type {

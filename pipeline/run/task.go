@@ -168,7 +168,7 @@ func (b *builder) leased(ctx context.Context, t *task) error {
 			return cacheTrouble{err}
 		}
 	}
-	release, err := b.leaseDevices(ctx, t)
+	release, err := b.leaseMachine(ctx, t)
 	if err != nil {
 		return err
 	}

@@ -123,6 +123,14 @@ echo 'not json' >> events.jsonl; printf '{"type":"log","time":1,"message":"cut' 
 	}
 }
 
+func TestAFloodOfRubbishIsCounted(t *testing.T) {
+	b := newBench(t, kinds{"good": {"", `yes rubbish | head -1000 > events.jsonl` + "\n" + hello}}, `stage "good" "a" {}`)
+	b.ok()
+	if n := strings.Count(b.seen.text(), "no event"); n != 21 || !strings.Contains(b.seen.text(), "980 more lines") {
+		t.Errorf("said %d times: %s", n, b.seen.text())
+	}
+}
+
 func TestATransientFailureIsTriedAgain(t *testing.T) {
 	dir := t.TempDir()
 	script := `echo ran >> ` + dir + `/ran; test $(wc -l < ` + dir + `/ran) -ge 3 || exit 14` + "\n" + hello
