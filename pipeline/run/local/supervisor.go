@@ -39,12 +39,16 @@ func Supervise(workspace string) int {
 		o.Job.Grace = defaultGrace
 	}
 	s := &supervisor{order: o, exit: run.Exit{Isolation: isolate(o.Isolation)}, oom: readOOM()}
+	exitFile := filepath.Join(workspace, run.ExitFile)
+	if err := reserve(exitFile); err != nil {
+		fmt.Fprintln(os.Stderr, "reserving room to say how the worker ended:", err)
+	}
 	if err := s.start(); err != nil {
 		s.exit.Code, s.exit.Problem = 127, err.Error()
 	} else {
 		s.watch(terms)
 	}
-	if err := writeJSON(filepath.Join(workspace, run.ExitFile), s.exit); err != nil {
+	if err := writeJSON(exitFile, s.exit); err != nil {
 		fmt.Fprintln(os.Stderr, "writing how the worker ended:", err)
 		return 1
 	}
