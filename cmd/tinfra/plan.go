@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/hashicorp/hcl/v2"
 	"github.com/spf13/cobra"
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
@@ -77,11 +78,31 @@ func (t *site) make(ctx context.Context, s *selection, offline bool) error {
 	if t.previous, err = t.lastBuild(ctx, t.recipe.Path); err != nil {
 		return err
 	}
+	envs := &describer{set: t.envs}
 	t.plan, err = plan.Make(ctx, g, plan.Options{
-		Cache: t.cache, Catalog: t.catalog, Envs: t.envs, Files: t.store.Files(), Facts: t.facts,
+		Cache: t.cache, Catalog: t.catalog, Envs: envs, Files: t.store.Files(), Facts: t.facts,
 		Force: s.forced, Previous: t.previous, LookupEnv: os.LookupEnv,
 	})
+	if envs.failed != nil && errors.Is(err, envs.failed) {
+		return &mistakes{environmentMistakes(t.recipe, envs), t.recipe.Files}
+	}
 	return t.mistakes(err)
+}
+
+// environmentMistakes shows the stages that need the environment which this machine cannot have.
+func environmentMistakes(r *recipe.Recipe, envs *describer) hcl.Diagnostics {
+	var diags hcl.Diagnostics
+	for _, st := range r.Stages {
+		if st.Kind.Env != envs.name {
+			continue
+		}
+		at := st.Range
+		diags = append(diags, &hcl.Diagnostic{
+			Severity: hcl.DiagError, Summary: "No environment for this stage", Subject: &at,
+			Detail: fmt.Sprintf("%s: %s.", st.Address, envs.failed),
+		})
+	}
+	return diags
 }
 
 // mistakes gives diagnostics the texts that their snippets come from.

@@ -10,6 +10,7 @@ import (
 	"github.com/Ruihan11/tiny-infra/artifacts/disk"
 	"github.com/Ruihan11/tiny-infra/pipeline/recipe"
 	"github.com/Ruihan11/tiny-infra/pipeline/run"
+	"github.com/Ruihan11/tiny-infra/stages/env"
 )
 
 // workspaces gives a disk store the types that the runner asks for.
@@ -36,6 +37,23 @@ func (l layer) Lay(ctx context.Context, m *artifacts.Manifest, dir string) (func
 
 func (l layer) Found(m *artifacts.Manifest, dir string) func() error {
 	return l.Store.Found(m, dir).Check
+}
+
+// describer describes environments for a plan, and keeps the first failure: it is the machine's, and the person wants to
+// see which stages it concerns.
+type describer struct {
+	set    *env.Set
+	name   string
+	failed error
+}
+
+// Blob describes one environment. A plan asks for one at a time.
+func (d *describer) Blob(ctx context.Context, name string) ([]byte, error) {
+	b, err := d.set.Blob(ctx, name)
+	if err != nil && d.failed == nil {
+		d.name, d.failed = name, err
+	}
+	return b, err
 }
 
 // limits are facts that stand in place of what is probed: what tinfra.hcl gives to stages of this machine.
