@@ -258,7 +258,7 @@ func (b *builder) collect(ctx context.Context, t *task, a *artifacts.Action, at 
 	if err := at.check(); err != nil {
 		return err
 	}
-	if err := strays(at.ws.Dir, k); err != nil {
+	if err := strays(at.ws.Dir, k, at.found); err != nil {
 		return err
 	}
 	outputs, err := b.adopt(ctx, t, a, at, result)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -243,7 +244,7 @@ func (b *builder) verdict(ctx context.Context, diags hcl.Diagnostics, failed err
 			worst(ExitStage)
 		}
 	}
-	if ctx.Err() != nil {
+	if ctx.Err() != nil && b.unfinished() {
 		worst(ExitInterrupted)
 		if len(e.Causes) == 0 && len(e.Diagnostics) == 0 {
 			e.Causes = append(e.Causes, context.Cause(ctx))
@@ -253,6 +254,11 @@ func (b *builder) verdict(ctx context.Context, diags hcl.Diagnostics, failed err
 		return nil
 	}
 	return e
+}
+
+// unfinished tells whether there was anything left to interrupt.
+func (b *builder) unfinished() bool {
+	return slices.ContainsFunc(b.tasks, func(t *task) bool { return t.state != artifacts.Ran && t.state != artifacts.Hit })
 }
 
 // add sorts a task's error into the two families.

@@ -103,20 +103,21 @@ func badInput(st *recipe.Stage, problems []protocol.Event) error {
 // ours are the names at the top of a workspace that no worker needs to explain.
 var ours = []string{
 	protocol.RequestFile, protocol.ResultFile, protocol.EventsFile, protocol.StdoutFile, protocol.StderrFile,
-	protocol.InDir, protocol.OutDir, HandleFile, ExitFile, SupervisorFile, adoptedFile, sealFile,
+	protocol.InDir, protocol.OutDir, HandleFile, ExitFile, SupervisorFile, sealFile,
 	workerDir, tmpDir, homeDir, checkpointDir,
 }
 
-// strays are files that a worker left where nothing may be left. The names of a few are enough.
-func strays(ws string, k *stages.Kind) error {
-	var found []string
+// strays are files that a worker left where nothing may be left. The names of a few are enough. What an earlier build
+// noted of its own is known only where there was one: found.
+func strays(ws string, k *stages.Kind, found bool) error {
+	var outside []string
 	top, err := os.ReadDir(ws)
 	if err != nil {
 		return fmt.Errorf("looking at what the worker left: %w", err)
 	}
 	for _, e := range top {
-		if !slices.Contains(ours, e.Name()) {
-			found = append(found, e.Name())
+		if !slices.Contains(ours, e.Name()) && (!found || e.Name() != adoptedFile) {
+			outside = append(outside, e.Name())
 		}
 	}
 	outs, err := os.ReadDir(filepath.Join(ws, protocol.OutDir))
@@ -132,8 +133,8 @@ func strays(ws string, k *stages.Kind) error {
 			return fmt.Errorf("the worker made %s/%s a file; an output is a folder with files in it", protocol.OutDir, e.Name())
 		}
 	}
-	if len(found) > 0 {
-		return fmt.Errorf("the worker wrote outside its outputs: %s; files go to out/<port>/, scratch files to TMPDIR", few(found))
+	if len(outside) > 0 {
+		return fmt.Errorf("the worker wrote outside its outputs: %s; files go to out/<port>/, scratch files to TMPDIR", few(outside))
 	}
 	if len(undeclared) > 0 {
 		return fmt.Errorf("the worker made %s, which stage.hcl does not declare as an output", few(undeclared))

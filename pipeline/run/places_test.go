@@ -88,3 +88,14 @@ func (w watched) Wait(ctx context.Context, h run.Handle) (run.Exit, error) {
 	}
 	return w.Executor.Wait(ctx, h)
 }
+
+// afterwards does something once an output is in the store.
+type afterwards struct {
+	run.Adopter
+	do func()
+}
+
+func (a afterwards) AdoptTree(ctx context.Context, dir, typ string, labels map[string]string) (*artifacts.Manifest, error) {
+	defer a.do()
+	return a.Adopter.AdoptTree(ctx, dir, typ, labels)
+}

@@ -187,6 +187,7 @@ stage "slow" "a" { files = good.g.files }
 func TestABuildThatDiesWhilePublishingIsMended(t *testing.T) {
 	for _, step := range artifacts.Steps {
 		t.Run(step, func(t *testing.T) {
+			t.Parallel()
 			dir := t.TempDir()
 			b := benchAt(t, dir, kinds{"two": {filesOut + `
 output "more" {

@@ -65,6 +65,7 @@ func TestBadWorkers(t *testing.T) {
 		"file for a folder":       {`rm -r out/files; echo x > out/files` + "\n" + done, []string{"out/files a file"}},
 		"file beside":             {`echo x > out/x` + "\n" + hello, []string{"out/x", "does not declare"}},
 		"writes outside":          {`echo x > scratch; mkdir more` + "\n" + hello, []string{"wrote outside its outputs: more, scratch"}},
+		"plays builder":           {`echo '{"files":"sha256:` + strings.Repeat("0", 64) + `"}' > adopted.json` + "\n" + hello, []string{"wrote outside its outputs: adopted.json"}},
 		"changes its input":       {`chmod -R u+w in; echo more >> in/files/greeting` + "\n" + hello, []string{"changed its input files", "greeting"}},
 		"adds to its input":       {`chmod -R u+w in; echo more >> in/files/more` + "\n" + hello, []string{"changed its input files", "more"}},
 		"changes its sources":     {`chmod -R u+w worker; echo exit 0 > worker/bad/worker.sh` + "\n" + hello, []string{"changed its sources", "worker.sh"}},
@@ -87,6 +88,7 @@ func TestBadWorkers(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			b := newBench(t, kinds{"good": {"", hello}, "bad": {badPorts, c.script}}, badRecipe)
 			got := b.fails(run.ExitStage, c.says...)
 			b.states(map[string]artifacts.State{"good.in": "ran", "bad.x": "failed"}, got)
@@ -220,6 +222,17 @@ stage "good" "never" { salt = "x" }
 		t.Errorf("left running: %q", b.read("pids"))
 	}
 	b.nothingLeft()
+}
+
+func TestAnInterruptAfterTheLastStageIsNone(t *testing.T) {
+	b := newBench(t, kinds{"good": {"", hello}}, `stage "good" "a" {}`)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	b.options.Adopter = afterwards{b.options.Adopter, func() { cancel(run.ErrInterrupted) }}
+	made, err := b.build(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.states(map[string]artifacts.State{"good.a": "ran"}, steps(made))
 }
 
 func TestTheSecondInterruptEndsWorkersAtOnce(t *testing.T) {
