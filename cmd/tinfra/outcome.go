@@ -204,7 +204,7 @@ func (o *outcome) failed(ctx context.Context, failed *run.Error) error {
 	for _, err := range rest {
 		fmt.Fprintln(w, "tinfra:", err)
 	}
-	o.writeAdvice(w, steps, failed.Exit)
+	o.writeAdvice(w, steps, failed)
 	return &failure{code: failed.Exit, err: failed, silent: true}
 }
 
@@ -251,13 +251,16 @@ func (o *outcome) writeTail(ctx context.Context, w io.Writer, s artifacts.Step) 
 }
 
 // writeAdvice says what a person can do now.
-func (o *outcome) writeAdvice(w io.Writer, steps []artifacts.Step, exit int) {
+func (o *outcome) writeAdvice(w io.Writer, steps []artifacts.Step, failed *run.Error) {
 	for _, s := range steps {
 		if !s.Log.IsZero() {
 			fmt.Fprintf(w, "All that %s said:  tinfra log %s --build %s\n", s.Address, shellWord(s.Address), o.build.ID)
 		}
 	}
-	if exit == exitRequire {
+	if errors.Is(failed, artifacts.ErrDamaged) {
+		fmt.Fprintln(w, "What was damaged is out of the cache: build again, and the stage that made it runs anew.")
+	}
+	if failed.Exit == exitRequire {
 		fmt.Fprintln(w, "The result is kept: change the require and build again, and nothing runs twice.")
 	}
 }

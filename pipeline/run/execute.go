@@ -238,7 +238,7 @@ func (b *builder) verdict(ctx context.Context, diags hcl.Diagnostics, failed err
 		switch {
 		case isRequire(t.err):
 			worst(ExitRequire)
-		case cache:
+		case cache, errors.Is(t.err, artifacts.ErrDamaged):
 			worst(ExitCache)
 		default:
 			worst(ExitStage)
