@@ -116,7 +116,11 @@ func strays(ws string, k *stages.Kind, found bool) error {
 		return fmt.Errorf("looking at what the worker left: %w", err)
 	}
 	for _, e := range top {
-		if !slices.Contains(ours, e.Name()) && (!found || e.Name() != adoptedFile) {
+		name := e.Name()
+		if found { // and it may have died before a rename
+			name = strings.TrimSuffix(name, ".part")
+		}
+		if !slices.Contains(ours, name) && (!found || name != adoptedFile) {
 			outside = append(outside, e.Name())
 		}
 	}

@@ -36,52 +36,75 @@ func (b *builder) adopt(ctx context.Context, t *task, a *artifacts.Action, at *a
 		return nil, err
 	}
 	taken := readAdopted(at.ws.Dir)
-	outputs := map[string]*artifacts.Manifest{}
 	for i := range t.step.Node.Stage.Kind.Outputs {
 		o := &t.step.Node.Stage.Kind.Outputs[i]
-		if d, ok := taken[o.Name]; ok {
-			if outputs[o.Name], err = b.o.Cache.Manifest(ctx, d); err != nil {
-				return nil, fmt.Errorf("output %s: %w", o.Name, err)
-			}
+		if taken[o.Name] != nil {
 			continue
 		}
-		dir := filepath.Join(at.ws.Dir, protocol.OutDir, o.Name)
-		full, err := hasFiles(dir)
-		switch {
-		case err != nil:
-			return nil, fmt.Errorf("output %s: %w", o.Name, err)
-		case !full && o.Optional:
+		m, err := b.adoptOne(ctx, o, a.Outputs[o.Name], filepath.Join(at.ws.Dir, protocol.OutDir, o.Name), labels)
+		if err != nil {
+			return nil, err
+		}
+		if m == nil {
 			continue
-		case !full:
-			return nil, fmt.Errorf("the worker made no %s: %s/%s is empty", o.Name, protocol.OutDir, o.Name)
 		}
-		m, err := b.o.Adopter.AdoptTree(ctx, dir, a.Outputs[o.Name], labels)
-		if err != nil {
-			return nil, fmt.Errorf("storing output %s: %w", o.Name, err)
-		}
-		d, err := b.o.Cache.PutManifest(ctx, m)
-		if err != nil {
-			return nil, cacheTrouble{fmt.Errorf("storing output %s: %w", o.Name, err)}
-		}
-		outputs[o.Name], taken[o.Name] = m, d
+		taken[o.Name] = m
 		if err := writeAdopted(at.ws.Dir, taken); err != nil {
 			return nil, err
 		}
 	}
-	return outputs, nil
+	for port, m := range taken {
+		if _, err := b.o.Cache.PutManifest(ctx, m); err != nil {
+			return nil, cacheTrouble{fmt.Errorf("storing output %s: %w", port, err)}
+		}
+	}
+	return taken, nil
 }
 
-func readAdopted(ws string) map[string]artifacts.Digest {
-	taken := map[string]artifacts.Digest{}
+// adoptOne is nil for an optional output that was not made.
+func (b *builder) adoptOne(ctx context.Context, o *stages.Output, typ, dir string, labels map[string]string) (*artifacts.Manifest, error) {
+	full, err := hasFiles(dir)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("output %s: %w", o.Name, err)
+	case !full && o.Optional:
+		return nil, nil
+	case !full:
+		return nil, fmt.Errorf("the worker made no %s: %s/%s is empty", o.Name, protocol.OutDir, o.Name)
+	}
+	m, err := b.o.Adopter.AdoptTree(ctx, dir, typ, labels)
+	if err != nil {
+		return nil, fmt.Errorf("storing output %s: %w", o.Name, err)
+	}
+	return m, nil
+}
+
+// readAdopted gives the manifests of the outputs whose files are in the store already.
+func readAdopted(ws string) map[string]*artifacts.Manifest {
+	taken := map[string]*artifacts.Manifest{}
+	var stored map[string]json.RawMessage
 	text, err := os.ReadFile(filepath.Join(ws, adoptedFile))
-	if err != nil || json.Unmarshal(text, &taken) != nil {
-		return map[string]artifacts.Digest{}
+	if err != nil || json.Unmarshal(text, &stored) != nil {
+		return taken
+	}
+	for port, code := range stored {
+		if m, err := artifacts.DecodeManifest(code); err == nil {
+			taken[port] = m
+		}
 	}
 	return taken
 }
 
-func writeAdopted(ws string, taken map[string]artifacts.Digest) error {
-	text, err := json.Marshal(taken)
+func writeAdopted(ws string, taken map[string]*artifacts.Manifest) error {
+	stored := map[string]json.RawMessage{}
+	for port, m := range taken {
+		code, _, err := m.Encode()
+		if err != nil {
+			return fmt.Errorf("noting what is stored: %w", err)
+		}
+		stored[port] = code
+	}
+	text, err := json.Marshal(stored)
 	if err != nil {
 		return fmt.Errorf("noting what is stored: %w", err)
 	}

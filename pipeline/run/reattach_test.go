@@ -130,6 +130,13 @@ func TestAResultThatNobodyCollectedIsCollected(t *testing.T) {
 		ends, err := filepath.Glob(filepath.Join(b.store.Dir(), "work", "*", "*", "exit.json"))
 		return err == nil && len(ends) == 1
 	})
+	ends, err := filepath.Glob(filepath.Join(b.store.Dir(), "work", "*", "*", "handle.json"))
+	if err != nil || len(ends) != 1 {
+		t.Fatal(ends, err)
+	}
+	if err := os.WriteFile(ends[0]+".part", []byte("half of a ha"), 0o600); err != nil { // as if it had died there
+		t.Fatal(err)
+	}
 	b.states(map[string]artifacts.State{"slow.a": "ran"}, b.ok())
 	if b.read("ran") != "ran\n" {
 		t.Errorf("ran %q", b.read("ran"))
@@ -210,7 +217,10 @@ output "more" {
 				}
 			}
 			b.states(map[string]artifacts.State{"two.a": "hit"}, b.ok())
-			t.Logf("commands run after a death at %s: %d", step, strings.Count(b.read("ran"), "ran"))
+			// Between an output's first file under its digest and the note of it, half of an output may be gone.
+			if ran := strings.Count(b.read("ran"), "ran"); ran != 1 && step != artifacts.StepAdoptNamed {
+				t.Errorf("the worker ran %d times", ran)
+			}
 		})
 	}
 }
