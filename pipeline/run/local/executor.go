@@ -184,7 +184,11 @@ func (x *Executor) gone(ctx context.Context, h run.Handle) error {
 	select {
 	case <-c.ended:
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		select {
+		case <-c.ended:
+		default:
+			return context.Cause(ctx)
+		}
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()

@@ -282,6 +282,9 @@ func TestAWorkerOutlivesItsBuilderAndAnotherWaitsForIt(t *testing.T) {
 	if e := wait(t, x, h); e.Code != 14 {
 		t.Errorf("exit %+v", e)
 	}
+	if e, err := x.Wait(ctx, h); err != nil || e.Code != 14 {
+		t.Errorf("asked after the end: %+v, %v", e, err)
+	}
 	h.StartTime = "1" // the pid of somebody else: what is stored counts
 	if e := wait(t, x, h); e.Code != 14 {
 		t.Errorf("exit %+v", e)
