@@ -139,7 +139,7 @@ func (b *builder) environment(ctx context.Context, t *task) (string, error) {
 		return "", nil
 	}
 	python, err := b.o.Envs.Install(ctx, name, func(done string) {
-		t.report.say(event.Event{Type: event.Log, Stream: "tinfra", Level: "info", Message: done})
+		t.report.say(event.Event{Type: event.Queued, Message: done}) // minutes may pass: nobody shall think that it hangs
 	})
 	if err != nil {
 		return "", fmt.Errorf("installing environment %s: %w", name, err)
