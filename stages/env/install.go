@@ -180,7 +180,11 @@ func fill(ctx context.Context, uv string, python *interpreter, aside string, loc
 	sync := quiet(ctx, uv, "pip", "sync", "--require-hashes", "--no-build", "--compile-bytecode", "--allow-empty-requirements",
 		"--python", pythonIn(aside), name)
 	sync.Dir = aside // no project's settings are looked for in the caller's folder
-	return follow(ctx, sync, progress)
+	return follow(ctx, sync, func(line string) {
+		if !strings.HasPrefix(line, "+ ") { // one line a package is no progress, only noise
+			progress(line)
+		}
+	})
 }
 
 // follow runs a command and hands its lines on as they come.
