@@ -66,8 +66,8 @@ func TestInstallOnceAndForAll(t *testing.T) {
 	cache := t.TempDir()
 	python, said := install(t, tiny(cache, false))
 	works(t, python)
-	if !strings.Contains(strings.Join(said, "\n"), "six==1.17.0") {
-		t.Errorf("the progress names no package: %q", said)
+	if !strings.Contains(strings.Join(said, "\n"), "Installed 1 package") {
+		t.Errorf("the progress does not say what uv did: %q", said)
 	}
 	again, said := install(t, tiny(cache, true)) // installed: offline is no trouble
 	if again != python || len(said) > 0 {
