@@ -5,7 +5,7 @@ from __future__ import annotations
 from download import https, local, pypi
 from download.folder import hand_out
 from download.pins import check_pins, refuse_pickles
-from download.source import Source, parse
+from download.source import parse
 from tinfra_worker import BadParam, Job, run
 
 SCHEMES = {"pypi": pypi.fetch, "https": https.fetch, "file": local.fetch}
@@ -25,8 +25,6 @@ def main(job: Job) -> None:
     job.observe("source", source.shown)
     hand_out(job, files)
 
-
-__all__ = ["Source", "main"]
 
 if __name__ == "__main__":
     run(main)
