@@ -24,9 +24,19 @@ import (
 // testdata/kinds.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"tinfra":     tinfraUnderTest,
-		"testworker": testWorker,
+		"tinfra":     func() { hurried(); tinfraUnderTest() },
+		"testworker": func() { hurried(); testWorker() },
 	})
+}
+
+// hurried starts the process over where the race detector would let it sleep for a second before it ends: workers and
+// supervisors have an environment of their own, so the setting does not reach them otherwise.
+func hurried() {
+	if !raceDetector || os.Getenv("GORACE") != "" {
+		return
+	}
+	err := syscall.Exec("/proc/self/exe", os.Args, append(os.Environ(), "GORACE=atexit_sleep_ms=0"))
+	panic(err)
 }
 
 // tinfraUnderTest is main with two ways to suffer: dying at a named step of publishing, and a full disk.
@@ -88,6 +98,9 @@ func settle(env *testscript.Env, kinds string) error {
 	env.Setenv("HOME", filepath.Join(env.WorkDir, "home"))
 	env.Setenv("TINFRA_CACHE", filepath.Join(env.WorkDir, "cache"))
 	env.Setenv("XDG_CACHE_HOME", "")
+	if raceDetector {
+		env.Setenv("GORACE", "atexit_sleep_ms=0")
+	}
 	if err := os.Mkdir(filepath.Join(env.WorkDir, "home"), 0o755); err != nil {
 		return err
 	}
