@@ -24,7 +24,7 @@ test-python: .venv/fetch.done .venv/torch.done ## workers at toy size, each in i
 # The environment of a test is the locked one and the test tools, nothing resolved anew.
 .venv/%.done: stages/env/%/requirements.lock stages/env/%/test.lock $(UV)
 	$(UV) venv --quiet --clear --python python3 .venv/$*
-	$(UV) pip sync --quiet --python .venv/$*/bin/python --require-hashes stages/env/$*/requirements.lock
+	$(UV) pip sync --quiet --compile-bytecode --python .venv/$*/bin/python --require-hashes stages/env/$*/requirements.lock
 	$(UV) pip install --quiet --python .venv/$*/bin/python --no-deps --require-hashes -r stages/env/$*/test.lock
 	touch $@
 
