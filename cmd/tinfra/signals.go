@@ -35,21 +35,27 @@ func (a *app) interruptible() context.Context {
 	killed, kill := context.WithCancelCause(context.Background())
 	a.ctx, a.killed = ctx, killed
 	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 	quit := make(chan struct{})
 	a.watching.Go(func() {
-		for n := 0; ; n++ {
+		for asked := false; ; {
+			var s os.Signal
 			select {
 			case <-quit:
 				return
-			case <-signals:
+			case s = <-signals:
 			}
-			if n == 0 {
+			switch {
+			case s == syscall.SIGPIPE:
+				// Nobody reads what we say any more. Each further line sends the signal again.
+				cancel(errInterrupted)
+			case !asked:
+				asked = true
 				fmt.Fprintln(a.stderr, "tinfra: stopping; once more kills what runs")
 				cancel(errInterrupted)
-				continue
+			default:
+				kill(errInterrupted)
 			}
-			kill(errInterrupted)
 		}
 	})
 	a.stop = sync.OnceFunc(func() {
