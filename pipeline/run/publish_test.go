@@ -208,3 +208,24 @@ stage "fetch" "part" {
 		t.Errorf("ran %q", b.read("ran"))
 	}
 }
+
+func TestWhatAnotherRecipesSourceOfThatNameLeftIsNotTaken(t *testing.T) {
+	ks := fetching("")
+	ks["fetch"] = kind{ks["fetch"].head, `from=$(sed 's/.*"recipe_dir":"\([^"]*\)".*/\1/' request.json)
+cp "$from/remote" out/files/data
+` + done}
+	first := benchAt(t, t.TempDir(), ks, `stage "fetch" "a" { source = "file:remote" }`)
+	first.write("remote", "mine")
+	first.killed(first.startDoomed(artifacts.StepAdoptTaken))
+
+	second := benchAt(t, t.TempDir(), ks, first.recipe)
+	second.cache, second.options = first.cache, first.options
+	lock := &lockFile{entries: map[string]*recipe.Source{}}
+	second.options.Lock = lock
+	second.write("remote", "other")
+	second.states(map[string]artifacts.State{"fetch.a": "ran"}, second.ok())
+	sum := sha256.Sum256([]byte("other"))
+	if e := lock.entries["file:remote"]; e == nil || e.Files[0].SHA256 != hex.EncodeToString(sum[:]) {
+		t.Errorf("locked %+v", e)
+	}
+}

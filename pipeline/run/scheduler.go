@@ -155,7 +155,8 @@ func (b *builder) leader(t *task) *task {
 	return nil
 }
 
-// placeOf names the work on a source that is not locked yet, by all that is known of it.
+// placeOf names the work on a source that is not locked yet, by all that is known of it; by the recipe's folder too,
+// since a relative source means another file in each.
 func (b *builder) placeOf(s *plan.Step) (artifacts.Key, error) {
 	draft, err := b.plan.Draft(s)
 	if err != nil {
@@ -163,7 +164,8 @@ func (b *builder) placeOf(s *plan.Step) (artifacts.Key, error) {
 	}
 	text, err := artifacts.JCS(map[string]any{
 		"unlocked": s.Source, "kind": draft.Kind, "params": string(draft.Params),
-		"worker": draft.Worker.String(), "env": draft.Env.String(), "inputs": fmt.Sprint(draft.Inputs),
+		"worker": draft.Worker.String(), "env": draft.Env.String(), "inputs": fmt.Sprint(draft.Inputs), "salt": draft.Salt,
+		"dir": artifacts.Sum([]byte(b.plan.Graph.Recipe.Dir)).String(),
 	})
 	if err != nil {
 		return artifacts.Key{}, fmt.Errorf("naming the work on %s: %w", s.Source, err)
