@@ -54,5 +54,6 @@ type Exit struct {
 	CPUSeconds float64 `json:"cpu_seconds"`
 	Isolation  string  `json:"isolation"` // what held: "network namespace", "none"
 	OOMKilled  bool    `json:"oom_killed,omitempty"`
+	Asked      bool    `json:"asked,omitempty"`   // it was told to end: a 0 then does not mean that all is made
 	Problem    string  `json:"problem,omitempty"` // why the worker could not even be started
 }

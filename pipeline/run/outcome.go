@@ -27,6 +27,8 @@ func judge(st *recipe.Stage, e Exit, problems []protocol.Event) error {
 	switch {
 	case e.Problem != "":
 		return fmt.Errorf("the worker could not be started: %s", e.Problem)
+	case e.Code == protocol.ExitOK && e.Asked: // not by this build, which would not look at its result
+		return errors.New("something outside of this build told it to end; build again")
 	case e.Code == protocol.ExitOK:
 		return nil
 	case e.OOMKilled:

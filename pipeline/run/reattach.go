@@ -104,7 +104,7 @@ func (b *builder) usable(ctx context.Context, t *task, a *artifacts.Action, at *
 	if errors.Is(err, errStillRunning) {
 		return ctx.Err() == nil
 	}
-	if err != nil || e.Code != protocol.ExitOK {
+	if err != nil || e.Code != protocol.ExitOK || e.Asked {
 		return false
 	}
 	return b.collectable(at.ws.Dir, t)

@@ -227,7 +227,7 @@ func TestAPoliteWorkerEndsItself(t *testing.T) {
 	if err := x.Cancel(t.Context(), h, nil); err != nil {
 		t.Fatal(err)
 	}
-	if e := wait(t, x, h); e.Code != 7 {
+	if e := wait(t, x, h); e.Code != 7 || !e.Asked {
 		t.Errorf("exit %+v", e)
 	}
 }

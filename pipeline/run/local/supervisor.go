@@ -120,6 +120,7 @@ func (s *supervisor) watch(terms <-chan os.Signal) {
 	for {
 		select {
 		case told := <-terms:
+			s.exit.Asked = true
 			if told == atOnce || grace != nil {
 				s.kill()
 				continue

@@ -1,0 +1,79 @@
+package run_test
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/Ruihan11/tiny-infra/pipeline/run"
+)
+
+// orphan starts the build in another process, kills it once its worker runs, and gives the workspace.
+func (b *bench) orphan() string {
+	b.t.Helper()
+	cmd := b.startDoomed("")
+	eventually(b.t, "the worker's start", func() bool { return b.read("ran") != "" })
+	if err := cmd.Process.Kill(); err != nil {
+		b.t.Fatal(err)
+	}
+	b.killed(cmd)
+	left, err := filepath.Glob(filepath.Join(b.store.Dir(), "work", "*", "*", run.HandleFile))
+	if err != nil || len(left) != 1 {
+		b.t.Fatal(left, err)
+	}
+	return filepath.Dir(left[0])
+}
+
+func (b *bench) awaitExit(ws string) {
+	b.t.Helper()
+	eventually(b.t, "the worker's end", func() bool {
+		_, err := os.Stat(filepath.Join(ws, run.ExitFile))
+		return err == nil
+	})
+}
+
+// A machine that shuts down tells every process to end, and a command may take that for a good end.
+func TestWhatAWorkerLeftThatWasToldToEndIsNotCollected(t *testing.T) {
+	dir := t.TempDir()
+	b := benchAt(t, dir, kinds{"exec": {`native = true
+param "command" {
+  type = list(string)
+  doc = "x"
+}
+`, ""}}, `stage "exec" "a" {
+  command = ["sh", "-c", "trap 'exit 0' TERM; echo half > out/files/x; echo ran >> `+dir+`/ran; while ! [ -e `+dir+`/go ]; do sleep 0.01; done; echo whole > out/files/x"]
+}`)
+	ws := b.orphan()
+	text, err := os.ReadFile(filepath.Join(ws, run.HandleFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var h run.Handle
+	if err := errors.Join(json.Unmarshal(text, &h), unix.Kill(h.PID, unix.SIGTERM)); err != nil {
+		t.Fatal(err)
+	}
+	b.awaitExit(ws)
+	b.write("go", "")
+	m, err := b.cache.Manifest(t.Context(), b.record(b.ok()["exec.a"]).Outputs["files"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if x, err := b.cache.GetBytes(t.Context(), m.Files[0].Digest); string(x) != "whole\n" {
+		t.Errorf("published %q, %v", x, err)
+	}
+}
+
+func TestWhatEndsAWorkerFromOutsideDoesNotPassForSuccess(t *testing.T) {
+	b := newBench(t, kinds{"good": {"", `trap 'exit 0' TERM
+echo half > out/files/x
+` + done + `
+kill -TERM $PPID
+while :; do sleep 0.01; done
+`}}, `stage "good" "a" {}`)
+	got := b.fails(run.ExitStage, "something outside of this build told it to end")
+	b.noRecord(got["good.a"].Key)
+}
