@@ -124,15 +124,8 @@ func cmdSameTree(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: sametree CACHE CACHE")
 	}
 	a, b := treeOf(ts, args[0]), treeOf(ts, args[1])
-	for _, line := range a {
-		if !slices.Contains(b, line) {
-			ts.Fatalf("only in %s: %s\nall of %s:\n%s\nall of %s:\n%s", args[0], line, args[0], strings.Join(a, "\n"), args[1], strings.Join(b, "\n"))
-		}
-	}
-	for _, line := range b {
-		if !slices.Contains(a, line) {
-			ts.Fatalf("only in %s: %s", args[1], line)
-		}
+	if !slices.Equal(a, b) {
+		ts.Fatalf("%s holds\n%s\n\n%s holds\n%s", args[0], strings.Join(a, "\n"), args[1], strings.Join(b, "\n"))
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -104,7 +105,39 @@ func writeAdopted(ws string, taken map[string]*artifacts.Manifest) error {
 		}
 		stored[port] = code
 	}
-	text, err := json.Marshal(stored)
+	return writeNotes(ws, stored)
+}
+
+// recordNote is the place among the notes of the record that is about to be published; no port is called so.
+const recordNote = "/record"
+
+// noteRecord keeps rec in the workspace. Where a build died while it published, the next one finds its record there
+// and publishes that: one run leaves one record, whatever it took to write it down.
+func noteRecord(ws string, rec *artifacts.Record) (*artifacts.Record, error) {
+	stored := map[string]json.RawMessage{}
+	text, err := os.ReadFile(filepath.Join(ws, adoptedFile))
+	if err == nil {
+		err = json.Unmarshal(text, &stored)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("reading what is stored: %w", err)
+	}
+	if code := stored[recordNote]; code != nil {
+		old, err := artifacts.DecodeRecord(code)
+		if err == nil && old.Key == rec.Key && maps.Equal(old.Outputs, rec.Outputs) {
+			return old, nil
+		}
+	}
+	code, _, err := rec.Encode()
+	if err != nil {
+		return nil, fmt.Errorf("noting the record: %w", err)
+	}
+	stored[recordNote] = code
+	return rec, writeNotes(ws, stored)
+}
+
+func writeNotes(ws string, notes map[string]json.RawMessage) error {
+	text, err := json.Marshal(notes)
 	if err != nil {
 		return fmt.Errorf("noting what is stored: %w", err)
 	}
@@ -169,13 +202,16 @@ func (b *builder) publish(ctx context.Context, t *task, a *artifacts.Action, at 
 	if err := b.compare(ctx, t, rec); err != nil {
 		return err
 	}
+	if rec, err = noteRecord(at.ws.Dir, rec); err != nil {
+		return err
+	}
 	won, digest, err := b.o.Cache.Publish(ctx, rec)
 	if err != nil {
 		return cacheTrouble{err}
 	}
 	if entry != nil && b.o.Lock != nil {
 		if err := b.o.Lock.Add(ctx, entry); err != nil {
-			return fmt.Errorf("writing the lock: %w", err)
+			return lockTrouble{fmt.Errorf("writing the lock: %w", err)}
 		}
 	}
 	t.record, t.digest, t.seconds = won, digest, at.ended.Sub(at.started).Seconds()
