@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 
 	"github.com/hashicorp/hcl/v2"
 
@@ -64,6 +65,22 @@ func (t transient) Unwrap() error { return t.error }
 type cacheTrouble struct{ error }
 
 func (c cacheTrouble) Unwrap() error { return c.error }
+
+// lockTrouble marks a lock file that could not be written.
+type lockTrouble struct{ error }
+
+func (l lockTrouble) Unwrap() error { return l.error }
+
+// unwritten tells a failure to write from one that is the worker's, and so would come again however often its result
+// were looked at.
+func unwritten(err error) bool {
+	if _, ok := errors.AsType[lockTrouble](err); ok || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return true
+	}
+	_, cache := errors.AsType[cacheTrouble](err)
+	_, system := errors.AsType[syscall.Errno](err)
+	return cache && system
+}
 
 // requireError is a `require` that did not hold.
 type requireError struct{ error }

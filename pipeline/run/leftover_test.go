@@ -1,14 +1,18 @@
 package run_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/Ruihan11/tiny-infra/artifacts"
+	"github.com/Ruihan11/tiny-infra/pipeline/recipe"
 	"github.com/Ruihan11/tiny-infra/pipeline/run"
 )
 
@@ -76,4 +80,58 @@ while :; do sleep 0.01; done
 `}}, `stage "good" "a" {}`)
 	got := b.fails(run.ExitStage, "something outside of this build told it to end")
 	b.noRecord(got["good.a"].Key)
+}
+
+// fullDisk has no room for pointers of some folders.
+type fullDisk struct {
+	artifacts.Pointers
+	folder string
+}
+
+func (f fullDisk) Set(ctx context.Context, name string, val []byte, old artifacts.Version) (artifacts.Version, error) {
+	if strings.HasPrefix(name, f.folder) {
+		return artifacts.Absent, unix.ENOSPC
+	}
+	return f.Pointers.Set(ctx, name, val, old)
+}
+
+func TestAResultThatCouldNotBePublishedIsTakenUp(t *testing.T) {
+	for _, folder := range []string{"runs/", "records/", "keys/"} {
+		t.Run(strings.TrimSuffix(folder, "/"), func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			b := benchAt(t, dir, kinds{"good": {"", `echo ran >> ` + dir + `/ran` + "\n" + hello}}, `stage "good" "a" {}`)
+			b.options.Cache = artifacts.NewCache(b.store, fullDisk{b.store, folder})
+			made, err := b.execute(t.Context(), b.makePlan())
+			if made.Exit != run.ExitCache || !strings.Contains(b.seen.text(), "the next build takes it up") {
+				t.Errorf("exit %d, %v; said %s", made.Exit, err, b.seen.text())
+			}
+			b.options.Cache = b.cache
+			b.states(map[string]artifacts.State{"good.a": "ran"}, b.ok())
+			if b.read("ran") != "ran\n" {
+				t.Errorf("ran %q", b.read("ran"))
+			}
+		})
+	}
+}
+
+// noLock cannot be written.
+type noLock struct{ lockFile }
+
+func (*noLock) Add(context.Context, *recipe.Source) error { return unix.EROFS }
+
+func TestADownloadWhoseLockCouldNotBeWrittenIsTakenUp(t *testing.T) {
+	dir := t.TempDir()
+	b := benchAt(t, dir, fetching(dir), fetchRecipe)
+	b.write("remote", "bytes")
+	b.options.Lock = &noLock{}
+	if made, err := b.execute(t.Context(), b.makePlan()); made.Exit != run.ExitStage {
+		t.Errorf("exit %d, %v", made.Exit, err)
+	}
+	lock := &lockFile{entries: map[string]*recipe.Source{}}
+	b.options.Lock = lock
+	b.ok()
+	if b.read("ran") != "ran\n" || len(lock.entries) != 1 {
+		t.Errorf("ran %q, locked %v", b.read("ran"), lock.entries)
+	}
 }

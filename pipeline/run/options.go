@@ -61,10 +61,10 @@ type Layer interface {
 	Found(m *artifacts.Manifest, dir string) (check func() error)
 }
 
-// Workspace is one such folder; Close removes it.
+// Workspace is one such folder. Close removes it, Release leaves it for a later build.
 type Workspace struct {
-	Dir   string
-	Close func() error
+	Dir            string
+	Close, Release func() error
 }
 
 // Adopter takes an output folder out of the worker's reach and into the store.

@@ -38,7 +38,7 @@ func (w workspaces) Workspace(key artifacts.Key, attempt int) (run.Workspace, er
 	if err != nil {
 		return run.Workspace{}, err
 	}
-	return run.Workspace{Dir: ws.Dir, Close: ws.Close}, nil
+	return run.Workspace{Dir: ws.Dir, Close: ws.Close, Release: ws.Release}, nil
 }
 
 func (w workspaces) Path(key artifacts.Key, attempt int) string {
