@@ -19,13 +19,15 @@ import (
 const Format = 1
 
 const (
-	formatFile  = "format"
-	blobsDir    = "blobs/sha256"
-	leasesDir   = "leases"
-	tmpDir      = "tmp"
-	workDir     = "work"
-	hashDir     = "hash"
-	pointerLock = "pointers.lock"
+	formatFile     = "format"
+	blobsDir       = "blobs/sha256"
+	keysDir        = "keys"
+	leasesDir      = "leases"
+	tmpDir         = "tmp"
+	workDir        = "work"
+	checkpointsDir = "checkpoints"
+	hashDir        = "hash"
+	pointerLock    = "pointers.lock"
 )
 
 // Store is one cache folder. It implements artifacts.Store, artifacts.Pointers and artifacts.Sweeper, and is safe for

@@ -92,7 +92,7 @@ func (s *Store) Attempts(key artifacts.Key) ([]int, error) {
 }
 
 // SweepWork removes what dead processes left: scratch folders and workspaces that nobody has locked, unless a live
-// worker is in them or a result that the next build may still collect.
+// worker is in them or a result that the next build may still collect; and checkpoints of what has been made since.
 func (s *Store) SweepWork(ctx context.Context) error {
 	errs := []error{
 		sweepLocked(ctx, filepath.Join(s.dir, tmpDir), func(string) bool { return false }),
@@ -108,6 +108,7 @@ func (s *Store) SweepWork(ctx context.Context) error {
 		errs = append(errs, sweepLocked(ctx, dir, needed))
 		_ = os.Remove(dir) // where it is empty now
 	}
+	errs = append(errs, s.sweepCheckpoints(ctx))
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("cleaning up after earlier builds: %w", err)
 	}
