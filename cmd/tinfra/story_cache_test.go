@@ -83,9 +83,10 @@ func cmdDamage(ts *testscript.TestScript, neg bool, args []string) {
 
 // cmdOrphans: no process of the story's workers is left.
 func cmdOrphans(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 0 {
+	if len(args) != 0 {
 		ts.Fatalf("usage: orphans")
 	}
+	found := ""
 	all, err := filepath.Glob("/proc/[0-9]*/environ")
 	ts.Check(err)
 	for _, file := range all {
@@ -95,8 +96,11 @@ func cmdOrphans(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		if bytes.Contains(b, []byte("TINFRA_WORKSPACE=")) || bytes.Contains(b, []byte("TINFRA_TEST_ORPHAN=")) {
 			cmdline, _ := os.ReadFile(filepath.Join(filepath.Dir(file), "cmdline"))
-			ts.Fatalf("%s is left: %q", filepath.Dir(file), cmdline)
+			found += fmt.Sprintf("%s: %q\n", filepath.Dir(file), cmdline)
 		}
+	}
+	if neg != (found != "") {
+		ts.Fatalf("processes of workers:\n%s", found)
 	}
 }
 

@@ -185,9 +185,10 @@ func cmdAbsent(ts *testscript.TestScript, neg bool, args []string) {
 
 // cmdEmptyDir: the folder holds no file; it need not exist.
 func cmdEmptyDir(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
+	if len(args) != 1 {
 		ts.Fatalf("usage: emptydir FOLDER")
 	}
+	found := ""
 	err := filepath.WalkDir(ts.MkAbs(args[0]), func(path string, d fs.DirEntry, err error) error {
 		if os.IsNotExist(err) {
 			return nil
@@ -196,11 +197,14 @@ func cmdEmptyDir(ts *testscript.TestScript, neg bool, args []string) {
 			return err
 		}
 		if !d.IsDir() {
-			ts.Fatalf("%s is left", path)
+			found += path + "\n"
 		}
 		return nil
 	})
 	ts.Check(err)
+	if neg != (found != "") {
+		ts.Fatalf("files:\n%s", found)
+	}
 }
 
 // cmdBrackets writes a file of this many opening brackets.
