@@ -135,3 +135,39 @@ func TestADownloadWhoseLockCouldNotBeWrittenIsTakenUp(t *testing.T) {
 		t.Errorf("ran %q, locked %v", b.read("ran"), lock.entries)
 	}
 }
+
+// closedWorkspaces may not be opened.
+type closedWorkspaces struct {
+	workspaces
+	t *testing.T
+}
+
+func (c closedWorkspaces) Workspace(key artifacts.Key, attempt int) (run.Workspace, error) {
+	c.t.Error("it waits for another build's workspace")
+	return c.workspaces.Workspace(key, attempt)
+}
+
+func TestAHitDoesNotWaitForABuildThatMakesItAgain(t *testing.T) {
+	b := newBench(t, kinds{"good": {"", hello}}, `stage "good" "a" {}`)
+	key := b.ok()["good.a"].Key
+	release, err := b.store.Lease(t.Context(), key, []byte("forced"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ws, err := b.store.Workspace(key, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	open := b.options.Workspaces
+	b.options.Workspaces = closedWorkspaces{workspaces{b.store}, t}
+	if made, err := b.execute(t.Context(), b.makePlan()); err != nil || made.Steps[0].State != artifacts.Hit {
+		t.Errorf("%+v, %v", made.Steps, err)
+	}
+
+	// It is tidied up once nobody is there.
+	if err := errors.Join(ws.Release(), release()); err != nil {
+		t.Fatal(err)
+	}
+	b.options.Workspaces = open
+	b.ok()
+}

@@ -62,17 +62,25 @@ func (b *builder) remove(ws Workspace) error {
 	return nil
 }
 
-// tidy removes the attempts of a key that has its record: a build died between publishing and removing them.
+// tidy removes the attempts of a key that has its record: a build died between publishing and removing them. Those of a
+// key that another build holds are that build's, which was forced to make it again; nobody waits for it here.
 func (b *builder) tidy(t *task) {
 	key := t.step.Key
 	numbers, err := b.o.Workspaces.Attempts(key)
+	if err != nil || len(numbers) == 0 {
+		return
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	release, err := b.o.Leaser.Lease(ctx, key, []byte(b.build.ID), func([]byte) { cancel() })
 	if err != nil {
 		return
 	}
+	defer leases{release}.release(t)
 	for _, n := range numbers {
 		ws, err := b.o.Workspaces.Workspace(key, n)
 		if err != nil {
-			continue // another build works there, forced to
+			continue
 		}
 		if err := b.remove(ws); err != nil {
 			t.report.warn(err.Error())
