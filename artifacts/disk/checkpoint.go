@@ -106,8 +106,8 @@ func (s *Store) checkpointFolders(key artifacts.Key) ([]int, error) {
 	return all, nil
 }
 
-// Checkpoints are the numbers of the attempts that left a finished piece, in order.
-func (s *Store) Checkpoints(key artifacts.Key) ([]int, error) {
+// Checkpointed are the numbers of the attempts that left a finished piece, in order.
+func (s *Store) Checkpointed(key artifacts.Key) ([]int, error) {
 	numbers, err := s.checkpointFolders(key)
 	if err != nil {
 		return nil, fmt.Errorf("checkpoints of %s: %w", key.Short(), err)
@@ -153,7 +153,7 @@ func (s *Store) sweepCheckpoint(key artifacts.Key) (err error) {
 	if at, err := s.Attempts(key); err != nil || len(at) > 0 {
 		return err
 	}
-	pieces, err := s.Checkpoints(key)
+	pieces, err := s.Checkpointed(key)
 	if err != nil {
 		return err
 	}

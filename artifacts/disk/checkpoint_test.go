@@ -44,8 +44,8 @@ func TestCheckpointIsHandedOn(t *testing.T) {
 	must(t, os.Chmod(filepath.Join(first, "layer-0"), 0o555))
 	t.Cleanup(func() { _ = os.Chmod(filepath.Join(first, "layer-0"), 0o755) })
 	write(t, filepath.Join(first, ".layer-1.part", "w"), "weig", 0o644)
-	if got, err := s.Checkpoints(testKey); err != nil || !slices.Equal(got, []int{1}) {
-		t.Errorf("Checkpoints = %v, %v", got, err)
+	if got, err := s.Checkpointed(testKey); err != nil || !slices.Equal(got, []int{1}) {
+		t.Errorf("Checkpointed = %v, %v", got, err)
 	}
 
 	second := checkpoint(t, s, 2, true)
@@ -75,8 +75,8 @@ func TestCheckpointOfAnAttemptThatFinishedNothing(t *testing.T) {
 	s := open(t, t.TempDir())
 	first := checkpoint(t, s, 1, false)
 	write(t, filepath.Join(first, ".half.part"), "x", 0o644)
-	if got, err := s.Checkpoints(testKey); err != nil || len(got) > 0 {
-		t.Errorf("Checkpoints = %v, %v", got, err)
+	if got, err := s.Checkpointed(testKey); err != nil || len(got) > 0 {
+		t.Errorf("Checkpointed = %v, %v", got, err)
 	}
 	if again := checkpoint(t, s, 1, false); again != first || len(names(t, again)) > 0 {
 		t.Errorf("%s holds %v", again, names(t, again))

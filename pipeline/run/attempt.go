@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
@@ -31,6 +32,7 @@ type attempt struct {
 	ended   time.Time
 	exit    Exit
 	found   bool // begun by an earlier build
+	resumed bool // handed what an earlier attempt finished
 }
 
 // attempts runs a stage until it is made, or cannot be.
@@ -39,6 +41,9 @@ func (b *builder) attempts(ctx context.Context, t *task, a *artifacts.Action) er
 	next, at, err := b.reattach(ctx, t, key, a)
 	if err != nil {
 		return err
+	}
+	if at == nil && t.forced {
+		b.dropCheckpoints(t) // who asks for it again does not want the half of it that is there
 	}
 	retries := t.step.Node.Stage.Retries
 	if retries < 0 {
@@ -99,6 +104,9 @@ func (b *builder) start(ctx context.Context, t *task, a *artifacts.Action, at *a
 	if err != nil {
 		return err
 	}
+	if err := b.checkpoint(t, at, req); err != nil {
+		return err
+	}
 	if err := furnish(ws, a.Outputs, req); err != nil {
 		return err
 	}
@@ -121,15 +129,19 @@ func (b *builder) start(ctx context.Context, t *task, a *artifacts.Action, at *a
 		return errors.Join(err, b.end(at.handle, err))
 	}
 	at.tails = newTails(t.report, ws)
-	t.report.say(event.Event{Type: event.Started, Message: startedMessage(t.ticket.grant)})
+	t.report.say(event.Event{Type: event.Started, Message: startedMessage(t.ticket.grant, at.resumed)})
 	return nil
 }
 
-func startedMessage(g *grant) string {
-	if len(g.gpus) == 0 {
-		return ""
+func startedMessage(g *grant, resumed bool) string {
+	var parts []string
+	if len(g.gpus) > 0 {
+		parts = append(parts, "on GPU "+few(g.gpus))
 	}
-	return fmt.Sprintf("on GPU %s", few(g.gpus))
+	if resumed {
+		parts = append(parts, "goes on from what an earlier attempt finished")
+	}
+	return strings.Join(parts, ", ")
 }
 
 // environment installs what the kind's worker runs in.

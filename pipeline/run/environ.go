@@ -18,10 +18,9 @@ import (
 
 // Folders of a workspace beside those of the protocol.
 const (
-	workerDir     = "worker"
-	tmpDir        = "tmp"
-	homeDir       = "home"
-	checkpointDir = "checkpoint"
+	workerDir = "worker"
+	tmpDir    = "tmp"
+	homeDir   = "home"
 )
 
 // networkVariables pass through to kinds that may use the network, as do those of pip and uv: how this machine reaches

@@ -128,7 +128,7 @@ func benchAt(t testing.TB, dir string, ks kinds, text string) *bench {
 	b.envs = &machinePython{}
 	b.options = run.Options{
 		Cache: b.cache, Workspaces: workspaces{store}, Layer: layer{store}, Adopter: store, Leaser: store, Envs: b.envs,
-		Executor: local.New(local.Options{}), Grace: 300 * time.Millisecond, Builder: "test",
+		Checkpoints: store, Executor: local.New(local.Options{}), Grace: 300 * time.Millisecond, Builder: "test",
 	}
 	return b
 }

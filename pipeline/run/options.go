@@ -24,6 +24,8 @@ type Options struct {
 	Events     *event.Bus
 	Lock       Lock
 
+	Checkpoints Checkpoints // nil: nothing outlives an attempt
+
 	Facts     map[string]string // of the executor, as planned with; nil: it is asked
 	Jobs      int               // most stages at once; 0: as many as resources allow
 	KeepGoing bool              // after a failure, go on with what does not depend on it

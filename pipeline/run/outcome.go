@@ -106,7 +106,7 @@ func badInput(st *recipe.Stage, problems []protocol.Event) error {
 var ours = []string{
 	protocol.RequestFile, protocol.ResultFile, protocol.EventsFile, protocol.StdoutFile, protocol.StderrFile,
 	protocol.InDir, protocol.OutDir, HandleFile, ExitFile, SupervisorFile, sealFile,
-	workerDir, tmpDir, homeDir, checkpointDir,
+	workerDir, tmpDir, homeDir, resumedFile,
 }
 
 // strays are files that a worker left where nothing may be left. The names of a few are enough. What an earlier build

@@ -209,6 +209,7 @@ func (b *builder) publish(ctx context.Context, t *task, a *artifacts.Action, at 
 	if err != nil {
 		return cacheTrouble{err}
 	}
+	b.dropCheckpoints(t)
 	if entry != nil && b.o.Lock != nil {
 		if err := b.o.Lock.Add(ctx, entry); err != nil {
 			return lockTrouble{fmt.Errorf("writing the lock: %w", err)}
@@ -238,6 +239,10 @@ func (b *builder) observed(t *task, at *attempt, r *protocol.Result) map[string]
 	seen["isolation"] = at.exit.Isolation
 	if at.found {
 		seen["reattached"] = "true"
+	}
+	delete(seen, observedResumed)
+	if at.resumed {
+		seen[observedResumed] = "true"
 	}
 	if g := t.ticket.grant; g != nil && len(g.gpus) > 0 {
 		seen["gpus"] = strconv.Itoa(len(g.gpus))

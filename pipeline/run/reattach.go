@@ -46,7 +46,7 @@ func (b *builder) reattach(ctx context.Context, t *task, key artifacts.Key, a *a
 		at.tails = newTails(t.report, at.ws.Dir)
 		t.report.say(event.Event{Type: event.Started, Message: "an earlier build started it"})
 	}
-	return nextAttempt(numbers), at, nil
+	return nextAttempt(append(numbers, b.keepers(t)...)), at, nil
 }
 
 // remove takes away what an earlier build left of an attempt, its worker first.
@@ -106,6 +106,7 @@ func (b *builder) usable(ctx context.Context, t *task, a *artifacts.Action, at *
 		return false
 	}
 	at.check = b.found(trees, at.ws.Dir)
+	at.resumed = wasResumed(at.ws.Dir)
 	asked, cancel := context.WithCancelCause(ctx)
 	cancel(errStillRunning)
 	e, err := b.o.Executor.Wait(asked, h)
