@@ -250,7 +250,9 @@ func (b *builder) await(ctx context.Context, t *task, at *attempt) error {
 			cancel(errTimeout{t.step.Node.Stage.Timeout.String()})
 		case w := <-done:
 			at.tails.poll(true)
-			at.exit, at.ended = w.exit, b.o.Clock.Now().UTC()
+			if at.exit = w.exit; at.ended.IsZero() {
+				at.ended = b.o.Clock.Now().UTC()
+			}
 			if why != nil {
 				return why
 			}

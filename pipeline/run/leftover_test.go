@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -68,6 +69,23 @@ param "command" {
 	}
 	if x, err := b.cache.GetBytes(t.Context(), m.Files[0].Digest); string(x) != "whole\n" {
 		t.Errorf("published %q, %v", x, err)
+	}
+}
+
+func TestARecordSaysWhenTheWorkerEndedNotWhenItWasCollected(t *testing.T) {
+	dir := t.TempDir()
+	b := benchAt(t, dir, kinds{"slow": slow(dir)}, `stage "slow" "a" {}`)
+	ws := b.orphan()
+	b.write("go", "")
+	b.awaitExit(ws)
+	ended := time.Now().Add(-time.Hour).Truncate(time.Second)
+	for name, at := range map[string]time.Time{run.HandleFile: ended.Add(-time.Minute), run.ExitFile: ended} {
+		if err := os.Chtimes(filepath.Join(ws, name), at, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if rec := b.record(b.ok()["slow.a"]); !rec.Ended.Equal(ended) || rec.Ended.Sub(rec.Started) != time.Minute {
+		t.Errorf("started %v, ended %v; the worker ended %v", rec.Started, rec.Ended, ended.UTC())
 	}
 }
 

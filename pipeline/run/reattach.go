@@ -116,6 +116,9 @@ func (b *builder) usable(ctx context.Context, t *task, a *artifacts.Action, at *
 	if err != nil || e.Code != protocol.ExitOK || e.Asked {
 		return false
 	}
+	if info, err := os.Stat(filepath.Join(at.ws.Dir, ExitFile)); err == nil { // hours ago, perhaps
+		at.ended = info.ModTime().UTC()
+	}
 	return b.collectable(at.ws.Dir, t)
 }
 
