@@ -94,7 +94,12 @@ func Metrics(m map[string]float64) []string {
 	sort.Strings(names)
 	out := make([]string, 0, len(m))
 	for _, name := range names {
-		out = append(out, name+" "+Number(m[name]))
+		value := Number(m[name])
+		// An event does not carry units; kinds call sizes so.
+		if name == "bytes" || strings.HasSuffix(name, "_bytes") {
+			value = Bytes(int64(m[name]))
+		}
+		out = append(out, name+" "+value)
 	}
 	return out
 }

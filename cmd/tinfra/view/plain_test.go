@@ -21,7 +21,7 @@ func TestPlainWritesOneLineAHappening(t *testing.T) {
 		{Time: at(0.2), Type: event.Started, Stage: "gptq.int4", Attempt: 1},
 		{Time: at(1), Type: event.Log, Stage: "gptq.int4", Stream: "stdout", Message: "torch says"},
 		{Time: at(80), Type: event.Finished, Stage: "gptq.int4", State: "ran", Bytes: 1 << 20, Seconds: 79.8,
-			Metrics: map[string]float64{"b": 2, "a": 1.23456789}, Labels: map[string]string{"synthetic": "seed 1"}},
+			Metrics: map[string]float64{"b": 2, "a": 1.23456789, "size_bytes": 3 << 20}, Labels: map[string]string{"synthetic": "seed 1"}},
 		{Time: at(81), Type: event.Finished, Stage: "perplexity.int4", State: "failed", Seconds: 1, Message: "it said no\nat length"},
 	} {
 		p.Event(e)
@@ -29,7 +29,7 @@ func TestPlainWritesOneLineAHappening(t *testing.T) {
 	want := `3 stages: 1 cached, 1 to run, 1 pending
     0.1s  hit       download.base
     0.2s  start     gptq.int4        params.bits changed: 4 → 2
-   80.0s  ran       gptq.int4        1m19s  1.0 MiB  a 1.2346  b 2  synthetic
+   80.0s  ran       gptq.int4        1m19s  1.0 MiB  a 1.2346  b 2  size_bytes 3.0 MiB  synthetic
    81.0s  failed    perplexity.int4  1.0s  it said no
 `
 	if got := out.String(); got != want {
