@@ -55,6 +55,7 @@ func (o *parts) addTree(k *stages.Kind, c *stages.Catalog) error {
 	}
 	for _, f := range tree.Manifest.Files {
 		o.supports = append(o.supports, Support{
+			Name: f.Path,
 			Blob: f.Blob,
 			Open: func() (io.ReadCloser, error) { return tree.Open(f.Path) },
 		})
@@ -111,7 +112,11 @@ func (p *planner) localFiles(ctx context.Context, s *Step) (hcl.Diagnostics, err
 		}
 		for _, f := range m.Files {
 			path := filepath.Join(in.Files.Dir, filepath.FromSlash(f.Path))
-			s.Support = append(s.Support, Support{Blob: f.Blob, Open: func() (io.ReadCloser, error) { return os.Open(path) }})
+			s.Support = append(s.Support, Support{
+				Name: path,
+				Blob: f.Blob,
+				Open: func() (io.ReadCloser, error) { return os.Open(path) },
+			})
 		}
 		sup, digest, err := manifestSupport(m)
 		if err != nil {

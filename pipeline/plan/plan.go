@@ -71,8 +71,9 @@ type wait struct {
 	producer *Step
 }
 
-// Support is one blob that an Action, or a run of it, refers to.
+// Support is one blob that an Action, or a run of it, refers to. Name is for people, of one that is read from a file.
 type Support struct {
+	Name string
 	Blob artifacts.Blob
 	Open func() (io.ReadCloser, error)
 }

@@ -171,6 +171,24 @@ input "files" {
 	return kinds{"good": {"", hello}, "bad": {port, script}, "use": {port, hello}}
 }
 
+func TestAFileThatChangesAfterThePlanIsNotTaken(t *testing.T) {
+	b := newBench(t, kinds{"use": {`
+input "files" {
+  type = "files"
+  doc = "x"
+}
+`, hello}}, `stage "use" "a" { files = path("data") }`)
+	b.write("data", "one")
+	p := b.makePlan()
+	b.write("data", "two")
+	made, err := b.execute(t.Context(), p)
+	if made.Exit != run.ExitStage || !strings.Contains(err.Error(), b.path("data")+" has changed since the build was planned") {
+		t.Errorf("exit %d, %v", made.Exit, err)
+	}
+	b.noRecord(made.Steps[0].Key)
+	b.states(map[string]artifacts.State{"use.a": "ran"}, b.ok())
+}
+
 func TestAFailureStopsWhatHasNotBegun(t *testing.T) {
 	b := newBench(t, badKinds("exit 9"), bad)
 	b.options.Jobs = 1

@@ -214,7 +214,11 @@ func (b *builder) support(ctx context.Context, s plan.Support) error {
 		return fmt.Errorf("storing what the stage is made of: %w", err)
 	}
 	defer r.Close()
-	if err := b.o.Cache.Put(ctx, s.Blob, r); err != nil {
+	err = b.o.Cache.Put(ctx, s.Blob, r)
+	if errors.Is(err, artifacts.ErrDamaged) { // what was read is not the cache's
+		return fmt.Errorf("%s has changed since the build was planned; build again", s.Name)
+	}
+	if err != nil {
 		return cacheTrouble{fmt.Errorf("storing what the stage is made of: %w", err)}
 	}
 	return nil
