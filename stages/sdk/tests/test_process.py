@@ -128,7 +128,7 @@ def test_checkpoints_outlive_an_attempt(worker, tmp_path):
     second = worker(source, checkpoint=str(kept)).run()
     assert second.code == 0, second.stderr
     assert second.events[0]["message"] == "weights"
-    assert second.result["observed"] == {"resumed": "layer-0,layer-0"}
+    assert second.result["observed"] == {"restored": "layer-0"}
     assert worker(source).run().code == 1  # nowhere to keep: works, keeps nothing
 
 

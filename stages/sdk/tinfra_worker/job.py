@@ -132,29 +132,50 @@ class Job:
     # What outlives a crash.
 
     def checkpoint(self, name: str, paths: Iterable[Path]) -> None:
-        """Keep a finished piece for the next attempt; whole or not at all. Does nothing where none is kept."""
-        if not self.request.checkpoint:
+        """Keep a finished piece for the next attempt; whole or not at all. Does nothing where none is kept.
+
+        A piece of the same name is replaced. `paths` are files, each with a name of its own.
+        """
+        final = self._piece(name)
+        if final is None:
             return
-        if not inside(name) or "/" in name:
-            raise ValueError(f"a checkpoint's name must be a plain file name, not {name!r}")
-        root = Path(self.request.checkpoint)
-        part, final = root / f".{name}.part", root / name
-        shutil.rmtree(part, ignore_errors=True)
+        # Names with a dot are not handed on.
+        part, old = final.with_name(f".{name}.part"), final.with_name(f".{name}.old")
+        for half in (part, old):
+            shutil.rmtree(half, ignore_errors=True)
         part.mkdir(parents=True)
         for path in paths:
+            if (part / path.name).exists():
+                raise ValueError(f"two files are called {path.name} in the checkpoint {name}")
             shutil.copyfile(path, part / path.name)
-            with (part / path.name).open("rb") as f:
-                os.fsync(f.fileno())
-        shutil.rmtree(final, ignore_errors=True)
+            _sync(part / path.name)
+        _sync(part)
+        if final.exists():
+            final.replace(old)  # in one step: a piece that is being removed must not pass for one
         part.replace(final)
+        _sync(final.parent)
+        shutil.rmtree(old, ignore_errors=True)
 
     def restored(self, name: str) -> Path | None:
         """The folder of a piece that an earlier attempt kept, or None. What is used is told in the record."""
-        if not self.request.checkpoint:
+        path = self._piece(name)
+        if path is None or not path.is_dir():
             return None
-        path = Path(self.request.checkpoint) / name
-        if not path.is_dir():
-            return None
-        used = [*filter(None, self.result.observed.get("resumed", "").split(",")), name]
-        self.result.observed["resumed"] = ",".join(used)
+        used = list(filter(None, self.result.observed.get("restored", "").split(",")))
+        if name not in used:
+            self.result.observed["restored"] = ",".join([*used, name])
         return path
+
+    def _piece(self, name: str) -> Path | None:
+        if not inside(name) or "/" in name or name.startswith("."):
+            raise ValueError(f"a checkpoint's name must be a plain file name without a dot before it, not {name!r}")
+        return Path(self.request.checkpoint) / name if self.request.checkpoint else None
+
+
+def _sync(path: Path) -> None:
+    """Put a file's bytes, or a folder's names, on stable storage."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
