@@ -129,6 +129,36 @@ stage "use" "b" { files = make.again.files }
 	}
 }
 
+// The first of two equal stages waits for a gate that never opens; the other one need not.
+func TestAnEqualActionDoesNotWaitForAnothersGate(t *testing.T) {
+	dir := t.TempDir()
+	b := benchAt(t, dir, kinds{"good": {"", `echo ran >> ` + dir + `/ran` + "\n" + hello}, "gate": {`
+metric "x" {
+  unit = "1"
+  doc = "x"
+}
+`, `exit 1`}}, `
+stage "gate" "g" {}
+stage "good" "a" {
+  require {
+    condition = gate.g.metrics.x < 5
+    message   = "x"
+  }
+}
+stage "good" "b" {}
+`)
+	b.options.KeepGoing = true
+	got := b.fails(run.ExitStage)
+	b.states(map[string]artifacts.State{"gate.g": "failed", "good.a": "blocked", "good.b": "ran"}, got)
+
+	// Force of the first is none of the second's, unless that runs in its place.
+	b.force = []string{"good.a"}
+	b.fails(run.ExitStage)
+	if b.read("ran") != "ran\nran\n" {
+		t.Errorf("ran %q", b.read("ran"))
+	}
+}
+
 func TestEqualActionsFailOnce(t *testing.T) {
 	dir := t.TempDir()
 	b := benchAt(t, dir, kinds{"bad": {"", `echo ran >> ` + dir + `/ran; exit 1`}}, `

@@ -140,18 +140,19 @@ func settleTrouble(err error) error {
 	return cacheTrouble{err}
 }
 
-// leader is the task that runs in place of t, or nil.
+// leader is the task that runs in place of t, or nil. It is the first that could begin, which need not be the first in
+// the graph's order: that one may wait for a gate.
 func (b *builder) leader(t *task) *task {
-	if t.step.Same != nil {
-		if l := b.byAddress[t.step.Same.Node.Stage.Address]; l != nil && l != t {
-			return l
-		}
-	}
 	k := t.workKey()
 	if l, ok := b.leaders[k]; ok && l != t {
 		return l
 	}
 	b.leaders[k] = t
+	if t.step.Same != nil {
+		if first := b.byAddress[t.step.Same.Node.Stage.Address]; first != nil {
+			t.forced = t.forced || first.forced
+		}
+	}
 	return nil
 }
 
