@@ -27,6 +27,7 @@ type Change struct {
 }
 
 const (
+	leadIn   = 20              // characters of a long value that stand before the first that differs
 	maxShown = 60              // characters of a value in one line
 	notKnown = "not known yet" // New of an input whose producer has no result
 )
@@ -44,7 +45,8 @@ func (c Change) String() string {
 	case c.New == "":
 		return fmt.Sprintf("%s removed (was %s)", c.Field, clip(c.Old))
 	}
-	return fmt.Sprintf("%s changed: %s → %s", c.Field, clip(c.Old), clip(c.New))
+	before, after := apart(c.Old, c.New)
+	return fmt.Sprintf("%s changed: %s → %s", c.Field, clip(before), clip(after))
 }
 
 func (c Change) verb() string {
@@ -62,6 +64,23 @@ func clip(s string) string {
 		return string(r[:maxShown-1]) + "…"
 	}
 	return s
+}
+
+// apart leaves out what two values begin with alike, where one is too long for the line: the ends of two long commands
+// may be all that differs.
+func apart(before, after string) (string, string) {
+	a, b := []rune(before), []rune(after)
+	if max(len(a), len(b)) <= maxShown {
+		return before, after
+	}
+	same := 0
+	for same < min(len(a), len(b)) && a[same] == b[same] {
+		same++
+	}
+	if same <= leadIn {
+		return before, after
+	}
+	return "…" + string(a[same-leadIn:]), "…" + string(b[same-leadIn:])
 }
 
 // Explain compares a step with what its address was in an earlier build, field by field. Of a pending step it
