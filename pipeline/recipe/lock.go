@@ -61,7 +61,7 @@ type lockReader struct {
 
 func (r *lockReader) problem(at hcl.Range, detail string, args ...any) {
 	r.diags = append(r.diags, problem(&at, "Invalid lock",
-		detail+" `tinfra lock` writes the file anew.", args...))
+		detail+" Take the file from version control, or remove it and run `tinfra lock`.", args...))
 }
 
 func (r *lockReader) read(body *hclsyntax.Body, path string) {

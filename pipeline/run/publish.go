@@ -327,5 +327,5 @@ func samePins(s *plan.Step, got []recipe.Pin) error {
 	if len(differ) == 0 {
 		return nil
 	}
-	return fmt.Errorf("the download is not what the lock pins: %s; if the source was changed on purpose, run `tinfra lock`", few(differ))
+	return fmt.Errorf("the download is not what the lock pins: %s; if the source was changed on purpose, run `tinfra lock --update`", few(differ))
 }

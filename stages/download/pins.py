@@ -8,7 +8,7 @@ from pathlib import Path
 from tinfra_worker import BadInput, BadParam, Job
 
 PICKLES = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"}
-HINT = "run `tinfra lock` to take what the source serves now"
+HINT = "run `tinfra lock --update` to take what the source serves now"
 
 
 def sha256_of(path: Path) -> str:

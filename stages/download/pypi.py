@@ -51,7 +51,7 @@ def check_wheel(job: Job, source: Source, name: str, digest: str) -> None:
         raise BadInput(
             "",
             f"{name}: sha256 {locked['archive_sha256']} is locked, {digest} came",
-            "the index serves another file than when the recipe was locked; `tinfra lock` takes the new one",
+            "the index serves another file than when the recipe was locked; `tinfra lock --update` takes the new one",
         )
 
 
