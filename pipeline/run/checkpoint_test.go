@@ -226,3 +226,27 @@ func TestAStageDoesNotFailForWantOfCheckpoints(t *testing.T) {
 		t.Errorf("nobody said why: %s", b.seen.text())
 	}
 }
+
+func TestAPieceOfAWorkerInPython(t *testing.T) {
+	b := newBench(t, kinds{"deep": {"env = \"python\"\n" + filesOut, `
+from tinfra_worker import Job, Transient, run
+
+def main(job: Job) -> None:
+    piece = job.restored("layer-0")
+    if piece is None:
+        weights = job.workspace / "tmp" / "w"
+        weights.write_text("zero\n")
+        job.checkpoint("layer-0", [weights])
+        raise Transient("the power is gone")
+    (job.output("files") / "greeting").write_text((piece / "w").read_text())
+
+if __name__ == "__main__":
+    run(main)
+`}}, `stage "deep" "a" {}`)
+	b.options.Clock = &instant{}
+	got := b.ok()
+	b.resumes(got["deep.a"], "true")
+	if rec := b.record(got["deep.a"]); rec.Observed["restored"] != "layer-0" || rec.Observed["attempts"] != "2" {
+		t.Errorf("observed %v", rec.Observed)
+	}
+}
