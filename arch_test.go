@@ -34,7 +34,7 @@ var mayImport = map[string][]string{
 	"pipeline/recipe":     {"stages"},
 	"pipeline/graph":      {"pipeline/recipe"},
 	"pipeline/plan":       {"artifacts", "stages", "stages/env", "pipeline/recipe", "pipeline/graph"},
-	"pipeline/run": {"artifacts", "stages", "stages/protocol", "stages/env", "pipeline/event", "pipeline/recipe",
+	"pipeline/run": {"artifacts", "artifacts/tensor", "stages", "stages/protocol", "stages/env", "pipeline/event", "pipeline/recipe",
 		"pipeline/graph", "pipeline/plan"},
 	"pipeline/run/local": {"pipeline/run", "stages/protocol"},
 	"pipeline/run/slurm": {"pipeline/run", "stages/protocol"},

@@ -283,6 +283,9 @@ func (b *builder) collect(ctx context.Context, t *task, a *artifacts.Action, at 
 	if err := strays(at.ws.Dir, k, at.found); err != nil {
 		return err
 	}
+	if err := soundTensors(at.ws.Dir, k); err != nil {
+		return err
+	}
 	outputs, err := b.adopt(ctx, t, a, at, result)
 	if err != nil {
 		return err
