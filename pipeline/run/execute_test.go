@@ -219,6 +219,26 @@ input "files" {
 	b.states(map[string]artifacts.State{"use.a": "ran"}, b.ok())
 }
 
+func TestAnInputThatIsGoneSinceThePlanIsMadeAgain(t *testing.T) {
+	dir := t.TempDir()
+	b := benchAt(t, dir, chain(dir), `stage "make" "a" { text = "one" }`)
+	made := b.record(b.ok()["make.a"])
+	b.recipe = chainRecipe
+	p := b.makePlan()
+	m, err := b.cache.Manifest(t.Context(), made.Outputs["files"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.store.Delete(t.Context(), artifacts.BlobsFolder+m.Files[0].Digest.Hex()); err != nil {
+		t.Fatal(err)
+	}
+	built, err := b.execute(t.Context(), p)
+	if built.Exit != run.ExitCache || !strings.Contains(err.Error(), "build again") {
+		t.Errorf("exit %d, %v", built.Exit, err)
+	}
+	b.states(map[string]artifacts.State{"make.a": "ran", "use.b": "ran"}, b.ok())
+}
+
 func TestAFailureStopsWhatHasNotBegun(t *testing.T) {
 	b := newBench(t, badKinds("exit 9"), bad)
 	b.options.Jobs = 1
