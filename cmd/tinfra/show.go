@@ -20,8 +20,8 @@ func newShow(a *app) *cobra.Command {
 		Use:   "show [BUILD|STAGE|DIGEST]",
 		Short: "Show a build, a stage's record, or anything stored",
 		Long: `show describes a build (its ID or the beginning of it), the record of a stage in the last build, or whatever is stored
-under a digest or the beginning of one: a manifest, an action, a record, a build, a file. Without an argument it shows
-the last build.`,
+under a digest or the beginning of one: a manifest, an action, a record, a build, a file (of safetensors, its tensors).
+Without an argument it shows the last build.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			h, err := a.openHouse(s.recipe)
@@ -234,12 +234,13 @@ func (h *house) showObject(ctx context.Context, d artifacts.Digest, asJSON bool)
 	if build, err := artifacts.DecodeBuild(b); err == nil {
 		return h.showBuild(build, asJSON)
 	}
+	file := h.describeFile(ctx, d, size)
 	if asJSON {
-		return writeJSON(w, map[string]any{"digest": d, "size": size})
+		return writeJSON(w, file)
 	}
 	fmt.Fprintf(w, "file      %s\nsize      %s\n", d, view.Bytes(size))
 	if json.Valid(b) && len(b) < 1<<16 {
 		fmt.Fprintf(w, "%s\n", b)
 	}
-	return nil
+	return h.writeTensors(file.Tensors)
 }
