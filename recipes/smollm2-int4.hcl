@@ -80,7 +80,7 @@ stage "perplexity" "int4" {
 
   require {
     condition = metrics.perplexity <= perplexity.base.metrics.perplexity * (1 + var.max_loss)
-    message   = "Quantizing to ${var.bits} bits lost too much: perplexity ${metrics.perplexity} against ${perplexity.base.metrics.perplexity}. Raise max_loss if that will do."
+    message   = format("Quantizing lost too much: perplexity %.2f against %.2f. Raise max_loss if that will do.", metrics.perplexity, perplexity.base.metrics.perplexity)
   }
 }
 
