@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -40,14 +41,14 @@ func (s *Store) adoptTree(ctx context.Context, dir, typ string, labels map[strin
 		return nil, errors.Join(err, out.putBack())
 	}
 	artifacts.Reached(artifacts.StepAdoptHashed)
-	// From here on files leave the tree: half of one must never be taken for an output.
-	if err := out.unmark(); err != nil {
-		return nil, errors.Join(err, out.remove())
+	if err := out.leave(blobs); err != nil {
+		return nil, errors.Join(err, out.putBack())
 	}
 	if err := s.nameBlobs(blobs); err != nil {
-		return nil, errors.Join(err, out.remove())
+		return nil, err // whoever takes over the workspace puts it back
 	}
-	return m, out.remove()
+	// The mark goes first: what is half removed must not be put back.
+	return m, errors.Join(out.unmark(), out.remove())
 }
 
 func (o *taken) hash(ctx context.Context, typ string, labels map[string]string) (*artifacts.Manifest, map[inode]adopted, error) {
@@ -78,6 +79,7 @@ func (o *taken) hash(ctx context.Context, typ string, labels map[string]string) 
 type adopted struct {
 	artifacts.Blob
 	path string
+	mode fs.FileMode // of the file as its worker left it
 }
 
 func (o *taken) hashAll(ctx context.Context, t *tree) (map[inode]adopted, error) {
@@ -157,7 +159,7 @@ func (o *taken) hashOne(ctx context.Context, rel string) (adopted, error) {
 		return adopted{}, err
 	}
 	blob := artifacts.Blob{MediaType: artifacts.FileMediaType, Digest: artifacts.Digest(h.Sum(nil)), Size: n}
-	return adopted{blob, path}, nil
+	return adopted{blob, path, fi.Mode().Perm()}, nil
 }
 
 // nameBlobs gives each file its digest as name. A damaged blob of that name is replaced by it.

@@ -242,14 +242,20 @@ func killAndGoOn(t *testing.T, step string, nth int, want map[string]string) boo
 	return true
 }
 
-// Nothing lost: while an output is hashed, which takes minutes for a large model, it can be taken up again whole. Once
-// files leave it for the store it cannot, since half an output must never pass for one.
+// Nothing lost: wherever a build dies with an output in its hands, the next one finds it whole. Where it cannot be made
+// whole again, since a file that left it is damaged, it is not found at all: half an output must never pass for one.
 func TestKilledWhileAdopting(t *testing.T) {
-	for step, whole := range map[string]bool{artifacts.StepAdoptTaken: true, artifacts.StepAdoptHashed: true, artifacts.StepAdoptNamed: false} {
-		t.Run(step, func(t *testing.T) {
+	for name, step := range map[string]string{
+		"taken": artifacts.StepAdoptTaken, "hashed": artifacts.StepAdoptHashed, "named": artifacts.StepAdoptNamed, "damaged": artifacts.StepAdoptNamed,
+	} {
+		whole := name != "damaged"
+		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
 			_ = child(t, "build", dir, crashVar+"="+step+":1", textVar+"=x").Run() // it dies
+			if !whole {
+				damageEvery(t, dir)
+			}
 			s := open(t, dir)
 			keys, err := os.ReadDir(filepath.Join(dir, "work"))
 			if err != nil || len(keys) != 1 {
@@ -272,6 +278,19 @@ func TestKilledWhileAdopting(t *testing.T) {
 			}
 			must(t, w.Close())
 		})
+	}
+}
+
+// damageEvery changes the bytes of every blob, as a disk that decays does: their times stay.
+func damageEvery(t *testing.T, dir string) {
+	t.Helper()
+	blobs, err := filepath.Glob(filepath.Join(dir, "blobs", "sha256", "*"))
+	if err != nil || len(blobs) == 0 {
+		t.Fatal(blobs, err)
+	}
+	for _, b := range blobs {
+		fi, err := os.Stat(b)
+		must(t, err, os.Chmod(b, 0o644), os.WriteFile(b, []byte("rot"), 0o644), os.Chtimes(b, fi.ModTime(), fi.ModTime()))
 	}
 }
 

@@ -1,18 +1,23 @@
 package disk
 
 import (
+	"context"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/Ruihan11/tiny-infra/artifacts"
 )
 
 // taken is an output that was moved away from its worker, into a folder with a random name: its workspace's own, or the
-// scratch folder for what is in no workspace. A mark in there says where the output came from. It is there for as long
-// as the tree is whole, so that a process which dies while it hashes many gigabytes loses none of them.
+// scratch folder for what is in no workspace. A mark in there says where the output came from and, before the first file
+// leaves the tree for the store, which ones do, so that a process which dies in between loses nothing.
 type taken struct {
 	dir  string // where it came from
 	base string // its name
@@ -56,7 +61,7 @@ func (s *Store) take(dir string) (*taken, error) {
 	o := &taken{dir, filepath.Base(dir), filepath.Join(above, takenPrefix+rand.Text()[:16])}
 	err = os.MkdirAll(o.tree(), 0o700)
 	if err == nil {
-		err = os.WriteFile(filepath.Join(o.home, markFile), []byte(rel), 0o600)
+		err = o.mark(mark{Origin: rel})
 	}
 	if err == nil {
 		err = os.Rename(dir, filepath.Join(o.tree(), o.base))
@@ -79,6 +84,59 @@ func (s *Store) workspaceOf(dir string) (string, error) {
 	return s.scratch()
 }
 
+// mark is the file that says what a taken tree is. It is replaced whole.
+type mark struct {
+	Origin  string    `json:"origin"` // relative to the workspace
+	Leaving []leaving `json:"leaving,omitempty"`
+}
+
+// leaving is a file that gets its digest as name.
+type leaving struct {
+	Path   string           `json:"path"` // below the tree
+	Mode   fs.FileMode      `json:"mode"` // as the worker left it
+	Digest artifacts.Digest `json:"digest"`
+}
+
+// mark is on stable storage when it returns: no file may leave before that.
+func (o *taken) mark(m mark) error {
+	text, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	at := filepath.Join(o.home, markFile)
+	f, err := os.OpenFile(at+".part", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(at+".part", at); err != nil {
+		return err
+	}
+	d, err := os.Open(o.home)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// leave notes the files that are about to leave the tree. Copies that were made of linked files are not of it.
+func (o *taken) leave(blobs map[inode]adopted) error {
+	above, err := filepath.Rel(filepath.Dir(o.home), o.dir)
+	if err != nil {
+		return err
+	}
+	m := mark{Origin: above}
+	for _, b := range blobs {
+		if rel, err := filepath.Rel(o.tree(), b.path); err == nil && filepath.IsLocal(rel) {
+			m.Leaving = append(m.Leaving, leaving{rel, b.mode, b.Digest})
+		}
+	}
+	return o.mark(m)
+}
+
 func (o *taken) unmark() error { return os.Remove(filepath.Join(o.home, markFile)) }
 
 func (o *taken) remove() error { return removeTree(o.home) }
@@ -88,7 +146,7 @@ func (o *taken) putBack() error {
 }
 
 // restoreTaken puts back what a process took from a workspace and did not live to store.
-func restoreTaken(workspace string) error {
+func (s *Store) restoreTaken(workspace string) error {
 	list, err := os.ReadDir(workspace)
 	if err != nil {
 		return err
@@ -101,20 +159,57 @@ func restoreTaken(workspace string) error {
 	var errs []error
 	for _, e := range list {
 		if strings.HasPrefix(e.Name(), takenPrefix) {
-			errs = append(errs, restoreOne(root, e.Name()), removeTree(filepath.Join(workspace, e.Name())))
+			errs = append(errs, s.restoreOne(root, e.Name()), removeTree(filepath.Join(workspace, e.Name())))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-func restoreOne(root *os.Root, home string) error {
-	mark, err := root.ReadFile(filepath.Join(home, markFile))
+func (s *Store) restoreOne(root *os.Root, home string) error {
+	text, err := root.ReadFile(filepath.Join(home, markFile))
 	if err != nil {
 		return ignoreMissing(err)
 	}
-	origin := string(mark)
-	if _, err := root.Lstat(origin); err == nil {
+	var m mark
+	if json.Unmarshal(text, &m) != nil {
+		return nil // of a machine that lost power; nothing has left, but who knows what
+	}
+	if _, err := root.Lstat(m.Origin); err == nil {
 		return nil // it was never taken
 	}
-	return ignoreMissing(root.Rename(filepath.Join(home, treeDir, filepath.Base(origin)), origin))
+	tree := filepath.Join(home, treeDir)
+	for _, l := range m.Leaving {
+		if s.bringBack(filepath.Join(root.Name(), tree), l) != nil {
+			return nil // half an output must never pass for one: it is made again
+		}
+	}
+	return ignoreMissing(root.Rename(filepath.Join(tree, filepath.Base(m.Origin)), m.Origin))
+}
+
+// bringBack gives a file that has become a blob its name in the tree again.
+func (s *Store) bringBack(tree string, l leaving) error {
+	at, err := filepath.Rel(s.dir, filepath.Join(tree, l.Path))
+	if err != nil || !filepath.IsLocal(l.Path) {
+		return fmt.Errorf("%w %q", artifacts.ErrPath, l.Path)
+	}
+	if _, err := s.root.Lstat(at); err == nil {
+		return s.root.Chmod(at, l.Mode)
+	}
+	if err := s.sound(context.Background(), l.Digest); err != nil {
+		return err
+	}
+	if l.Mode&0o111 == 0 && s.root.Link(blobName(l.Digest), at) == nil {
+		return nil
+	}
+	from, err := s.root.Open(blobName(l.Digest))
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	to, err := s.root.OpenFile(at, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(to, from)
+	return errors.Join(err, to.Chmod(l.Mode), to.Close())
 }

@@ -55,7 +55,7 @@ func (s *Store) Workspace(key artifacts.Key, attempt int) (*Workspace, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, errors.Join(fmt.Errorf("workspace %d of %s: %w", attempt, key.Short(), s.explain(err)), l.remove())
 	}
-	if err := restoreTaken(dir); err != nil {
+	if err := s.restoreTaken(dir); err != nil {
 		return nil, errors.Join(fmt.Errorf("workspace %d of %s: %w", attempt, key.Short(), s.explain(err)), l.release())
 	}
 	return &Workspace{dir, l}, nil
