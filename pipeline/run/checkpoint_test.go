@@ -131,6 +131,10 @@ func TestAKilledBuildsPiecesAreNotLost(t *testing.T) {
 	}
 	b.killed(cmd)
 	b.write("go", "")
+	eventually(t, "the worker's end", func() bool {
+		ends, err := filepath.Glob(filepath.Join(b.store.Dir(), "work", "*", "*", "exit.json"))
+		return err == nil && len(ends) == 1
+	})
 	b.resumes(b.ok()["deep.a"], "true")
 	if saw := b.read("saw"); saw != "saw:\nsaw:layer-0 \n" || b.read("made") != "made\n" {
 		t.Errorf("attempts found %q and made %q", saw, b.read("made"))
