@@ -60,7 +60,7 @@ func Reference(c *Catalog) map[string][]byte {
 		for _, out := range k.Outputs {
 			makes = append(makes, out.Name)
 		}
-		index.row("["+name+"]("+name+".md)", prose(firstSentence(k.Doc)), strings.Join(takes, ", "), strings.Join(makes, ", "))
+		index.row("["+name+"]("+name+".md)", prose(k.Summary()), strings.Join(takes, ", "), strings.Join(makes, ", "))
 	}
 	index.line("\nEvery stage block may also have `for_each`, `timeout`, `retries`, `salt`, a `needs` block and `require` blocks.")
 	index.line("To add a kind: [write a kind of your own](../../stage-kinds.md).")
@@ -88,11 +88,12 @@ func (p *page) bytes() []byte { return append([]byte(generated), p.text.Bytes().
 // prose keeps <name> in a doc from becoming a tag.
 func prose(doc string) string { return strings.ReplaceAll(doc, "<", "&lt;") }
 
-func firstSentence(doc string) string {
-	if head, _, ok := strings.Cut(doc, ". "); ok {
+// Summary is the first sentence of the kind's Doc.
+func (k *Kind) Summary() string {
+	if head, _, ok := strings.Cut(k.Doc, ". "); ok {
 		return head + "."
 	}
-	return doc
+	return k.Doc
 }
 
 func (c *Catalog) page(k *Kind) []byte {

@@ -34,7 +34,7 @@ func (a *app) addresses(cmd *cobra.Command, args []string) []string {
 	var out []string
 	if r := a.recipeOf(cmd, args); r != nil {
 		for _, s := range r.Stages {
-			out = append(out, s.Address+"\t"+s.Kind.Doc)
+			out = append(out, s.Address+"\t"+s.Kind.Summary())
 		}
 	}
 	return out
@@ -53,10 +53,15 @@ func (a *app) completeFlag(cmd *cobra.Command, args []string, _ string) ([]strin
 	return a.addresses(cmd, args), cobra.ShellCompDirectiveNoFileComp
 }
 
-// completePorts completes the first argument with outputs of stages.
+// completePorts completes the first argument with outputs, the recipe's and then those of stages.
 func (a *app) completePorts(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	var out []string
 	if r := a.recipeOf(cmd, args); r != nil && len(args) == 0 {
+		for _, o := range r.Outputs {
+			if o.Ref != nil {
+				out = append(out, o.Name+"\t"+o.Doc)
+			}
+		}
 		for _, s := range r.Stages {
 			for _, o := range s.Kind.Outputs {
 				out = append(out, s.Address+"."+o.Name+"\t"+o.Doc)

@@ -18,13 +18,17 @@ func newGet(a *app) *cobra.Command {
 	var s lookup
 	var dir string
 	cmd := &cobra.Command{
-		Use:   "get STAGE.PORT|DIGEST -o FOLDER",
+		Use:   "get OUTPUT|STAGE.PORT|DIGEST -o FOLDER",
 		Short: "Write an output to a folder",
-		Long: `get writes the files of an output to a folder of yours: the output of a stage in the last build, as in
-` + "`tinfra get gptq.int4.model -o ./model`" + `, or that of a digest or the beginning of one. The port can be left out
-where a stage has one output. The folder must be new or empty. The files are yours to change: they are copies.`,
+		Long: `get writes files of the last build to a folder of yours: those of an output of the recipe, as in
+` + "`tinfra get model -o ./model`" + `, of a stage, as in ` + "`tinfra get gptq.int4.model -o ./model`" + `, or those of a digest or the
+beginning of one. The port can be left out where a stage has one output. The folder must be new or empty. The files are
+yours to change: they are copies.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if dir == "" {
+				return usage("say where to, with -o FOLDER\nUsage: %s", cmd.UseLine())
+			}
 			h, err := a.openHouse(s.recipe)
 			if err != nil {
 				return err
@@ -35,7 +39,6 @@ where a stage has one output. The folder must be new or empty. The files are you
 	}
 	s.flags(cmd)
 	cmd.Flags().StringVarP(&dir, "output", "o", "", "the folder to write to")
-	_ = cmd.MarkFlagRequired("output") // fails only for a flag that is not there
 	return cmd
 }
 
@@ -59,8 +62,16 @@ func (h *house) get(ctx context.Context, what, dir string, s lookup) error {
 }
 
 func (h *house) outputDigest(ctx context.Context, what string, s lookup) (artifacts.Digest, error) {
-	if !looksLikeAddress(what) {
-		return h.findDigest(ctx, what)
+	if name, _, _ := strings.Cut(what, "["); !looksLikeAddress(name) {
+		named, err := h.namedOutput(ctx, what, s)
+		switch {
+		case err == nil:
+			what = named
+		case isDigest(what): // a digest may look like a name, and a name like a digest: the recipe's own word comes first
+			return h.findDigest(ctx, what)
+		default:
+			return artifacts.Digest{}, err
+		}
 	}
 	address, port := splitPort(what)
 	step, err := h.findStep(ctx, address, s)

@@ -66,7 +66,7 @@ func (a *app) listKinds(c *stages.Catalog, asJSON bool) error {
 	for _, name := range kindNames(c) {
 		k := c.Kinds[name]
 		all = append(all, describeKind(k))
-		rows = append(rows, []string{name, ports(k), k.Doc})
+		rows = append(rows, []string{name, ports(k), k.Summary()})
 	}
 	if asJSON {
 		return writeJSON(a.stdout, all)

@@ -74,14 +74,21 @@ func (h *house) findStep(ctx context.Context, address string, s lookup) (artifac
 // looksLikeAddress tells kind.name from digests and IDs of builds, which have no dot.
 func looksLikeAddress(s string) bool { return strings.Contains(s, ".") }
 
+const leastDigits = 4 // of a digest: fewer name half the cache
+
+// isDigest tells a digest, or the beginning of one, from a name.
+func isDigest(s string) bool {
+	hex := strings.TrimPrefix(s, "sha256:")
+	return len(hex) >= leastDigits && strings.Trim(hex, "0123456789abcdef") == ""
+}
+
 // findDigest completes the beginning of a digest.
 func (h *house) findDigest(ctx context.Context, s string) (artifacts.Digest, error) {
 	hex := strings.TrimPrefix(s, "sha256:")
 	if d, err := artifacts.ParseHex(hex); err == nil {
 		return d, nil
 	}
-	const least = 4 // hex digits: fewer name half the cache
-	if len(hex) < least || strings.Trim(hex, "0123456789abcdef") != "" {
+	if !isDigest(s) {
 		return artifacts.Digest{}, usage("%q is no stage, no build and no digest", s)
 	}
 	var found []artifacts.Digest
