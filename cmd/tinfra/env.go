@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -72,6 +74,11 @@ func newEnvInstall(a *app) *cobra.Command {
 			}
 			if len(names) == 0 {
 				names = set.Names()
+			}
+			for _, name := range names {
+				if !slices.Contains(set.Names(), name) {
+					return usage("there is no environment %q; there are %s", name, strings.Join(set.Names(), ", "))
+				}
 			}
 			for _, name := range names {
 				python, err := set.Install(cmd.Context(), name, func(done string) {

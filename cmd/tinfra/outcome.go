@@ -237,7 +237,7 @@ func (o *outcome) writeTail(ctx context.Context, w io.Writer, s artifacts.Step) 
 	for _, e := range logLines(b) {
 		told := e.Type == event.Problem && strings.HasSuffix(e.Message, s.Reason) || e.Type == event.Finished
 		if line, ok := logLine(e); ok && !told {
-			lines = append(lines, line)
+			lines = append(lines, strings.Split(strings.TrimRight(line, "\n"), "\n")...)
 		}
 	}
 	if len(lines) == 0 {

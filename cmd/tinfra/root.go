@@ -26,6 +26,8 @@ output in a content-addressed cache, and can say afterwards where each byte came
 		Args:                       cobra.ArbitraryArgs,
 		RunE:                       unknownVerb,
 	}
+	root.Version, _ = versionAndCommit()
+	root.SetVersionTemplate("tinfra {{.Version}}\n")
 	root.PersistentFlags().StringVar(&a.cacheDir, "cache", "", "folder of the cache (default $TINFRA_CACHE, else tinfra in the user's cache folder)")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usage("%w\nSee `%s --help`.", err, cmd.CommandPath())

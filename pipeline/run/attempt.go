@@ -154,7 +154,7 @@ func (b *builder) environment(ctx context.Context, t *task) (string, error) {
 		t.report.say(event.Event{Type: event.Queued, Message: done}) // minutes may pass: nobody shall think that it hangs
 	})
 	if err != nil {
-		return "", fmt.Errorf("installing environment %s: %w", name, err)
+		return "", err // it names the environment
 	}
 	return python, nil
 }

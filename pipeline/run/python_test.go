@@ -74,6 +74,6 @@ func TestAWorkerInPython(t *testing.T) {
 func TestAnEnvironmentThatCannotBeInstalled(t *testing.T) {
 	b := newBench(t, kinds{"good": {"", hello}, "copy": {pythonHead, pythonWorker}}, pythonRecipe)
 	b.envs.fail = errors.New("there is no Python 3.11 to be found")
-	got := b.fails(run.ExitStage, "copy.b: installing environment python: there is no Python 3.11")
+	got := b.fails(run.ExitStage, "copy.b: there is no Python 3.11")
 	b.states(map[string]artifacts.State{"good.a": "ran", "copy.b": "failed"}, got)
 }

@@ -1,4 +1,15 @@
 # Where things are, for every recipe in this folder and below. All of it may be left out.
 
 # cache = "/data/tinfra"     # default: $TINFRA_CACHE, else tinfra in your cache folder
+# jobs  = 2                  # stages at once; default: as many as the machine has room for
 # kinds = ["./kinds"]        # folders with stage kinds of your own
+
+# download {
+#   allowed_hosts = ["huggingface.co"]  # https downloads from other hosts are refused
+# }
+
+# executor "local" {         # what of this machine stages may use; default: all of it
+#   cpus       = 8
+#   memory_gib = 48
+#   gpus       = ["0"]
+# }

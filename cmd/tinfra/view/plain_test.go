@@ -93,7 +93,7 @@ func TestAmounts(t *testing.T) {
 		{Number(4), "4"}, {Number(21.97912), "21.979"}, {Number(1e-9), "1e-09"},
 		{Count(1, "stage"), "1 stage"}, {Count(0, "stage"), "0 stages"},
 		{clip("gptq.int4", 6), "gptq.…"}, {clip("ab", 2), "ab"}, {clip("ab", 0), ""},
-		{Printable("a\x1b[31mb\x07\tc"), "ab c"},
+		{Printable("a\x1b[31mb\x07\tc"), "ab c"}, {Printable("one\r\ntwo"), "one two"},
 	} {
 		if c.got != c.want {
 			t.Errorf("%q, want %q", c.got, c.want)
