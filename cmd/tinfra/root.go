@@ -32,6 +32,7 @@ output in a content-addressed cache, and can say afterwards where each byte came
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usage("%w\nSee `%s --help`.", err, cmd.CommandPath())
 	})
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), "FlagUsages ", "FlagUsagesWrapped 80 "))
 	root.AddGroup(
 		&cobra.Group{ID: "recipe", Title: "Recipes:"},
 		&cobra.Group{ID: "result", Title: "Results:"},
