@@ -15,7 +15,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 import httpx
 
 from download.hosts import Guard, guard
-from download.pins import check_sha256
+from download.pins import check_sha256, refuse_pickles
 from download.source import Source
 from tinfra_worker import BadParam, Fault, Job, Transient, retry
 
@@ -39,6 +39,8 @@ def fetch(job: Job, source: Source, out: Path) -> None:
     rules = guard(job, url)
     rules.check_url(url, hop=False)
     target = out / file_name(url)
+    if not job.param("allow_pickle", bool):
+        refuse_pickles(out, [target])  # before gigabytes come
     state = State(target)
     with httpx.Client(timeout=TIMEOUT, headers={"Accept-Encoding": "identity"}) as client:
         retry(

@@ -23,7 +23,8 @@ def refuse_pickles(root: Path, files: list[Path]) -> None:
     if found:
         raise BadParam(
             "allow_pickle",
-            f"{len(found)} files are pickles, which run their author's code on loading: {', '.join(found[:5])}",
+            f"a pickle runs its author's code on loading: {', '.join(found[:5])}"
+            + (f" and {len(found) - 5} more" if len(found) > 5 else ""),
             "take a source with safetensors, or set allow_pickle = true if you trust it",
         )
 

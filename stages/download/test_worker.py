@@ -258,6 +258,7 @@ def test_pickles_are_refused(job, server):
     assert done.code == 10
     assert done.problem["param"] == "allow_pickle"
     assert "pytorch_model.bin" in done.problem["message"]
+    assert server.seen == []
     assert job(server.url + "/pytorch_model.bin", allow_pickle=True).run().code == 0
 
 
