@@ -35,7 +35,32 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	os.Exit(withUV(m.Run))
+}
+
+// withUV puts uv on PATH where the machine has none, brought as a build would bring it.
+func withUV(run func() int) int {
+	if _, err := exec.LookPath("uv"); err == nil {
+		return run()
+	}
+	dir, err := os.MkdirTemp("", "uv-")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	s := NewSet(os.DirFS("."), dir, false)
+	python, err := s.python(context.Background(), []string{"3.11", "3.12", "3.13", "3.14"})
+	if err != nil {
+		panic(err)
+	}
+	uv, err := s.uv(context.Background(), python, func(string) {})
+	if err != nil {
+		panic(err)
+	}
+	if err := os.Setenv("PATH", filepath.Dir(uv)+string(filepath.ListSeparator)+os.Getenv("PATH")); err != nil {
+		panic(err)
+	}
+	return run()
 }
 
 func tiny(cache string, offline bool) *Set {
