@@ -94,6 +94,9 @@ func (b *building) build(ctx context.Context, path string) error {
 	if sweep := t.store.SweepWork(context.WithoutCancel(ctx)); sweep != nil {
 		fmt.Fprintln(b.app.stderr, "tinfra: cleaning up:", sweep)
 	}
+	if l, ok := o.Lock.(*lockFile); ok && l.written() && !b.json {
+		fmt.Fprintf(b.app.stderr, "wrote %s: commit it with the recipe\n", shown(l.path))
+	}
 	outcome := &outcome{site: t, build: made, tally: tally, took: time.Since(started), asJSON: b.json}
 	return outcome.tell(ctx, err)
 }

@@ -122,3 +122,10 @@ func (l *lockFile) Add(_ context.Context, entry *recipe.Source) error {
 	l.known[entry.Source] = true
 	return recipe.WriteLock(&recipe.Lock{Path: l.path, Sources: map[string]*recipe.Source{entry.Source: entry}})
 }
+
+// written says that this build changed the file.
+func (l *lockFile) written() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.known) > 0
+}
