@@ -75,6 +75,9 @@ func (b *building) viewing(cmd *cobra.Command) {
 }
 
 func (b *building) build(ctx context.Context, path string) error {
+	if b.jobs < 0 {
+		return usage("--jobs %d: give a number of stages from 1 on", b.jobs)
+	}
 	started := time.Now()
 	t, err := b.app.survey(ctx, path, &b.selection, surveying{offline: b.offline, unpin: b.update})
 	if err != nil {
