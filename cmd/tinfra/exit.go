@@ -89,7 +89,7 @@ func codeOf(err error) int {
 		return exitUsage
 	case errors.Is(err, errInterrupted):
 		return exitInterrupted
-	case errors.Is(err, artifacts.ErrDamaged):
+	case errors.Is(err, artifacts.ErrDamaged), errors.Is(err, artifacts.ErrMissing): // of what a build or a record names
 		return exitCache
 	default:
 		return exitInternal

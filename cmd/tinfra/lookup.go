@@ -28,12 +28,19 @@ func (s *lookup) flags(cmd *cobra.Command) {
 // findBuild is the build that was asked for, else the recipe's last one, else the last of all.
 func (h *house) findBuild(ctx context.Context, s lookup) (*artifacts.Build, error) {
 	if s.build != "" {
-		return h.cache.Build(ctx, s.build)
+		b, err := h.cache.Build(ctx, s.build)
+		if errors.Is(err, artifacts.ErrMissing) {
+			return nil, usage("--build %s: there is no such build in %s", s.build, h.store.Dir())
+		}
+		return b, err
 	}
 	if h.recipePath != "" {
 		b, err := h.cache.LastBuild(ctx, h.recordedPath(h.recipePath))
-		if err == nil || s.recipe != "" || !errors.Is(err, artifacts.ErrMissing) {
+		if err == nil || !errors.Is(err, artifacts.ErrMissing) {
 			return b, err
+		}
+		if s.recipe != "" {
+			return nil, usage("%s was not built yet in %s", s.recipe, h.store.Dir())
 		}
 	}
 	for b, err := range h.cache.Builds(ctx) {
