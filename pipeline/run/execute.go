@@ -140,6 +140,11 @@ func (b *builder) refuse(c capacity) hcl.Diagnostics {
 		if d := c.refuse(st); d != nil {
 			diags = append(diags, d)
 		}
+		if t.step.State == plan.Run { // a pending one may turn out a hit, which needs no secret
+			if _, err := b.secretsOf(st); err != nil {
+				split(err, &diags)
+			}
+		}
 		if b.o.Locked && t.step.Source != "" && t.step.Pins == nil {
 			at := st.Range
 			for _, p := range st.Kind.Params {

@@ -308,8 +308,12 @@ secret "token" {
   env = "HF_TOKEN"
   doc = "x"
 }
-`, hello}}, `stage "hub" "a" { token = secret("NO_SUCH_TOKEN_HERE") }`)
-	b.fails(run.ExitStage, "r.hcl:1: Secret is not set", "NO_SUCH_TOKEN_HERE")
+`, hello}, "make": {"", hello}}, `stage "hub" "a" { token = secret("NO_SUCH_TOKEN_HERE") }
+stage "make" "b" {}`)
+	b.fails(run.ExitRecipe, "r.hcl:1: Secret is not set", "NO_SUCH_TOKEN_HERE")
+	if strings.Contains(b.seen.text(), string(event.Started)) {
+		t.Errorf("something ran all the same: %s", b.seen.text())
+	}
 }
 
 func TestTheEnvironmentOfAWorker(t *testing.T) {
