@@ -107,7 +107,8 @@ func newCacheVerify(a *app) *cobra.Command {
 		Use:   "verify",
 		Short: "Read everything in the cache and compare it with its digests",
 		Long: `verify reads every blob and checks it against its digest, and that nothing refers to what is not there. Exit
-code 5 says that something is wrong. With --repair what is damaged is removed: the next build makes it again.`,
+code 5 says that something is wrong. With --repair what is damaged is removed: the next build makes it again. A file
+that shows by its times that it was written to is removed as soon as it is met, by this or any other verb.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			h, err := a.openHouse("")
