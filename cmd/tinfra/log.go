@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
+	"github.com/Ruihan11/tiny-infra/cmd/tinfra/view"
 	"github.com/Ruihan11/tiny-infra/pipeline/event"
 )
 
@@ -79,12 +80,16 @@ func logLines(b []byte) []event.Event {
 	return out
 }
 
-// writeLog writes what was said, without the progress.
+// writeLog writes what was said, without the progress. A terminal is spared the control characters of a worker.
 func writeLog(w io.Writer, b []byte) error {
+	terminal := view.TerminalOf(w).Is
 	for _, e := range logLines(b) {
 		line, ok := logLine(e)
 		if !ok {
 			continue
+		}
+		if terminal {
+			line = view.Printable(line)
 		}
 		if _, err := fmt.Fprintln(w, line); err != nil {
 			return fmt.Errorf("writing the log: %w", err)
