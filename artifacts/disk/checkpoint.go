@@ -130,17 +130,13 @@ func (s *Store) DropCheckpoints(key artifacts.Key) error {
 
 // sweepCheckpoints removes those of keys that have their record, unless somebody works there.
 func (s *Store) sweepCheckpoints(ctx context.Context) error {
-	names, err := s.entries(checkpointsDir)
-	errs := []error{err}
-	for _, n := range names {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
+	return s.eachEntry(ctx, checkpointsDir, func(name string) error {
+		d, err := artifacts.ParseHex(strings.TrimSuffix(name, "/"))
+		if err != nil {
+			return nil // not ours
 		}
-		if d, err := artifacts.ParseHex(strings.TrimSuffix(n, "/")); err == nil {
-			errs = append(errs, s.sweepCheckpoint(artifacts.Key(d)))
-		}
-	}
-	return errors.Join(errs...)
+		return s.sweepCheckpoint(artifacts.Key(d))
+	})
 }
 
 func (s *Store) sweepCheckpoint(key artifacts.Key) (err error) {

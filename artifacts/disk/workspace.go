@@ -117,17 +117,24 @@ func (s *Store) SweepWork(ctx context.Context) error {
 
 // sweepLeases removes the files of leases that nobody holds.
 func (s *Store) sweepLeases(ctx context.Context) error {
-	names, err := s.entries(leasesDir)
+	return s.eachEntry(ctx, leasesDir, func(name string) error {
+		l, err := tryLock(filepath.Join(s.dir, leasesDir, name))
+		if l != nil {
+			err = l.remove()
+		}
+		return err
+	})
+}
+
+// eachEntry goes on after an error, and gives them all.
+func (s *Store) eachEntry(ctx context.Context, dir string, do func(name string) error) error {
+	names, err := s.entries(dir)
 	errs := []error{err}
 	for _, n := range names {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		l, err := tryLock(filepath.Join(s.dir, leasesDir, n))
-		if l != nil {
-			err = l.remove()
-		}
-		errs = append(errs, err)
+		errs = append(errs, do(n))
 	}
 	return errors.Join(errs...)
 }

@@ -150,6 +150,19 @@ func (h *house) load(path string, s *selection) (*recipe.Recipe, error) {
 	return r, nil
 }
 
+// read finds a recipe's surroundings and reads it; the cache stays closed.
+func (a *app) read(path string, s *selection) (*house, *recipe.Recipe, error) {
+	if err := s.check(); err != nil {
+		return nil, nil, err
+	}
+	h, err := a.house(dirOf(path))
+	if err != nil {
+		return nil, nil, err
+	}
+	r, err := h.load(path, s)
+	return h, r, err
+}
+
 // told writes warnings, and makes an error of mistakes.
 func (h *house) told(diags hcl.Diagnostics, files map[string]*hcl.File) error {
 	if diags.HasErrors() {

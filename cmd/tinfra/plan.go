@@ -37,14 +37,7 @@ type surveying struct {
 
 // survey reads a recipe and plans it. It writes nothing to the cache.
 func (a *app) survey(ctx context.Context, path string, s *selection, how surveying) (*site, error) {
-	if err := s.check(); err != nil {
-		return nil, err
-	}
-	h, err := a.house(dirOf(path))
-	if err != nil {
-		return nil, err
-	}
-	r, err := h.load(path, s)
+	h, r, err := a.read(path, s)
 	if err != nil {
 		return nil, err
 	}

@@ -55,14 +55,7 @@ func newValidate(a *app) *cobra.Command {
 
 // check reads a recipe and orders it; its mistakes and those of the graph come together.
 func (a *app) check(path string, s *selection) (*graph.Graph, error) {
-	if err := s.check(); err != nil {
-		return nil, err
-	}
-	h, err := a.house(dirOf(path))
-	if err != nil {
-		return nil, err
-	}
-	r, err := h.load(path, s)
+	h, r, err := a.read(path, s)
 	if err != nil {
 		return nil, err
 	}

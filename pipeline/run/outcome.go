@@ -66,38 +66,40 @@ func explained(p protocol.Event) string {
 
 // badParam points at the recipe lines of the params that the worker refused.
 func badParam(st *recipe.Stage, problems []protocol.Event) error {
-	var diags hcl.Diagnostics
-	for _, p := range problems {
-		if p.Param == "" {
-			continue
-		}
-		at := st.Range
-		if set, ok := st.Params[p.Param]; ok {
-			at = set.Range
-		}
-		diags = append(diags, problem(at, "Worker refused a param", "%s refuses %s: %s.", st.Address, p.Param, explained(p)))
-	}
-	if len(diags) == 0 {
-		diags = append(diags, problem(st.Range, "Worker refused its params", "%s refuses its params%s.", st.Address, lastProblem(problems)))
-	}
-	return diagnosed(diags...)
+	return refusal{
+		"Worker refused a param", "%s refuses %s: %s.", "Worker refused its params", "%s refuses its params%s.",
+		func(p protocol.Event) (string, hcl.Range) { return p.Param, st.Params[p.Param].Range },
+	}.diagnose(st, problems)
 }
 
 // badInput points at the recipe lines of the inputs that the worker refused.
 func badInput(st *recipe.Stage, problems []protocol.Event) error {
+	return refusal{
+		"Worker refused an input", "%s cannot use its input %s: %s.", "Worker refused its inputs", "%s cannot use what it was given%s.",
+		func(p protocol.Event) (string, hcl.Range) { return p.Input, st.Inputs[p.Input].Range },
+	}.diagnose(st, problems)
+}
+
+// refusal words what a worker refused: by name where it gives one, else as a whole.
+type refusal struct {
+	one, oneDetail, all, allDetail string
+	fault                          func(protocol.Event) (name string, at hcl.Range)
+}
+
+func (r refusal) diagnose(st *recipe.Stage, problems []protocol.Event) error {
 	var diags hcl.Diagnostics
 	for _, p := range problems {
-		if p.Input == "" {
+		name, at := r.fault(p)
+		if name == "" {
 			continue
 		}
-		at := st.Range
-		if given, ok := st.Inputs[p.Input]; ok {
-			at = given.Range
+		if at == (hcl.Range{}) {
+			at = st.Range // the recipe gives no such thing
 		}
-		diags = append(diags, problem(at, "Worker refused an input", "%s cannot use its input %s: %s.", st.Address, p.Input, explained(p)))
+		diags = append(diags, problem(at, r.one, r.oneDetail, st.Address, name, explained(p)))
 	}
 	if len(diags) == 0 {
-		diags = append(diags, problem(st.Range, "Worker refused its inputs", "%s cannot use what it was given%s.", st.Address, lastProblem(problems)))
+		diags = append(diags, problem(st.Range, r.all, r.allDetail, st.Address, lastProblem(problems)))
 	}
 	return diagnosed(diags...)
 }
