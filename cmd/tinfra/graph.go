@@ -29,14 +29,7 @@ Graphviz, --format mermaid for Markdown pages.`,
 			if err != nil {
 				return err
 			}
-			if err := s.check(); err != nil {
-				return err
-			}
-			h, err := a.house(dirOf(path))
-			if err != nil {
-				return err
-			}
-			r, err := h.load(path, &s)
+			h, r, err := a.read(path, &s)
 			if err != nil {
 				return err
 			}
