@@ -1,4 +1,4 @@
-"""Downloads against a TLS server of the test's own, and wheels of the test's own: no network."""
+"""https: sources against a TLS server of the test's own: no network."""
 
 import hashlib
 import http.server
@@ -6,7 +6,6 @@ import os
 import socket
 import ssl
 import threading
-import zipfile
 
 import pytest
 import trustme
@@ -36,14 +35,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
-@pytest.fixture(scope="session")
-def authority(tmp_path_factory):
-    made = trustme.CA()
-    made.cert_pem.write_to_path(tmp_path_factory.mktemp("ca") / "ca.pem")
-    made.path = tmp_path_factory.getbasetemp() / "ca0" / "ca.pem"
-    return made
-
-
 @pytest.fixture
 def server(authority):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -61,26 +52,8 @@ def server(authority):
     made.server_close()
 
 
-@pytest.fixture
-def job(workspace, authority):
-    def make(source, allow_pickle=False, **request):
-        made = workspace()
-        made.request["params"] = {"allow_pickle": allow_pickle}
-        made.request["source"] = source
-        made.request["outputs"] = {"files": "files", "model": "model/hf", "tokenizer": "tokenizer/hf"}
-        made.request.update(request)
-        run = made.run
-        made.run = lambda env=None: run({"SSL_CERT_FILE": str(authority.path), **(env or {})})
-        return made
-
-    return make
-
-
 def pin(path, data):
     return {"path": path, "sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
-
-
-# https
 
 
 def test_https(job, server):
@@ -277,159 +250,3 @@ def test_cancel(job, server, authority):
     gate.set()
     assert done.code == 143
     assert done.result is None
-
-
-# pypi
-
-
-@pytest.fixture
-def index(tmp_path):
-    """A folder of wheels that pip is pointed at, and the environment that does so."""
-    folder = tmp_path / "wheels"
-    folder.mkdir()
-
-    def add(name="toy_model-1.0-py3-none-any.whl", files=None):
-        package = "-".join(name.split("-")[:2])
-        with zipfile.ZipFile(folder / name, "w") as z:
-            for member, data in (files or {"toy/model.gguf": BODY, "toy/a/b.txt": b"b", "toy/x.py": b""}).items():
-                z.writestr(member, data)
-            z.writestr(f"{package}.dist-info/METADATA", "Metadata-Version: 2.1\nName: toy-model\nVersion: 1.0\n")
-            z.writestr(f"{package}.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
-            z.writestr(f"{package}.dist-info/RECORD", "")
-        return (folder / name).read_bytes()
-
-    add.env = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(folder)}
-    return add
-
-
-def test_pypi(job, index):
-    wheel = hashlib.sha256(index()).hexdigest()
-    space = job(f"pypi:toy-model==1.0#path=toy/*.gguf&sha256={wheel}", pins=[pin("toy/model.gguf", BODY)])
-    done = space.run(index.env)
-    assert done.code == 0, done.stderr
-    assert [str(p.relative_to(space.out("files"))) for p in space.out("files").rglob("*.*")] == ["toy/model.gguf"]
-    assert done.result["resolved"] == {"archive_sha256": wheel, "filename": "toy_model-1.0-py3-none-any.whl"}
-
-
-@pytest.mark.parametrize(
-    ("glob", "want"),
-    [("toy/*", {"toy/model.gguf", "toy/x.py"}), ("**/*.txt", {"toy/a/b.txt"}), ("toy/a/?.txt", {"toy/a/b.txt"})],
-)
-def test_globs(job, index, glob, want):
-    index()
-    space = job(f"pypi:toy-model==1.0#path={glob}")
-    assert space.run(index.env).code == 0
-    assert {p.relative_to(space.out("files")).as_posix() for p in space.out("files").rglob("*.*")} == want
-
-
-@pytest.mark.parametrize(
-    ("source", "says"),
-    [
-        ("pypi:toy-model==1.0#path=nothing*", "no file in toy_model-1.0-py3-none-any.whl matches"),
-        ("pypi:toy-model==2.0#path=*", "pip does not bring toy-model==2.0"),
-        ("pypi:toy-model>=1.0#path=*", "one version exactly"),
-        ("pypi:toy-model==1.0", "#path=GLOB"),
-        ("pypi:--index-url==1.0#path=*", "one version exactly"),
-        ("pypi:toy-model==1.0#path=*&sha512=1", "no option"),
-        ("pypi:toy-model==1.0#path=*&sha256=12", "64 lower-case hex digits"),
-        ("http://example.org/x", "no source"),
-        ("https://user:pw@example.org/x", "password"),
-        ("https:///x", "needs a host"),
-        ("https://localhost/", "file name"),
-        ("hg://example.org/x", "no source"),
-    ],
-)
-def test_bad_sources(job, index, source, says):
-    index()
-    done = job(source).run(index.env)
-    assert done.code == 10, done.stderr
-    assert done.problem["param"] == "source"
-    assert says in done.problem["message"]
-    assert "pw" not in done.problem["message"].split()
-
-
-def test_wheel_is_another_than_locked(job, index):
-    index()
-    wrong = {"filename": "toy_model-1.0-py3-none-any.whl", "archive_sha256": "0" * 64}
-    done = job("pypi:toy-model==1.0#path=toy/*.gguf", resolved=wrong).run(index.env)
-    assert done.code == 11
-    assert "is locked" in done.problem["message"]
-    done = job(f"pypi:toy-model==1.0#path=toy/*.gguf&sha256={'0' * 64}").run(index.env)
-    assert done.code == 11
-
-
-def test_locked_wheel_of_another_machine(job, index):
-    index("toy_model-1.0-cp39-cp39-manylinux_2_24_s390x.manylinux_2_28_s390x.whl")
-    name = {"filename": "toy_model-1.0-cp39-cp39-manylinux_2_24_s390x.manylinux_2_28_s390x.whl"}
-    assert job("pypi:toy-model==1.0#path=toy/*.gguf").run(index.env).code == 10
-    done = job("pypi:toy-model==1.0#path=toy/*.gguf", resolved=name).run(index.env)
-    assert done.code == 0, done.stderr
-
-
-@pytest.mark.parametrize("name", ["../../evil", "/evil", "toy/../../evil", "toy\\evil"])
-def test_wheel_that_climbs_out(job, index, name):
-    index(files={name: b"x"})
-    space = job("pypi:toy-model==1.0#path=**")
-    done = space.run(index.env)
-    assert done.code == 11, done.stderr
-    assert not list(space.root.parent.rglob("evil"))
-
-
-def test_links_and_colliding_names_in_a_wheel(job, index):
-    link = zipfile.ZipInfo("toy/link")
-    link.external_attr = 0o120777 << 16
-    index(files={link: b"/etc/passwd"})
-    assert job("pypi:toy-model==1.0#path=toy/*").run(index.env).code == 11
-    index(files={"toy/a": b"1", "toy/A": b"2"})
-    assert job("pypi:toy-model==1.0#path=toy/*").run(index.env).code == 11
-
-
-def test_no_index(job):
-    closed = {"PIP_INDEX_URL": "https://127.0.0.1:1/simple", "PIP_RETRIES": "0"}
-    done = job("pypi:toy-model==1.0#path=*").run(closed)
-    assert done.code == 14, done.problem
-    assert "is there a network" in done.problem["hint"]
-
-
-# file
-
-
-@pytest.fixture
-def recipes(tmp_path):
-    folder = tmp_path / "recipes"
-    (folder / "toy" / "sub").mkdir(parents=True)
-    (folder / "toy" / "config.json").write_text("{}")
-    (folder / "toy" / "model.safetensors").write_bytes(BODY)
-    (folder / "toy" / "tokenizer.json").write_text("{}")
-    (folder / "toy" / "sub" / "a.txt").write_text("a")
-    (tmp_path / "outside.txt").write_text("secret")
-    return folder
-
-
-def test_folder(job, recipes, read_tree):
-    space = job("file:toy", recipe_dir=str(recipes))
-    done = space.run()
-    assert done.code == 0, done.stderr
-    assert read_tree(space.out("files")) == read_tree(recipes / "toy")
-    assert set(read_tree(space.out("model"))) == {"config.json", "model.safetensors"}
-    assert set(read_tree(space.out("tokenizer"))) == {"tokenizer.json"}
-
-
-@pytest.mark.parametrize("shape", ["file:{}/toy/sub/a.txt", "file://{}/toy/sub/a.txt", "file:toy/sub/a.txt"])
-def test_file(job, recipes, shape, read_tree):
-    space = job(shape.format(recipes), recipe_dir=str(recipes))
-    assert space.run().code == 0
-    assert read_tree(space.out("files")) == {"a.txt": b"a"}
-    assert not list(space.out("model").iterdir())
-
-
-@pytest.mark.parametrize("rest", ["../outside.txt", "toy/../../outside.txt", "link.txt", "nothing", "linked", ""])
-def test_files_that_are_not_below_the_recipe(job, recipes, rest):
-    (recipes / "link.txt").symlink_to(recipes.parent / "outside.txt")
-    (recipes / "linked").mkdir()
-    (recipes / "linked" / "l.txt").symlink_to(recipes.parent / "outside.txt")
-    space = job("file:" + rest, recipe_dir=str(recipes))
-    done = space.run()
-    assert done.code == 10, done.stderr
-    assert done.problem["param"] == "source"
-    assert not list(space.out("files").iterdir())
