@@ -11,7 +11,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -162,6 +164,7 @@ func (s *Set) build(ctx context.Context, name string, digest artifacts.Digest, d
 	if err := os.RemoveAll(filepath.Join(dir, ".damaged")); err != nil {
 		return err
 	}
+	discard(parent, prefix) // what a killed build's compilers wrote while they died
 	progress(fmt.Sprintf("environment %s is installed (%.1f s)", name, time.Since(begun).Seconds()))
 	return nil
 }
@@ -187,6 +190,18 @@ func fill(ctx context.Context, uv string, python *interpreter, aside string, loc
 	})
 }
 
+// runBound runs a command that dies with this process: of a killed build, uv would go on to fill a folder that the next
+// build clears away. The kernel watches the thread that started it, which therefore has to stay.
+func runBound(cmd *exec.Cmd) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	return cmd.Run()
+}
+
 // follow runs a command and hands its lines on as they come.
 func follow(ctx context.Context, cmd *exec.Cmd, progress func(string)) error {
 	read, write := io.Pipe()
@@ -209,7 +224,7 @@ func follow(ctx context.Context, cmd *exec.Cmd, progress func(string)) error {
 		}
 		said <- strings.Join(all, "\n")
 	}()
-	err := cmd.Run()
+	err := runBound(cmd)
 	_ = write.Close() // a pipe's end: it only lets the reader finish
 	if text := <-said; err != nil {
 		return explain(ctx, text, err)
