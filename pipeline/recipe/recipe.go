@@ -21,6 +21,7 @@ type Recipe struct {
 	Variables   map[string]cty.Value // as set or defaulted; sensitive ones absent
 	Stages      []*Stage             // in source order, instances of one block in key order
 	Outputs     []*Output
+	Reports     []*Report // in source order, those of modules where the module is called
 	Lock        *Lock
 	Files       map[string]*hcl.File // for diagnostics' snippets
 }
@@ -110,6 +111,23 @@ type Output struct {
 	Ref   *Ref      // or
 	Value cty.Value // when Ref is nil
 	Range hcl.Range
+}
+
+// Report is a comparison that a recipe asks for. It enters no key and orders nothing.
+type Report struct {
+	Name     string // of the block; of one in a module, module.NAME.name
+	Title    string // "" where none is given
+	Doc      string
+	Baseline string // a row's name; "" none
+	Rows     []ReportRow
+	Range    hcl.Range
+}
+
+// ReportRow is what is compared: the results of several stages that belong together.
+type ReportRow struct {
+	Name   string
+	Stages []string // addresses of instances, in the order given, each once
+	Range  hcl.Range
 }
 
 // Lock is <recipe>.lock.hcl: what each download source resolves to, keyed by the source string.
