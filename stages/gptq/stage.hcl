@@ -32,6 +32,13 @@ param "symmetric" {
   doc     = "Symmetric around zero; false keeps a zero point for each group."
 }
 
+param "observer" {
+  type    = string
+  default = "minmax"
+  one_of  = ["minmax", "mse"]
+  doc     = "How a group's scale is found: minmax lets it reach the outermost weight; mse cuts outliers off where that leaves a smaller error."
+}
+
 param "damping" {
   type    = number
   default = 0.01
@@ -45,6 +52,15 @@ param "act_order" {
   default = "static"
   one_of  = ["none", "static"]
   doc     = "static quantizes the columns with the largest activations first, and keeps groups as they lie."
+}
+
+param "block_size" {
+  type    = number
+  default = 128
+  integer = true
+  min     = 1
+  max     = 65536
+  doc     = "Columns that are worked through before the error is carried on to the rest of the row."
 }
 
 param "ignore" {

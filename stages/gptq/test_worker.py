@@ -12,8 +12,10 @@ PARAMS = {
     "bits": 4,
     "group_size": 16,
     "symmetric": True,
+    "observer": "minmax",
     "damping": 0.01,
     "act_order": "static",
+    "block_size": 128,
     "ignore": ["lm_head"],
 }
 
@@ -69,7 +71,7 @@ def test_weights_stand_on_a_grid(space, tiny, bits, symmetric, order):
 
 
 def test_metrics_and_progress(space):
-    s = space()
+    s = space(observer="mse", block_size=24)
     done = s.run()
     assert done.code == 0, done.stderr
     # One float32 scale for 16 weights of 4 bits.
@@ -86,6 +88,7 @@ def test_metrics_and_progress(space):
     assert config["quant_method"] == "compressed-tensors"
     weights = config["config_groups"]["group_0"]["weights"]
     assert (weights["num_bits"], weights["group_size"], weights["actorder"]) == (4, 16, "static")
+    assert weights["observer"] == "memoryless_mse"
 
 
 def test_better_than_rounding(space, tiny, tokens):
@@ -144,7 +147,7 @@ def test_bad_params(space, params, param, says):
     assert says in done.problem["message"] + done.problem.get("hint", "")
 
 
-@pytest.mark.parametrize("rows", [[[999999, 1]], [], [1, 2]])
+@pytest.mark.parametrize("rows", [[[999999, 1]], [[-1, 1]], [[1] * 257], [], [1, 2]])
 def test_bad_calibration(space, tmp_path, rows):
     import numpy as np
 

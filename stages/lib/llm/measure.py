@@ -1,4 +1,4 @@
-"""What a packed checkpoint really takes."""
+"""What a packed checkpoint holds and takes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,18 @@ from pathlib import Path
 
 # What compressed-tensors keeps for one quantized layer. weight_shape (int64 [2]) only says what the packing hides.
 PARTS = ("weight_packed", "weight_scale", "weight_zero_point", "weight_g_idx")
+
+
+def packed_layers(files: Iterable[Path]) -> set[str]:
+    """Names of the layers whose weight is packed."""
+    from safetensors import safe_open
+
+    found = set()
+    for file in files:
+        with safe_open(file, framework="numpy") as tensors:
+            names = (name.rpartition(".") for name in tensors.keys())  # noqa: SIM118 (not a dict)
+            found.update(layer for layer, _, part in names if part == "weight_packed")
+    return found
 
 
 def bits_per_weight(files: Iterable[Path]) -> float:
