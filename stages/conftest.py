@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -187,3 +188,16 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = space.run()
     assert done.code == 0, done.stderr
     return space.root / "out"
+
+
+@pytest.fixture(scope="session")
+def tiny_graph(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The synthetic model as a model/onnx folder, made by onnxruntime-genai's own builder."""
+    from onnxruntime_genai.models.builder import create_model, parse_extra_options
+
+    source, target = tmp_path_factory.mktemp("graph_source"), tmp_path_factory.mktemp("graph")
+    for folder in (tiny / "model", tiny / "tokenizer"):
+        shutil.copytree(folder, source, dirs_exist_ok=True)
+    asked = (None, str(source), str(target), "fp32", "cpu", str(tmp_path_factory.mktemp("graph_cache")))
+    create_model(*asked, **parse_extra_options(*asked, []))
+    return target

@@ -1,7 +1,7 @@
 kind        = "perplexity"
 doc         = "Measures the perplexity of a causal LM on a text. Windows of tokens go through the model one by one; each token is scored once, and the first of the text never."
 env         = "torch"
-uses        = ["lib/llm"]
+uses        = ["lib/llm", "lib/score"]
 determinism = "statistical"
 
 needs {
@@ -40,12 +40,21 @@ param "dtype" {
   type    = string
   default = "float32"
   one_of  = ["float32", "bfloat16", "float16"]
-  doc     = "Type that the model computes in."
+  doc     = "Type that the model computes in. A graph has its own: this must say the same."
+}
+
+param "distributions" {
+  type    = number
+  default = 1024
+  integer = true
+  min     = 0
+  max     = 1048576
+  doc     = "Of how many scored tokens, spread evenly over the text, the whole distribution is kept for `compare`. Each takes 2 bytes for each token of the vocabulary; 0 keeps none."
 }
 
 input "model" {
-  type = "model/hf"
-  doc  = "Plain or quantized by compressed-tensors."
+  types = ["model/hf", "model/onnx"]
+  doc   = "A checkpoint, plain or quantized by compressed-tensors, run by transformers; or a graph, run by onnxruntime."
 }
 
 input "tokenizer" {
@@ -59,7 +68,7 @@ input "text" {
 
 output "result" {
   type = "result/perplexity"
-  doc  = "nll.safetensors: nll, float32 [scored], and position, int64 [scored], of each scored token; protocol.json: how it was measured. No time and no host."
+  doc  = "nll.safetensors: nll, float32, position, int64, and top, int32, the likeliest token, all [scored]. distributions.safetensors: logprobs, float16 [kept, vocabulary], and position, int64 [kept]. protocol.json: what was asked. measured.json: the model's digest, the engine and the type. No time and no host."
 }
 
 metric "perplexity" {
@@ -67,6 +76,20 @@ metric "perplexity" {
   better  = "lower"
   quality = true
   doc     = "exp of the mean negative log likelihood. Comparable under one protocol only."
+}
+
+metric "perplexity_low" {
+  unit    = "1"
+  better  = "lower"
+  quality = true
+  doc     = "Lower bound of the perplexity's 95 % interval: block bootstrap over windows, or shorter pieces where there are fewer than 64. It tells how far the number depends on which text was chosen; for the difference of two models, which share the text, see `compare`."
+}
+
+metric "perplexity_high" {
+  unit    = "1"
+  better  = "lower"
+  quality = true
+  doc     = "Upper bound of the same interval."
 }
 
 metric "nll" {

@@ -11,15 +11,18 @@ from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM
 
-PARAMS = {"window": 64, "stride": 64, "max_tokens": 300, "dtype": "float32"}
+from lib.score.result import Scores
+
+PARAMS = {"window": 64, "stride": 64, "max_tokens": 300, "dtype": "float32", "distributions": 40}
+FILES = {"nll.safetensors", "distributions.safetensors", "protocol.json", "measured.json"}
 
 
 @pytest.fixture
 def space(workspace, tiny):
-    def make(model=None, text=None, tokenizer=None, **params):
+    def make(model=None, text=None, tokenizer=None, kind="model/hf", **params):
         made = workspace()
         made.request["params"] = PARAMS | params
-        made.add_input("model", model or tiny / "model", "model/hf")
+        made.add_input("model", model or tiny / "model", kind)
         made.add_input("tokenizer", tokenizer or tiny / "tokenizer", "tokenizer/hf")
         made.add_input("text", text or tiny / "text", "dataset/text")
         made.request["outputs"] = {"result": "result/perplexity"}
@@ -36,7 +39,7 @@ def bad_model(tiny, tmp_path):
 
 
 def reference(tiny, window, stride, limit):
-    """Each position by itself: the log likelihood given what its window holds before it."""
+    """Each position by itself: the logarithms of all probabilities given what its window holds before it."""
     model = AutoModelForCausalLM.from_pretrained(tiny / "model").eval()
     tokenizer = Tokenizer.from_file(str(tiny / "tokenizer" / "tokenizer.json"))
     ids = tokenizer.encode((tiny / "text" / "text.txt").read_text()).ids[:limit]
@@ -46,25 +49,77 @@ def reference(tiny, window, stride, limit):
             if position not in scored:
                 with torch.no_grad():
                     logits = model(torch.tensor([ids[begin:position]])).logits[0, -1].double()
-                scored[position] = -torch.log_softmax(logits, 0)[ids[position]].item()
+                scored[position] = torch.log_softmax(logits, 0).numpy()
         if begin + window >= len(ids):
             break
-    return scored
+    return ids, {p: scored[p] for p in sorted(scored)}
 
 
+@pytest.mark.parametrize("engine", ["checkpoint", "graph"])
 @pytest.mark.parametrize(("window", "stride", "limit"), [(64, 64, 150), (64, 24, 150), (64, 64, 20), (64, 64, 129)])
-def test_against_each_token_by_itself(space, tiny, window, stride, limit):
-    s = space(window=window, stride=stride, max_tokens=limit)
+def test_against_each_token_by_itself(space, tiny, tiny_graph, engine, window, stride, limit):
+    given = {} if engine == "checkpoint" else {"model": tiny_graph, "kind": "model/onnx"}
+    s = space(**given, window=window, stride=stride, max_tokens=limit)
     done = s.run()
     assert done.code == 0, done.stderr
-    want = reference(tiny, window, stride, limit)
+    ids, want = reference(tiny, window, stride, limit)
+    nll = [-want[p][ids[p]] for p in want]
     got = load_file(s.out("result") / "nll.safetensors")
-    assert got["nll"].dtype == np.float32
-    assert got["position"].tolist() == sorted(want)
-    assert np.allclose(got["nll"], [want[p] for p in sorted(want)], atol=1e-4)
+    assert {n: t.dtype for n, t in got.items()} == {"nll": np.float32, "position": np.int64, "top": np.int32}
+    assert got["position"].tolist() == list(want)
+    assert np.allclose(got["nll"], nll, atol=1e-4)
+    assert got["top"].tolist() == [want[p].argmax() for p in want]
     assert done.metrics["tokens"] == len(want)
-    assert math.isclose(done.metrics["perplexity"], math.exp(np.mean(list(want.values()))), rel_tol=1e-5)
+    assert math.isclose(done.metrics["perplexity"], math.exp(np.mean(nll)), rel_tol=1e-5)
     assert math.isclose(done.metrics["nll"], math.log(done.metrics["perplexity"]), rel_tol=1e-9)
+    assert done.metrics["perplexity_low"] < done.metrics["perplexity"] < done.metrics["perplexity_high"]
+
+    whole = load_file(s.out("result") / "distributions.safetensors")
+    assert whole["position"].tolist() == sorted(set(whole["position"].tolist()) & set(want))
+    assert len(whole["position"]) == min(40, len(want))
+    assert whole["logprobs"].dtype == np.float16
+    for position, logprobs in zip(whole["position"], whole["logprobs"], strict=True):
+        assert np.allclose(logprobs, want[position], rtol=2**-10, atol=1e-4)
+
+
+def test_distributions_lie_evenly_and_depend_on_the_text_only(space, tiny_graph):
+    places = []
+    for given in ({}, {"model": tiny_graph, "kind": "model/onnx"}):
+        s = space(**given, distributions=59)
+        assert s.run().code == 0
+        places.append(load_file(s.out("result") / "distributions.safetensors")["position"].tolist())
+    assert places[0] == places[1]
+    steps = np.diff(places[0])
+    assert len(steps) == 58
+    assert set(steps.tolist()) <= {5, 6}  # 295 tokens were scored; a window's first was not
+
+
+def test_slices_of_logits_do_not_show(tiny, monkeypatch):
+    from perplexity import worker
+
+    logits = np.random.default_rng(0).normal(size=(40, 300)).astype(np.float32)
+    targets = np.arange(40)
+    found = []
+    for size in (1, 300 * 7, 1 << 24):
+        monkeypatch.setattr(worker, "SLICE", size)
+        empty = np.zeros(50, np.float32), np.arange(100, 150), np.zeros(50, np.int32)
+        scores = Scores(*empty, kept=np.array([103, 111, 118, 149]), logprobs=np.zeros((4, 300), np.float16))
+        worker.score_rows(scores, 10, logits, targets)
+        found.append(scores)
+    assert not found[0].nll[:10].any()
+    assert found[0].nll[10:].all()
+    assert not found[0].logprobs[0].any()  # 103 lies before these rows
+    assert found[0].logprobs[1:].all()
+    for other in found[1:]:
+        assert (other.nll == found[0].nll).all()
+        assert (other.top == found[0].top).all()
+        assert (other.logprobs == found[0].logprobs).all()
+
+
+def test_without_distributions(space):
+    s = space(distributions=0)
+    assert s.run().code == 0
+    assert {p.name for p in s.out("result").iterdir()} == FILES - {"distributions.safetensors"}
 
 
 def test_protocol_is_a_fingerprint(space, tmp_path, tiny):
@@ -72,7 +127,7 @@ def test_protocol_is_a_fingerprint(space, tmp_path, tiny):
     shutil.copytree(tiny / "text", other)
     (other / "text.txt").write_text("other " * 500)
     labels = set()
-    for s in (space(), space(stride=32), space(max_tokens=200), space(dtype="bfloat16"), space(text=other)):
+    for s in (space(), space(stride=32), space(max_tokens=200), space(text=other)):
         done = s.run()
         assert done.code == 0, done.stderr
         text = (s.out("result") / "protocol.json").read_text()
@@ -81,12 +136,35 @@ def test_protocol_is_a_fingerprint(space, tmp_path, tiny):
         fields = json.loads(text)
         assert fields["dataset"] == s.request["inputs"]["text"]["digest"]
         assert fields["tokenizer"] == s.request["inputs"]["tokenizer"]["digest"]
-        assert set(fields) == {
-            "bos", "dataset", "dtype", "engine", "max_tokens", "stride", "tokenizer", "window",
-        }  # fmt: skip
-        assert {p.name for p in s.out("result").iterdir()} == {"nll.safetensors", "protocol.json"}
+        assert set(fields) == {"bos", "dataset", "max_tokens", "stride", "tokenizer", "window"}
+        assert {p.name for p in s.out("result").iterdir()} == FILES
         labels.add(done.result["labels"]["protocol"])
-    assert len(labels) == 5
+    assert len(labels) == 4
+
+
+def test_engine_and_type_are_no_part_of_the_protocol(space, tiny_graph):
+    labels = set()
+    for given, engine, dtype in (
+        ({}, "transformers 5.17.0 cpu float32", "float32"),
+        ({"dtype": "bfloat16"}, "transformers 5.17.0 cpu bfloat16", "bfloat16"),
+        ({"model": tiny_graph, "kind": "model/onnx"}, "onnxruntime 1.32.0 cpu", "float32"),
+    ):
+        s = space(**given)
+        done = s.run()
+        assert done.code == 0, done.stderr
+        assert done.result["observed"]["engine"] == engine
+        model = s.request["inputs"]["model"]["digest"]
+        measured = json.loads((s.out("result") / "measured.json").read_text())
+        assert measured == {"dtype": dtype, "engine": engine, "model": model}
+        labels.add(done.result["labels"]["protocol"])
+    assert len(labels) == 1
+
+
+def test_type_that_a_graph_has_not(space, tiny_graph):
+    done = space(model=tiny_graph, kind="model/onnx", dtype="bfloat16").run()
+    assert done.code == 10
+    assert done.problem["param"] == "dtype"
+    assert "float32" in done.problem["message"]
 
 
 def test_stride_beyond_window(space):
