@@ -36,6 +36,7 @@ class Guard:
 
     allowed: tuple[str, ...] | None  # settings.allowed_hosts; None allows all
     first: str
+    clear: str = ""  # host:port of an endpoint that the person named by http:// and that may be asked so
     inside: bool = field(init=False)  # the recipe itself names a private host, so private hops are its wish
 
     def __post_init__(self) -> None:
@@ -46,7 +47,8 @@ class Guard:
         parts = urlsplit(url)
         host = (parts.hostname or "").lower()
         via = f" (a redirect from {self.first})" if hop else ""
-        if parts.scheme != "https" or not host:
+        secure = parts.scheme == "https" or (parts.scheme == "http" and parts.netloc.lower() == self.clear)
+        if not secure or not host:
             raise BadParam("source", f"{parts.scheme}://{host}{via} is not https")
         if not self.is_allowed(host):
             raise BadParam(

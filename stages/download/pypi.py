@@ -12,6 +12,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+from download.globs import matcher
 from download.pins import sha256_of
 from download.source import Source
 from tinfra_worker import BadInput, BadParam, Fault, Job, Resources, Transient
@@ -162,10 +163,3 @@ def check_members(wheel: Path, members: list[zipfile.ZipInfo]) -> None:
 def shown(archive: zipfile.ZipFile) -> str:
     names = sorted(m.filename for m in archive.infolist() if not m.is_dir())
     return "it holds " + ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
-
-
-def matcher(glob: str) -> re.Pattern[str]:
-    """A glob over paths: * and ? stay within a folder, ** goes through folders."""
-    words = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-    parts = re.split(r"(\*\*/|\*\*|\*|\?)", glob)
-    return re.compile("".join(words.get(p, re.escape(p)) for p in parts))

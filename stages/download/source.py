@@ -8,8 +8,9 @@ from urllib.parse import parse_qsl, urlsplit
 
 from tinfra_worker import BadParam
 
-SHAPES = "pypi:NAME==VERSION#path=GLOB, https://…, file:PATH"
-OPTIONS = {"pypi": {"path", "sha256"}, "https": {"sha256"}, "file": {"sha256"}}
+SHAPES = "hf://ORG/NAME[@REVISION][#include=GLOB&exclude=GLOB], pypi:NAME==VERSION#path=GLOB, https://…, file:PATH"
+OPTIONS = {"hf": {"include", "exclude"}, "pypi": {"path", "sha256"}, "https": {"sha256"}, "file": {"sha256"}}
+REPEATED = {"include", "exclude"}  # may stand more than once
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class Source:
     scheme: str
     rest: str
     options: dict[str, str]
+    lists: dict[str, tuple[str, ...]]  # of the options that may stand more than once
     shown: str  # for people: a query may hold a token, so it is left out
 
 
@@ -33,11 +35,14 @@ def parse(text: str) -> Source:
         pairs = parse_qsl(fragment, strict_parsing=True) if fragment else []
     except ValueError as e:
         raise BadParam("source", f"what stands after # must be name=value, not {fragment!r}") from e
-    options = dict(pairs)
-    for name in options:
+    options = {name: value for name, value in pairs if name not in REPEATED}
+    lists = {name: tuple(v for n, v in pairs if n == name) for name in sorted(REPEATED)}
+    for name, _ in pairs:
         if name not in OPTIONS[scheme]:
             known = ", ".join(sorted(OPTIONS[scheme]))
             raise BadParam("source", f"{name!r} is no option of a {scheme}: source; known are {known}")
+        if name in options and sum(n == name for n, _ in pairs) > 1:
+            raise BadParam("source", f"{name}= stands twice in {head.partition('?')[0]}")
     if "sha256" in options and not re.fullmatch(r"[0-9a-f]{64}", options["sha256"]):
         raise BadParam("source", "sha256 must be 64 lower-case hex digits")
     if scheme == "https":
@@ -46,4 +51,4 @@ def parse(text: str) -> Source:
             raise BadParam("source", "an https source needs a host: https://host/path")
         if url.username or url.password:
             raise BadParam("source", "a source must hold no password: it is written to the lock and to records")
-    return Source(scheme, rest, options, head.partition("?")[0])
+    return Source(scheme, rest, options, lists, head.partition("?")[0])

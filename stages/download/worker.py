@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from download import https, local, pypi
+from download import https, hub, local, pypi
 from download.folder import hand_out
 from download.pins import check_pins, refuse_pickles
 from download.source import parse
 from tinfra_worker import BadParam, Job, run
 
-SCHEMES = {"pypi": pypi.fetch, "https": https.fetch, "file": local.fetch}
+SCHEMES = {"hf": hub.fetch, "pypi": pypi.fetch, "https": https.fetch, "file": local.fetch}
 
 
 def main(job: Job) -> None:
