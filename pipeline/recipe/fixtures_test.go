@@ -1,10 +1,10 @@
 package recipe
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
-	"sort"
 	"strings"
 	"testing"
 )
@@ -12,7 +12,8 @@ import (
 var stated = regexp.MustCompile(`# ERROR: (.*)`)
 
 // TestFixtures loads recipes that state their own mistakes: `# ERROR: words` on the line where the diagnostic must point,
-// where words are part of its summary and detail; several are separated by " ;; ". Nothing else may be reported.
+// where words are part of its summary and detail; several are separated by " ;; ". Nothing else may be reported. The
+// modules that a fixture calls state theirs in the same way.
 func TestFixtures(t *testing.T) {
 	paths, err := filepath.Glob("testdata/wrong/*.hcl")
 	if err != nil || len(paths) == 0 {
@@ -24,46 +25,51 @@ func TestFixtures(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			want := map[int][]string{}
-			for i, line := range strings.Split(string(src), "\n") {
-				if m := stated.FindStringSubmatch(line); m != nil {
-					want[i+1] = strings.Split(m[1], " ;; ")
-				}
+			r, diags := Load(path, Options{Catalog: testCatalog()})
+			want := map[string][]string{}
+			statedIn(path, src, want)
+			for rel, text := range r.Modules {
+				statedIn(filepath.Join(filepath.Dir(path), rel), text, want)
 			}
 			if len(want) == 0 {
 				t.Fatal("the fixture states no error")
 			}
-			r, diags := Load(path, Options{Catalog: testCatalog()})
 			for _, d := range diags {
-				if d.Subject == nil || d.Subject.Filename != path {
-					t.Errorf("not in the file: %s: %s", d.Summary, d.Detail)
+				if d.Subject == nil {
+					t.Errorf("without a place: %s: %s", d.Summary, d.Detail)
 					continue
 				}
-				line, found := d.Subject.Start.Line, false
-				for i, words := range want[line] {
+				at, found := fmt.Sprintf("%s:%03d", d.Subject.Filename, d.Subject.Start.Line), false
+				for i, words := range want[at] {
 					if strings.Contains(d.Summary+": "+d.Detail, words) {
-						want[line] = append(want[line][:i:i], want[line][i+1:]...)
+						want[at] = append(want[at][:i:i], want[at][i+1:]...)
 						found = true
 						break
 					}
 				}
 				if !found {
-					t.Errorf("line %d: not stated: %s: %s", line, d.Summary, d.Detail)
+					t.Errorf("%s: not stated: %s: %s", at, d.Summary, d.Detail)
 				}
-				if r.Files[path] == nil {
+				if r.Files[d.Subject.Filename] == nil {
 					t.Error("no snippet for the diagnostics")
 				}
+				if d.Subject.Filename != path && !strings.Contains(d.Detail, "\nIn module.") {
+					t.Errorf("%s does not say which module is meant: %s", at, d.Detail)
+				}
 			}
-			var lines []int
-			for line := range want {
-				lines = append(lines, line)
-			}
-			sort.Ints(lines)
-			for _, line := range lines {
-				for _, words := range want[line] {
-					t.Errorf("line %d: not reported: %s", line, words)
+			for _, at := range sortedKeys(want) {
+				for _, words := range want[at] {
+					t.Errorf("%s: not reported: %s", at, words)
 				}
 			}
 		})
+	}
+}
+
+func statedIn(path string, src []byte, want map[string][]string) {
+	for i, line := range strings.Split(string(src), "\n") {
+		if m := stated.FindStringSubmatch(line); m != nil {
+			want[fmt.Sprintf("%s:%03d", path, i+1)] = strings.Split(m[1], " ;; ")
+		}
 	}
 }

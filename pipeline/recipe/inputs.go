@@ -98,7 +98,7 @@ func (l *loader) artifact(s *Stage, c *compiled, in *stages.Input, name string, 
 		}
 	}
 	if !slices.Contains(in.Types, "*") && !slices.Contains(in.Types, given) {
-		l.tell(c, in.Name, at, "Wrong port type", "%s takes %s, and %s is %s.%s", name, typesOf(in), a, given, l.sibling(in, a))
+		l.tell(c, in.Name, at, "Wrong port type", "%s takes %s, and %s is %s.%s", name, typesOf(in), l.local(a.String()), given, l.sibling(in, a))
 		return Input{}, false
 	}
 	return Input{Ref: a.ref, Files: a.files, Range: *at}, true
@@ -117,16 +117,16 @@ func (l *loader) portHint(in *stages.Input, v cty.Value) string {
 		if a.ref == nil || a.ref.Port != name {
 			break
 		}
-		b := l.blockOf(a.ref.Address)
-		if b == nil {
+		kind := l.kinds[a.ref.Address]
+		if kind == nil {
 			break
 		}
-		for _, o := range b.kind.Outputs {
+		for _, o := range kind.Outputs {
 			if slices.Contains(in.Types, o.Type) {
-				return fmt.Sprintf(" This is a stage: say which port, %s.%s.", a.ref.Address, o.Name)
+				return fmt.Sprintf(" This is a stage: say which port, %s.%s.", l.local(a.ref.Address), o.Name)
 			}
 		}
-		return " This is a stage: say which port." + listOf(outputNames(b.kind))
+		return " This is a stage: say which port." + listOf(outputNames(kind))
 	}
 	return " Give it one port, not an object."
 }
@@ -136,20 +136,18 @@ func (l *loader) sibling(in *stages.Input, a *artifact) string {
 	if a.ref == nil {
 		return ""
 	}
-	if b := l.blockOf(a.ref.Address); b != nil {
-		for _, o := range b.kind.Outputs {
+	if kind := l.kinds[a.ref.Address]; kind != nil {
+		for _, o := range kind.Outputs {
 			if slices.Contains(in.Types, o.Type) {
-				return fmt.Sprintf(" %s.%s would fit.", a.ref.Address, o.Name)
+				return fmt.Sprintf(" %s.%s would fit.", l.local(a.ref.Address), o.Name)
 			}
 		}
 	}
 	return ""
 }
 
-func (l *loader) blockOf(address string) *block {
-	id, _, _ := strings.Cut(address, "[")
-	return l.module.byID[id]
-}
+// local is an address as it is written in this file, where the stage stands in it.
+func (l *loader) local(address string) string { return strings.TrimPrefix(address, l.prefix()) }
 
 func typesOf(in *stages.Input) string {
 	if slices.Contains(in.Types, "*") {

@@ -26,7 +26,7 @@ type instances struct {
 }
 
 func address(b *block, key string) string {
-	return b.id + "[" + quoted(key) + "]"
+	return b.full + "[" + quoted(key) + "]"
 }
 
 // quoted writes a text as the recipe language does.
@@ -60,7 +60,7 @@ func (s *scope) instances(b *block) *instances {
 	}
 	if set := s.sets[b]; set != nil {
 		if !set.done {
-			s.cycle(b.id, b.forEach().SrcRange)
+			s.cycle(b.full, b.forEach().SrcRange)
 		}
 		return set
 	}
@@ -71,7 +71,7 @@ func (s *scope) instances(b *block) *instances {
 		set.single, set.broken, set.done = true, false, true
 		return set
 	}
-	if s.enter(b.id, attr.SrcRange) {
+	if s.enter(b.full, attr.SrcRange) {
 		v := s.prepare(attr.Expr, place{metrics: true}).value(nil)
 		s.expand(set, attr, v)
 		s.leave()
@@ -185,7 +185,7 @@ func (s *scope) stage(b *block) cty.Value {
 
 func (s *scope) stageValue(b *block, set *instances) cty.Value {
 	if set.single {
-		return s.instance(b, b.id)
+		return s.instance(b, b.full)
 	}
 	set.all = make(map[string]cty.Value, len(set.keys))
 	set.keyOf = make(map[string]string, len(set.keys))
@@ -201,7 +201,7 @@ func (s *scope) stageValue(b *block, set *instances) cty.Value {
 func (s *scope) measuredValue(b *block, set *instances) cty.Value {
 	loaded := s.base.sets[b]
 	if set.single {
-		return s.instance(b, b.id)
+		return s.instance(b, b.full)
 	}
 	if loaded == nil || !loaded.asked {
 		return broken // loading evaluates every expression that a check evaluates
@@ -216,6 +216,9 @@ func (s *scope) measuredValue(b *block, set *instances) cty.Value {
 }
 
 func (s *scope) instance(b *block, addr string) cty.Value {
+	if s.base == nil {
+		s.file.kinds[addr] = b.kind
+	}
 	attrs := make(map[string]cty.Value, len(b.kind.Outputs)+1)
 	metrics := make(map[string]cty.Value, len(b.kind.Metrics))
 	for _, m := range b.kind.Metrics {

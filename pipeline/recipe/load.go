@@ -2,6 +2,7 @@ package recipe
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"sort"
 	"strings"
@@ -24,12 +25,20 @@ type Options struct {
 // Load reads a recipe, its lock and the values of its variables, and checks everything that can be checked without
 // running. It reports all mistakes at once. With errors among the diagnostics the Recipe serves only to show them.
 func Load(path string, o Options) (*Recipe, hcl.Diagnostics) {
+	r := &Recipe{Path: path, Files: map[string]*hcl.File{}, Modules: map[string][]byte{}}
 	l := &loader{
-		options: o,
-		recipe:  &Recipe{Path: path, Files: map[string]*hcl.File{}},
-		seen:    map[string]bool{},
+		loading: &loading{
+			options: o,
+			recipe:  r,
+			seen:    map[string]bool{},
+			kinds:   map[string]*stages.Kind{},
+			files:   map[string]*moduleFile{},
+			world:   loadingWorld(),
+		},
+		path: path, rel: filepath.Base(path), given: map[string]given{},
 	}
 	l.load()
+	l.closeRoot()
 	sortDiagnostics(l.diags, path)
 	if l.full() {
 		l.diags = append(l.diags[:maxMistakes:maxMistakes], problem(nil, "Too many mistakes", "Only the first %d are told.", maxMistakes))
@@ -40,16 +49,34 @@ func Load(path string, o Options) (*Recipe, hcl.Diagnostics) {
 // maxMistakes is how many a person may want to read; looking for the nearest name takes milliseconds for each.
 const maxMistakes = 300
 
-// loader collects what one Load finds.
-type loader struct {
+// loading is what one Load collects over all files.
+type loading struct {
 	options Options
 	recipe  *Recipe
-	module  *module
-	scope   *scope
 	sets    []*override
 	diags   hcl.Diagnostics
-	seen    map[string]bool // what was said, since instances of one block repeat its mistakes
-	given   map[string]given
+	seen    map[string]bool         // what was said, since instances of one block repeat its mistakes
+	kinds   map[string]*stages.Kind // by the address of an instance that something refers to
+	files   map[string]*moduleFile  // by path below the recipe's folder
+	root    *os.Root                // the recipe's folder, once a module is read
+	calls   int                     // modules so far, each call and instance counted
+	text    int                     // bytes of their files
+	crowded bool                    // too many of either, which was told
+	world   *world
+}
+
+// loader reads one file: the recipe, or a module for one of its calls.
+type loader struct {
+	*loading
+	path   string  // as shown
+	rel    string  // below the recipe's folder, with /
+	dir    string  // absolute; path() and file() are relative to it
+	parent *loader // of a module: the file that calls it
+	call   *call
+	key    string // of the call's for_each
+	module *module
+	scope  *scope
+	given  map[string]given
 }
 
 func (l *loader) load() {
@@ -59,7 +86,7 @@ func (l *loader) load() {
 		l.problem(nil, "Cannot find the recipe's folder", "%s", err)
 		return
 	}
-	r.Dir = dir
+	r.Dir, l.dir = dir, dir
 	lock, diags := readLock(LockPath(r.Path), r.Files)
 	l.add(diags...)
 	r.Lock = lock
@@ -73,17 +100,32 @@ func (l *loader) load() {
 	l.scope = newScope(l, l.module)
 	l.setVariables()
 	l.parseOverrides()
-	l.scope.evaluateLocals()
-	for _, b := range l.module.blocks {
-		if l.full() {
-			return
-		}
-		l.compile(b)
-	}
+	l.walk()
 	l.outputs()
 }
 
-func (l *loader) full() bool { return len(l.diags) > maxMistakes }
+// walk checks a file's stages, and the modules that it calls, in the order in which they stand there.
+func (l *loader) walk() {
+	l.scope.evaluateLocals()
+	for _, item := range l.module.items {
+		switch {
+		case l.full():
+			return
+		case item.call != nil:
+			l.enter(item.call)
+		default:
+			l.compile(item.block)
+		}
+	}
+	l.reports()
+}
+
+// folder is where a file below the recipe's folder stands.
+func (l *loading) folder(rel string) string {
+	return filepath.Dir(filepath.Join(l.recipe.Dir, filepath.FromSlash(rel)))
+}
+
+func (l *loading) full() bool { return len(l.diags) > maxMistakes }
 
 func (l *loader) add(diags ...*hcl.Diagnostic) {
 	for _, d := range diags {
@@ -93,6 +135,7 @@ func (l *loader) add(diags ...*hcl.Diagnostic) {
 		}
 		if !l.seen[key] {
 			l.seen[key] = true
+			d.Detail += l.origin()
 			l.diags = append(l.diags, d)
 		}
 	}

@@ -14,18 +14,28 @@ type module struct {
 	variables map[string]*variable
 	names     []string // of variables, in source order
 	locals    map[string]*hclsyntax.Attribute
-	blocks    []*block          // stage blocks in source order, broken ones too
+	items     []item   // stages and calls of modules, in source order
+	blocks    []*block // stage blocks in source order, broken ones too
+	calls     map[string]*call
 	byID      map[string]*block // the first block of each kind.name
 	sortedIDs []string
 	kinds     map[string]bool // kinds that some block uses
 	outputs   []*hclsyntax.Block
+	reports   []*hclsyntax.Block
 	catalog   *stages.Catalog
+}
+
+// item is a stage block or a module block.
+type item struct {
+	block *block
+	call  *call
 }
 
 // block is one stage block; for_each makes several stages of it.
 type block struct {
 	kind *stages.Kind // nil where the catalogue has none
 	id   string       // kind.name
+	full string       // the same behind the addresses of the modules that it stands in
 	name string
 	used string // the kind as written
 	src  *hclsyntax.Block
@@ -39,12 +49,25 @@ func (b *block) forEach() *hclsyntax.Attribute { return b.src.Body.Attributes["f
 // ids are the addresses of all stage blocks, for suggestions.
 func (m *module) ids() []string { return m.sortedIDs }
 
-var topLevel = map[string]int{"recipe": 0, "variable": 1, "locals": 0, "stage": 2, "output": 1}
+// topLevel is what can stand in a file, with how it is written.
+var topLevel = map[string]struct {
+	labels int
+	form   string
+}{
+	"recipe":   {0, "recipe { … }"},
+	"variable": {1, `variable "NAME" { … }`},
+	"locals":   {0, "locals { … }"},
+	"stage":    {2, `stage "KIND" "NAME" { … }`},
+	"module":   {1, `module "NAME" { … }`},
+	"output":   {1, `output "NAME" { … }`},
+	"report":   {1, `report "NAME" { … }`},
+}
+
+var blockTypes = []string{"recipe", "variable", "locals", "stage", "module", "output", "report"}
 
 var foreign = map[string]string{
 	"resource":  "A recipe is made of stage blocks: stage \"gptq\" \"int4\" { … }.",
 	"data":      "A recipe is made of stage blocks: stage \"download\" \"base\" { … }.",
-	"module":    "A recipe is one file; stage kinds are shared by `kinds` in tinfra.hcl.",
 	"provider":  "Stage kinds come with tinfra, or from `kinds` in tinfra.hcl.",
 	"terraform": "Settings of the project stand in tinfra.hcl.",
 	"local":     "Write locals { … }.",
@@ -55,6 +78,7 @@ func (l *loader) declare(body *hclsyntax.Body) *module {
 		variables: map[string]*variable{},
 		locals:    map[string]*hclsyntax.Attribute{},
 		byID:      map[string]*block{},
+		calls:     map[string]*call{},
 		kinds:     map[string]bool{},
 		catalog:   l.options.Catalog,
 	}
@@ -63,9 +87,19 @@ func (l *loader) declare(body *hclsyntax.Body) *module {
 	}
 	for _, a := range attributesInOrder(body) {
 		l.problem(&a.NameRange, "Attribute outside a block",
-			"At the top of a recipe stand blocks only: recipe, variable, locals, stage, output. Put %s into locals { … }.", a.Name)
+			"At the top of a recipe stand blocks only: %s. Put %s into locals { … }.", strings.Join(blockTypes, ", "), a.Name)
 	}
-	outputs := map[string]*hclsyntax.Block{}
+	l.declareBlocks(m, body)
+	m.sortedIDs = sortedKeys(m.byID)
+	if len(m.items) == 0 && len(l.diags) == 0 && l.parent == nil {
+		l.problem(&hcl.Range{Filename: l.path, Start: hcl.InitialPos, End: hcl.InitialPos}, "Nothing to build",
+			"The recipe has no stage block. `tinfra init` writes a recipe to start from.")
+	}
+	return m
+}
+
+func (l *loader) declareBlocks(m *module, body *hclsyntax.Body) {
+	once := map[string]*hclsyntax.Block{} // outputs and reports by type and name
 	described := false
 	for _, b := range body.Blocks {
 		if !l.checkLabels(b) {
@@ -84,21 +118,22 @@ func (l *loader) declare(body *hclsyntax.Body) *module {
 			l.declareLocals(m, b)
 		case "stage":
 			l.declareStage(m, b)
-		case "output":
-			if first := outputs[b.Labels[0]]; first != nil {
-				l.problem(b.DefRange().Ptr(), "Duplicate output", "output %q stands already in line %d.", b.Labels[0], first.DefRange().Start.Line)
+		case "module":
+			l.declareCall(m, b)
+		case "output", "report":
+			name := b.Type + " " + b.Labels[0]
+			if first := once[name]; first != nil {
+				l.problem(b.DefRange().Ptr(), "Duplicate "+b.Type, "%s %q stands already in line %d.", b.Type, b.Labels[0], first.DefRange().Start.Line)
 				continue
 			}
-			outputs[b.Labels[0]] = b
-			m.outputs = append(m.outputs, b)
+			once[name] = b
+			if b.Type == "output" {
+				m.outputs = append(m.outputs, b)
+			} else {
+				m.reports = append(m.reports, b)
+			}
 		}
 	}
-	m.sortedIDs = sortedKeys(m.byID)
-	if len(m.blocks) == 0 && len(l.diags) == 0 {
-		l.problem(&hcl.Range{Filename: l.recipe.Path, Start: hcl.InitialPos, End: hcl.InitialPos}, "Nothing to build",
-			"The recipe has no stage block. `tinfra init` writes a recipe to start from.")
-	}
-	return m
 }
 
 // checkLabels refuses unknown blocks and wrong labels; what is inside such a block is not looked at.
@@ -107,17 +142,13 @@ func (l *loader) checkLabels(b *hclsyntax.Block) bool {
 	if !known {
 		hint := foreign[b.Type]
 		if hint == "" {
-			hint = strings.TrimSpace(didYouMean(b.Type, []string{"recipe", "variable", "locals", "stage", "output"}))
+			hint = strings.TrimSpace(didYouMean(b.Type, blockTypes))
 		}
 		l.problem(&b.TypeRange, "Unknown block", "A recipe has no %q blocks. %s", b.Type, hint)
 		return false
 	}
-	if len(b.Labels) != want {
-		form := map[string]string{
-			"recipe": "recipe { … }", "locals": "locals { … }", "variable": `variable "NAME" { … }`,
-			"stage": `stage "KIND" "NAME" { … }`, "output": `output "NAME" { … }`,
-		}[b.Type]
-		l.problem(b.DefRange().Ptr(), "Wrong number of labels", "Write it as %s.", form)
+	if len(b.Labels) != want.labels {
+		l.problem(b.DefRange().Ptr(), "Wrong number of labels", "Write it as %s.", want.form)
 		return false
 	}
 	for i, label := range b.Labels {
@@ -140,7 +171,9 @@ func (l *loader) describe(b *hclsyntax.Block) {
 		v, diags := a.Expr.Value(nil)
 		l.add(diags...)
 		if s, ok := stringOf(v); ok {
-			l.recipe.Description = s
+			if l.parent == nil {
+				l.recipe.Description = s
+			}
 		} else if !diags.HasErrors() {
 			l.problem(a.Expr.Range().Ptr(), "Wrong type", "description is a text.")
 		}
@@ -169,6 +202,7 @@ func (l *loader) declareLocals(m *module, b *hclsyntax.Block) {
 func (l *loader) declareStage(m *module, src *hclsyntax.Block) {
 	b := &block{used: src.Labels[0], name: src.Labels[1], src: src, bad: map[string]bool{}}
 	b.id = b.used + "." + b.name
+	b.full = l.prefix() + b.id
 	b.kind = m.catalog.Kinds[b.used]
 	if b.kind == nil {
 		names := sortedKeys(m.catalog.Kinds)
@@ -177,6 +211,7 @@ func (l *loader) declareStage(m *module, src *hclsyntax.Block) {
 	}
 	m.kinds[b.used] = true
 	m.blocks = append(m.blocks, b)
+	m.items = append(m.items, item{block: b})
 	if first := m.byID[b.id]; first != nil {
 		l.problem(b.header(), "Duplicate stage", "%s stands already in line %d. Give one of them another name.", b.id, first.header().Start.Line)
 		return

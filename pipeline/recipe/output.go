@@ -9,27 +9,33 @@ import (
 // outputs evaluates the output blocks. An object of ports gives one Output a port, named name["key"].
 func (l *loader) outputs() {
 	for _, b := range l.module.outputs {
-		l.noBlocks(b.Body, "an output")
-		doc := ""
-		var value *hclsyntax.Attribute
-		for _, a := range attributesInOrder(b.Body) {
-			switch a.Name {
-			case "value":
-				value = a
-			case "description":
-				doc = l.constant(a, cty.String).AsString()
-			default:
-				l.problem(&a.NameRange, "Unknown attribute", "An output has value and description.%s",
-					didYouMean(a.Name, []string{"value", "description"}))
-			}
-		}
+		doc, value := l.outputAttributes(b)
 		if value == nil {
-			l.problem(b.DefRange().Ptr(), "Incomplete output", "An output needs a value, such as gptq.int4.model.")
 			continue
 		}
 		v := l.scope.prepare(value.Expr, place{metrics: true}).value(nil)
 		l.output(Output{Name: b.Labels[0], Doc: doc, Range: b.DefRange()}, v, value.Expr.Range().Ptr())
 	}
+}
+
+// outputAttributes checks what stands in an output block. value is nil where it has none, which is told.
+func (l *loader) outputAttributes(b *hclsyntax.Block) (doc string, value *hclsyntax.Attribute) {
+	l.noBlocks(b.Body, "an output")
+	for _, a := range attributesInOrder(b.Body) {
+		switch a.Name {
+		case "value":
+			value = a
+		case "description":
+			doc = l.constant(a, cty.String).AsString()
+		default:
+			l.problem(&a.NameRange, "Unknown attribute", "An output has value and description.%s",
+				didYouMean(a.Name, []string{"value", "description"}))
+		}
+	}
+	if value == nil {
+		l.problem(b.DefRange().Ptr(), "Incomplete output", "An output needs a value, such as gptq.int4.model.")
+	}
+	return doc, value
 }
 
 func (l *loader) output(o Output, v cty.Value, at *hcl.Range) {

@@ -24,6 +24,7 @@ type Recipe struct {
 	Reports     []*Report // in source order, those of modules where the module is called
 	Lock        *Lock
 	Files       map[string]*hcl.File // for diagnostics' snippets
+	Modules     map[string][]byte    // text of each module's file, by its path below Dir
 }
 
 // Stage finds an instance by its address, or nil.
@@ -38,7 +39,8 @@ func (r *Recipe) Stage(address string) *Stage {
 
 // Stage is one instance of a stage block.
 type Stage struct {
-	Address  string // kind.name or kind.name["key"]
+	Address  string // kind.name or kind.name["key"], behind the addresses of the modules that it stands in
+	Module   string // module.NAME, with its key if it has one; "" of a stage of the recipe itself
 	Kind     *stages.Kind
 	Name     string
 	Key      string // of for_each; "" without
@@ -51,6 +53,14 @@ type Stage struct {
 	Timeout  time.Duration // 0: none
 	Retries  int           // of transient failures; -1: the default
 	Needs    stages.Needs  // the kind's, overridden by the stage's `needs` block
+}
+
+// Block is the address of the stage's block, which stands for all of its instances.
+func (s *Stage) Block() string {
+	if s.Module == "" {
+		return s.Kind.Name + "." + s.Name
+	}
+	return s.Module + "." + s.Kind.Name + "." + s.Name
 }
 
 // Param is a value with the place that says so. A default has the stage block's header as its Range.

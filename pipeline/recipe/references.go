@@ -15,7 +15,7 @@ var elsewhere = map[string]string{
 	"self":      "A require reads its own stage's metrics as metrics.NAME.",
 	"count":     "Use for_each, and each.key.",
 	"data":      "A stage is referred to as kind.name.port.",
-	"module":    "A recipe is one file.",
+	"report":    "A report is written by `tinfra report`; nothing refers to it.",
 	"terraform": "A recipe knows nothing of where it runs.",
 	"path":      "Files below the recipe's folder are given by path(\"dir/**\").",
 	"variable":  "A variable is referred to as var.NAME.",
@@ -67,6 +67,9 @@ func (s *scope) check(t hcl.Traversal, p place) (diag *hcl.Diagnostic, bad bool)
 		}
 		return nil, false
 	}
+	if root == "module" {
+		return s.checkModule(t, name)
+	}
 	return s.checkStage(t, root, name)
 }
 
@@ -91,7 +94,7 @@ func (s *scope) checkStage(t hcl.Traversal, root, name string) (*hcl.Diagnostic,
 		}
 		return problem(&at, "Unknown stage", "There is no stage %s.%s.%s", root, name, didYouMean(root+"."+name, s.module.ids())), true
 	}
-	names := []string{"var", "local", "each"}
+	names := []string{"var", "local", "each", "module"}
 	for k := range s.module.kinds {
 		names = append(names, k)
 	}
@@ -229,6 +232,9 @@ func (s *scope) follow(v cty.Value, steps hcl.Traversal, before []hcl.Traverser)
 				at = hcl.RangeBetween(before[0].SourceRange(), at)
 			}
 			_, isAttr := step.(hcl.TraverseAttr)
+			if c := s.callAt(before); c != nil {
+				return s.missingModule(c, name, at, isAttr)
+			}
 			if b := s.blockAt(before); b != nil {
 				return s.missing(b, name, at, isAttr)
 			}
@@ -292,7 +298,7 @@ func (s *scope) missing(b *block, name string, at hcl.Range, isAttr bool) *hcl.D
 			example = set.keys[0]
 		}
 		return problem(&at, "Which instance?", "%s has for_each; say which instance is meant: %s.%s",
-			b.id, address(b, example)+"."+name, didYouMean(name, nil))
+			b.id, b.id+"["+quoted(example)+"]."+name, didYouMean(name, nil))
 	}
 	if !set.single {
 		return problem(&at, "No such instance", "%s has no instance %q.%s", b.id, name, didYouMean(name, set.keys))

@@ -210,7 +210,7 @@ func (q *Require) evaluators(metric func(MetricRef) cty.Value, report func(...*h
 	for _, r := range q.Reads {
 		reads[r.Address] = true
 	}
-	s := e.scope.measured(metric, reads, report)
+	s := e.scope.with(metric, reads, report)
 	p := place{own: e.block, metrics: true, each: !e.set.single}
 	with := func(expr hcl.Expression) func() cty.Value {
 		return func() cty.Value {

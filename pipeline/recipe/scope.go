@@ -1,31 +1,26 @@
 package recipe
 
 import (
-	"strings"
-
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
 	"github.com/zclconf/go-cty/cty/function"
 )
 
-// maxChain bounds how many locals and for_each may wait for one another: evaluation recurses once for each.
-const maxChain = 2000
-
 // scope evaluates expressions. Locals and for_each are evaluated when something first asks for them, so the order in
 // the file means nothing. A stage's value holds references only and so never waits for its params.
 type scope struct {
+	*world
+	file      *loader
 	module    *module
 	funcs     map[string]function.Function
 	report    func(...*hcl.Diagnostic)
 	full      func() bool // enough was reported
-	variables map[string]cty.Value
+	variables map[string]*memo
 	locals    map[string]*memo
+	outs      map[string]*memo // outputs of a module
 	sets      map[*block]*instances
-	trail     []waiting
-	metric    func(MetricRef) cty.Value
-	base      *scope          // of a scope with measured metrics: the one of loading, read-only by then
-	reads     map[string]bool // of such a scope: addresses whose metrics matter
+	base      *scope // of a scope with measured metrics: the one of loading, read-only by then
 }
 
 type memo struct {
@@ -34,40 +29,18 @@ type memo struct {
 	tainted bool // something in it could not be evaluated
 }
 
-// waiting is one name whose evaluation has begun.
-type waiting struct {
-	name string
-	at   hcl.Range
-}
-
 func newScope(l *loader, m *module) *scope {
 	return &scope{
+		world:     l.world,
+		file:      l,
 		module:    m,
-		funcs:     functions(l.recipe.Dir),
+		funcs:     functions(l.dir),
 		report:    l.add,
 		full:      l.full,
-		variables: map[string]cty.Value{},
+		variables: map[string]*memo{},
 		locals:    map[string]*memo{},
+		outs:      map[string]*memo{},
 		sets:      map[*block]*instances{},
-		metric: func(r MetricRef) cty.Value {
-			return cty.UnknownVal(cty.Number).RefineNotNull().Mark(metricMark{r})
-		},
-	}
-}
-
-// measured is the scope with a run's metrics of some addresses in it. It shares with s all that they do not touch.
-func (s *scope) measured(metric func(MetricRef) cty.Value, reads map[string]bool, report func(...*hcl.Diagnostic)) *scope {
-	return &scope{
-		module:    s.module,
-		funcs:     s.funcs,
-		report:    report,
-		full:      func() bool { return false },
-		variables: s.variables,
-		locals:    map[string]*memo{},
-		sets:      map[*block]*instances{},
-		metric:    metric,
-		base:      s,
-		reads:     reads,
 	}
 }
 
@@ -81,60 +54,45 @@ func (s *scope) evaluateLocals() {
 }
 
 // local gives a declared local's value.
-func (s *scope) local(name string) cty.Value {
+func (s *scope) local(name string) *memo {
+	attr := s.module.locals[name]
+	return s.once("local."+name, attr.SrcRange, name, (*scope).localMemos, func() cty.Value {
+		return s.prepare(attr.Expr, place{metrics: true}).value(nil)
+	})
+}
+
+func (s *scope) localMemos() map[string]*memo    { return s.locals }
+func (s *scope) variableMemos() map[string]*memo { return s.variables }
+func (s *scope) outputMemos() map[string]*memo   { return s.outs }
+
+// once evaluates what has a name, when it is first asked for. A scope with metrics takes over what they do not touch.
+func (s *scope) once(called string, at hcl.Range, name string, in func(*scope) map[string]*memo, evaluate func() cty.Value) *memo {
 	if s.base != nil {
-		if m := s.base.locals[name]; m != nil && !readsMetrics(m.value) {
-			return m.value
+		if m := in(s.base)[name]; m != nil && !readsMetrics(m.value) {
+			return m
 		}
 	}
-	attr := s.module.locals[name]
-	if m := s.locals[name]; m != nil {
+	called = s.file.prefix() + called
+	if m := in(s)[name]; m != nil {
 		if !m.done {
-			s.cycle("local."+name, attr.SrcRange)
+			s.cycle(called, at)
 		}
-		return m.value
+		return m
 	}
 	m := &memo{value: broken, tainted: true}
-	s.locals[name] = m
-	if s.enter("local."+name, attr.SrcRange) {
-		m.value = s.prepare(attr.Expr, place{metrics: true}).value(nil)
+	in(s)[name] = m
+	if s.enter(called, at) {
+		m.value = evaluate()
 		_, m.tainted, _, _ = marksOf(m.value)
 		s.leave()
 	}
 	m.done = true
-	return m.value
+	return m
 }
 
 func readsMetrics(v cty.Value) bool {
 	_, _, _, reads := marksOf(v)
 	return len(reads) > 0
-}
-
-func (s *scope) enter(name string, at hcl.Range) bool {
-	if len(s.trail) >= maxChain {
-		s.report(problem(&at, "Chain too long", "More than %d locals and for_each wait for one another here.", maxChain))
-		return false
-	}
-	s.trail = append(s.trail, waiting{name, at})
-	return true
-}
-
-func (s *scope) leave() { s.trail = s.trail[:len(s.trail)-1] }
-
-// cycle tells the whole way round, at the place where the round begins.
-func (s *scope) cycle(name string, at hcl.Range) {
-	start := 0
-	for i, w := range s.trail {
-		if w.name == name {
-			start = i
-		}
-	}
-	var names []string
-	for _, w := range s.trail[start:] {
-		names = append(names, w.name)
-	}
-	names = append(names, name)
-	s.report(problem(&at, "Cycle", "These need one another's values: %s.", strings.Join(names, " → ")))
 }
 
 // place says what an expression may refer to beside variables, locals and stages.
@@ -204,34 +162,32 @@ func (x *expression) value(each map[string]cty.Value) cty.Value {
 // roots builds the objects that the references start from, with only what is referred to.
 func (s *scope) roots(refs []hcl.Traversal, p place) (values map[string]cty.Value, tainted bool) {
 	groups := map[string]map[string]cty.Value{}
-	put := func(root, name string, v func() cty.Value) {
+	put := func(root, name string, v func() *memo) {
 		if groups[root] == nil {
 			groups[root] = map[string]cty.Value{}
 		}
 		if _, there := groups[root][name]; !there {
-			value := v()
-			groups[root][name] = value
-			m := s.locals[name]
-			tainted = tainted || value.HasMark(brokenMark{}) || root == "local" && m != nil && m.tainted
+			m := v()
+			groups[root][name] = m.value
+			tainted = tainted || m.tainted || m.value.HasMark(brokenMark{})
 		}
 	}
 	for _, t := range refs {
-		root := t.RootName()
+		root, name := t.RootName(), stepName(t, 1)
 		switch root {
 		case "each":
 		case "metrics":
 			for _, m := range p.own.kind.Metrics {
-				put(root, m.Name, func() cty.Value { return s.metric(MetricRef{Name: m.Name}) })
+				put(root, m.Name, func() *memo { return &memo{value: s.metric(MetricRef{Name: m.Name})} })
 			}
 		case "var":
-			name := stepName(t, 1)
-			put(root, name, func() cty.Value { return s.variables[name] })
+			put(root, name, func() *memo { return s.variable(name) })
 		case "local":
-			name := stepName(t, 1)
-			put(root, name, func() cty.Value { return s.local(name) })
+			put(root, name, func() *memo { return s.local(name) })
+		case "module":
+			put(root, name, func() *memo { return s.called(s.module.calls[name], refs) })
 		default:
-			name := stepName(t, 1)
-			put(root, name, func() cty.Value { return s.stage(s.module.byID[root+"."+name]) })
+			put(root, name, func() *memo { return &memo{value: s.stage(s.module.byID[root+"."+name])} })
 		}
 	}
 	out := make(map[string]cty.Value, len(groups))

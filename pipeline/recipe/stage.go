@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -150,7 +151,7 @@ func (l *loader) tell(c *compiled, name string, at *hcl.Range, summary, detail s
 // evaluate makes one instance. Without complete, missing attributes are not complained of.
 func (l *loader) evaluate(c *compiled, set *instances, key string, each map[string]cty.Value, complete bool) *Stage {
 	s := &Stage{
-		Address: c.id, Kind: c.kind, Name: c.name, Key: key, Range: *c.header(),
+		Address: c.full, Module: strings.TrimSuffix(l.prefix(), "."), Kind: c.kind, Name: c.name, Key: key, Range: *c.header(),
 		Params: map[string]Param{}, Inputs: map[string]Input{}, Secrets: map[string]SecretRef{}, Retries: -1,
 	}
 	if !set.single {

@@ -20,7 +20,6 @@ type given struct {
 
 // setVariables gives every variable its value: --var over --var-file over the environment over the default.
 func (l *loader) setVariables() {
-	l.given = map[string]given{}
 	l.fromEnv()
 	for _, path := range l.options.VarFiles {
 		l.fromFile(path)
@@ -42,7 +41,8 @@ func (l *loader) setVariables() {
 		} else if plain, isBroken, _, _ := marksOf(value); !isBroken {
 			l.recipe.Variables[name] = plain
 		}
-		l.scope.variables[name] = value
+		_, tainted, _, _ := marksOf(value)
+		l.scope.variables[name] = &memo{value: value, done: true, tainted: tainted}
 	}
 	for _, name := range l.module.names {
 		l.validate(l.module.variables[name])

@@ -135,7 +135,10 @@ func (l *loader) validate(v *variable) {
 		}
 		result := l.scope.prepare(condition.Expr, place{}).value(nil)
 		words := l.scope.prepare(message.Expr, place{}).value(nil)
-		plain, isBroken, _, _ := marksOf(result)
+		plain, isBroken, _, reads := marksOf(result)
+		if len(reads) > 0 && !isBroken && !plain.IsKnown() {
+			l.argumentProblem(v, "Metric outside require", "%s is known only after a run, and variable %q is checked before.", metricName(reads[0]), v.name)
+		}
 		if isBroken || !plain.IsKnown() {
 			continue
 		}
@@ -153,10 +156,18 @@ func (l *loader) validate(v *variable) {
 				said = s
 			}
 		}
-		at := v.header()
-		if value := l.given[v.name]; value.at != nil {
-			at = value.at
-		}
-		l.problem(at, "Invalid value for variable", "%s (variable %q)", said, v.name)
+		l.argumentProblem(v, "Invalid value for variable", "%s (variable %q)", said, v.name)
+	}
+}
+
+// argumentProblem tells of a variable's value where that is given.
+func (l *loader) argumentProblem(v *variable, summary, detail string, args ...any) {
+	switch a, set := l.argument(v), l.given[v.name]; {
+	case set.at != nil:
+		l.problem(set.at, summary, detail, args...)
+	case a != nil:
+		l.parent.problem(a.Expr.Range().Ptr(), summary, detail, args...)
+	default:
+		l.problem(v.header(), summary, detail, args...)
 	}
 }

@@ -1,0 +1,395 @@
+package recipe
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/zclconf/go-cty/cty"
+)
+
+// call is one module block; for_each makes several modules of it.
+type call struct {
+	*block
+	file     *moduleFile            // nil where there is none; that was told
+	children map[string]*loader     // by key of for_each, once asked for
+	prepared map[string]*expression // what its variables are given
+}
+
+// Bounds on what calls of calls may amount to.
+const (
+	maxModules    = 10_000
+	maxModuleText = 64 << 20 // bytes, each file counted as often as it is called
+)
+
+// prefix stands before the addresses of a file's stages: "" or "module.NAME.".
+func (l *loader) prefix() string {
+	if l.parent == nil {
+		return ""
+	}
+	own := l.call.full
+	if l.call.forEach() != nil {
+		own = address(l.call.block, l.key)
+	}
+	return own + "."
+}
+
+// origin says by whom a module is called, outwards to the recipe: its own lines do not tell.
+func (l *loader) origin() string {
+	if l.parent == nil {
+		return ""
+	}
+	return called(l.prefix(), l.call) + l.parent.origin()
+}
+
+func called(prefix string, c *call) string {
+	at := c.header()
+	return fmt.Sprintf("\nIn %s, called at %s:%d.", prefix[:len(prefix)-1], at.Filename, at.Start.Line)
+}
+
+func (l *loader) declareCall(m *module, src *hclsyntax.Block) {
+	name := src.Labels[0]
+	c := &call{prepared: map[string]*expression{}}
+	c.block = &block{used: "module", name: name, id: "module." + name, src: src, bad: map[string]bool{}}
+	c.full = l.prefix() + c.id
+	m.items = append(m.items, item{call: c})
+	if first := m.calls[name]; first != nil {
+		l.problem(c.header(), "Duplicate module", "%s stands already in line %d. Give one of them another name.", c.id, first.header().Start.Line)
+		return
+	}
+	m.calls[name] = c
+	a := src.Body.Attributes["source"]
+	if a == nil {
+		l.problem(c.header(), "Incomplete module", "A module needs source, the path of its file: source = \"./modules/int4.hcl\".")
+		return
+	}
+	at := a.Expr.Range().Ptr()
+	if len(hclsyntax.Variables(a.Expr)) > 0 {
+		l.problem(at, "Not a plain path", "The source of a module must be written out: its file is read before anything has a value.")
+		return
+	}
+	v, diags := a.Expr.Value(nil)
+	l.add(diags...)
+	source, ok := stringOf(v)
+	if !ok {
+		if !diags.HasErrors() {
+			l.problem(at, "Wrong type", "source is the path of a module's file.")
+		}
+		return
+	}
+	file, diags, err := l.moduleFile(source)
+	if err != nil {
+		l.problem(at, "Cannot use this module", "%s: %s", quoted(source), sentence(err))
+		return
+	}
+	for _, d := range diags {
+		d.Detail += called(c.full+".", c)
+	}
+	l.add(diags...)
+	if file.body != nil {
+		c.file = file
+	}
+}
+
+// enter checks a call, and the modules that it stands for.
+func (l *loader) enter(c *call) {
+	set := l.scope.instances(c.block)
+	l.noBlocks(c.src.Body, "a module block")
+	if c.file == nil {
+		for _, a := range attributesInOrder(c.src.Body) { // for the mistakes in them
+			if a.Name != "for_each" && a.Name != "source" {
+				l.scope.given(c, a).value(noEach(c))
+			}
+		}
+		return
+	}
+	children := l.scope.children(c)
+	l.checkArguments(c, set, children)
+	for _, key := range sortedKeys(children) {
+		if l.full() {
+			return
+		}
+		children[key].walkModule()
+	}
+}
+
+// noEach is `each` where no instance is known.
+func noEach(c *call) map[string]cty.Value {
+	if c.forEach() == nil {
+		return nil
+	}
+	return map[string]cty.Value{"each": brokenEach}
+}
+
+// checkArguments compares what a call gives with the variables of the module.
+func (l *loader) checkArguments(c *call, set *instances, children map[string]*loader) {
+	for _, a := range attributesInOrder(c.src.Body) {
+		switch {
+		case a.Name == "for_each" || a.Name == "source":
+			continue
+		case !slices.Contains(c.file.variables, a.Name):
+			l.problem(&a.NameRange, "Unknown variable", "%s has no variable %q.%s", c.file.path, a.Name, argumentHint(a.Name, c.file))
+		}
+		x := l.scope.given(c, a)
+		if set.broken || !set.single && len(set.keys) == 0 {
+			x.value(noEach(c))
+		}
+	}
+	for _, name := range c.file.variables {
+		doc, required := c.file.required[name]
+		set := len(children) > 0 // by --set, in all of them
+		for _, child := range children {
+			_, given := child.given[name]
+			set = set && given
+		}
+		if required && !set && c.src.Body.Attributes[name] == nil {
+			l.problem(c.header(), "Missing variable", "%s needs %s.%s", c.file.path, name, docOf(doc))
+		}
+	}
+}
+
+func argumentHint(name string, f *moduleFile) string {
+	switch name {
+	case "depends_on":
+		return " A reference to a port is the edge: a stage runs after those whose ports it takes."
+	case "count":
+		return " Use for_each over a map or a set of strings."
+	case "providers":
+		return " Stage kinds are the same in all files."
+	case "version":
+		return " A module is a file beside the recipe; it has the recipe's version."
+	}
+	if len(f.variables) == 0 {
+		return " It has none."
+	}
+	return didYouMean(name, f.variables)
+}
+
+// children are the modules that a call stands for, by key; nil where which ones is not known.
+func (s *scope) children(c *call) map[string]*loader {
+	if c.file == nil {
+		return nil
+	}
+	set := s.instances(c.block)
+	if set.broken {
+		return nil
+	}
+	if c.children == nil && s.base == nil {
+		c.children = map[string]*loader{}
+		keys := set.keys
+		if set.single {
+			keys = []string{""}
+		}
+		for _, key := range keys {
+			if !s.file.admit(c) {
+				return nil
+			}
+			c.children[key] = s.file.child(c, key)
+		}
+	}
+	return c.children
+}
+
+// admit counts modules, so that a few lines cannot stand for more than a machine can hold.
+func (l *loader) admit(c *call) bool {
+	l.calls++
+	l.text += c.file.size
+	if l.calls <= maxModules && l.text <= maxModuleText {
+		return true
+	}
+	c.children = nil
+	if !l.crowded {
+		l.crowded = true
+		l.problem(c.header(), "Too many modules", "A recipe may have %d modules, and %d MiB in their files, each counted as often as it is called.",
+			maxModules, maxModuleText>>20)
+	}
+	return false
+}
+
+func (l *loader) child(c *call, key string) *loader {
+	f := c.file
+	child := &loader{
+		loading: l.loading, path: f.path, rel: f.rel, dir: l.folder(f.rel), parent: l, call: c, key: key,
+		given: map[string]given{},
+	}
+	child.module = child.declare(f.body)
+	child.scope = newScope(child, child.module)
+	return child
+}
+
+// walkModule checks a module as it is called: variables first, so that theirs are the first mistakes to be told.
+func (l *loader) walkModule() {
+	for _, name := range l.module.names {
+		l.scope.variable(name)
+	}
+	for _, name := range l.module.names {
+		l.validate(l.module.variables[name])
+	}
+	l.walk()
+	for _, b := range l.module.outputs {
+		l.outputAttributes(b)
+		l.scope.output(b)
+	}
+}
+
+// given is the expression that a call gives to a variable.
+func (s *scope) given(c *call, a *hclsyntax.Attribute) *expression {
+	p := place{each: c.forEach() != nil, metrics: true}
+	if s.base != nil {
+		return s.prepare(a.Expr, p)
+	}
+	if c.prepared[a.Name] == nil {
+		c.prepared[a.Name] = s.prepare(a.Expr, p)
+	}
+	return c.prepared[a.Name]
+}
+
+// each is what `each` means in one instance of a block; nil where it has no for_each.
+func (s *scope) each(b *block, key string) map[string]cty.Value {
+	set := s.instances(b)
+	switch {
+	case set.single:
+		return nil
+	case set.broken:
+		return map[string]cty.Value{"each": brokenEach}
+	}
+	return map[string]cty.Value{"each": cty.ObjectVal(map[string]cty.Value{
+		"key": cty.StringVal(key), "value": set.each[key],
+	})}
+}
+
+// variable is the value of a declared variable: of the recipe as it was set, of a module as its call gives it.
+func (s *scope) variable(name string) *memo {
+	l := s.file
+	if l.parent == nil {
+		return l.scope.variables[name]
+	}
+	v := s.module.variables[name]
+	at := *v.header()
+	if a := l.argument(v); a != nil {
+		at = a.SrcRange
+	}
+	return s.once("var."+name, at, name, (*scope).variableMemos, func() cty.Value {
+		var value cty.Value
+		if _, set := l.given[name]; set {
+			value = l.valueOf(v)
+		} else {
+			value = s.of(l.parent).argumentValue(l, v)
+		}
+		if v.sensitive {
+			value = value.Mark(sensitiveMark{})
+		}
+		return value
+	})
+}
+
+// argument is where the call gives a value to a variable; nil where it does not.
+func (l *loader) argument(v *variable) *hclsyntax.Attribute {
+	if l.call == nil {
+		return nil
+	}
+	return l.call.src.Body.Attributes[v.name]
+}
+
+// argumentValue evaluates in the caller's scope what a module's variable is given there.
+func (s *scope) argumentValue(child *loader, v *variable) cty.Value {
+	a := child.argument(v)
+	switch {
+	case v.broken:
+		return broken
+	case a == nil && v.fallback != cty.NilVal:
+		return v.fallback
+	case a == nil:
+		return broken // told where the call stands
+	}
+	c, at := child.call, a.Expr.Range().Ptr()
+	given := s.given(c, a).value(s.each(c.block, child.key))
+	value, err := v.convert(given)
+	switch {
+	case err != nil && holds(given, secretType):
+		s.report(problem(at, "Wrong type", "A secret can be given to a variable of type any only, and variable %q is a %s.", v.name, v.typ.FriendlyNameForConstraint()))
+	case err != nil:
+		s.report(problem(at, "Wrong type", "The value of variable %q does not fit its type: %s.", v.name, err))
+	case !value.IsNull() || v.nullable:
+		return value
+	case v.fallback != cty.NilVal:
+		return v.fallback
+	default:
+		s.report(problem(at, "Wrong type", "The value of variable %q is null, and nullable is false.", v.name))
+	}
+	return broken
+}
+
+// output is the value of one output of a module.
+func (s *scope) output(b *hclsyntax.Block) *memo {
+	name := b.Labels[0]
+	a := b.Body.Attributes["value"]
+	if a == nil {
+		return &memo{value: broken, tainted: true, done: true}
+	}
+	return s.once(name, a.SrcRange, name, (*scope).outputMemos, func() cty.Value {
+		return s.prepare(a.Expr, place{metrics: true}).value(nil)
+	})
+}
+
+// called is the value of module.NAME: an object of outputs, or of such objects by key. Only the outputs that are
+// referred to are evaluated, so that two modules may each take what the other makes of something else.
+func (s *scope) called(c *call, refs []hcl.Traversal) *memo {
+	children := s.children(c)
+	if children == nil {
+		return &memo{value: broken, tainted: true}
+	}
+	out := &memo{}
+	one := func(key string) cty.Value {
+		child := s.of(children[key])
+		attrs := map[string]cty.Value{}
+		for _, b := range child.module.outputs {
+			if wanted(c, refs, key, b.Labels[0]) {
+				m := child.output(b)
+				attrs[b.Labels[0]] = m.value
+				out.tainted = out.tainted || m.tainted
+			}
+		}
+		return cty.ObjectVal(attrs)
+	}
+	if c.forEach() == nil {
+		out.value = one("")
+		return out
+	}
+	all := map[string]cty.Value{}
+	for key := range children {
+		all[key] = one(key)
+	}
+	out.value = cty.ObjectVal(all)
+	return out
+}
+
+// wanted says whether some reference may mean this output.
+func wanted(c *call, refs []hcl.Traversal, key, output string) bool {
+	for _, t := range refs {
+		if t.RootName() != "module" || stepName(t, 1) != c.name {
+			continue
+		}
+		next := 2
+		if c.forEach() != nil {
+			if len(t) > next && indexKey(t[next]) != key {
+				continue
+			}
+			next++
+		}
+		if len(t) <= next || stepName(t, next) == output || indexKey(t[next]) == output {
+			return true
+		}
+	}
+	return false
+}
+
+// indexKey is the key of a step ["key"]; "" is no key.
+func indexKey(step hcl.Traverser) string {
+	if i, ok := step.(hcl.TraverseIndex); ok {
+		key, _ := stringOf(i.Key)
+		return key
+	}
+	return ""
+}

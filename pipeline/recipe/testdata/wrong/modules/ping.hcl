@@ -1,0 +1,3 @@
+module "pong" {
+  source = "./pong.hcl"
+}

@@ -1,0 +1,3 @@
+stage "gptq" "int4" {
+  model = = # ERROR: Invalid expression
+}
