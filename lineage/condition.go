@@ -1,0 +1,174 @@
+package lineage
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/agext/levenshtein"
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/zclconf/go-cty/cty"
+)
+
+// ConditionName stands for a condition's file name in diagnostics.
+const ConditionName = "condition"
+
+// ConditionError is a condition that its author can mend.
+type ConditionError struct {
+	Diagnostics hcl.Diagnostics
+	File        *hcl.File // for snippets: its name is ConditionName
+}
+
+func (e *ConditionError) Error() string { return e.Diagnostics.Error() }
+
+// Condition is an expression that holds for a run or does not, in the syntax of recipes:
+//
+//	kind == "gptq" && metrics.perplexity < 30 && params.group_size == 64
+type Condition struct {
+	file  *hcl.File
+	expr  hclsyntax.Expression
+	named []hcl.Traversal
+}
+
+// Names of values that a condition can use, and their types; then those whose members it can use.
+var (
+	scalars = map[string]cty.Type{
+		"kind": cty.String, "address": cty.String, "build": cty.String, "state": cty.String, "key": cty.String,
+		"record": cty.String, "builder": cty.String, "worker": cty.String, "env": cty.String, "salt": cty.String,
+		"started": cty.String, "ended": cty.String,
+		"seconds": cty.Number, "peak_memory": cty.Number, "size": cty.Number,
+	}
+	spaces = map[string]cty.Type{
+		"metrics": cty.Number, "params": cty.DynamicPseudoType, "facts": cty.String, "observed": cty.String, "labels": cty.String,
+	}
+)
+
+// maxCondition bounds a condition in bytes, and so how deep its brackets can nest.
+const maxCondition = 4096
+
+// ParseCondition reads a condition. Whether its metrics and params exist is seen when runs are asked for: the error is a
+// *ConditionError either way.
+func ParseCondition(text string) (*Condition, error) {
+	c := &Condition{file: &hcl.File{Bytes: []byte(text)}}
+	if len(text) > maxCondition {
+		return nil, c.fail("Condition too long", fmt.Sprintf("It has %d bytes; %d are allowed.", len(text), maxCondition), hcl.Range{Filename: ConditionName})
+	}
+	expr, diags := hclsyntax.ParseExpression(c.file.Bytes, ConditionName, hcl.InitialPos)
+	if diags.HasErrors() {
+		return nil, &ConditionError{diags, c.file}
+	}
+	c.expr, c.named = expr, expr.Variables()
+	for _, t := range c.named {
+		if err := c.checkName(t); err != nil {
+			return nil, err
+		}
+	}
+	return c, c.checkType()
+}
+
+func (c *Condition) fail(summary, detail string, at hcl.Range) error {
+	return &ConditionError{hcl.Diagnostics{{Severity: hcl.DiagError, Summary: summary, Detail: detail, Subject: &at}}, c.file}
+}
+
+func (c *Condition) checkName(t hcl.Traversal) error {
+	root := t.RootName()
+	if _, ok := scalars[root]; ok {
+		return nil
+	}
+	if _, ok := spaces[root]; ok {
+		return nil
+	}
+	names := append(sortedKeys(scalars), sortedKeys(spaces)...)
+	return c.fail("Unknown name", fmt.Sprintf("A run has no %q.%s", root, didYouMean(root, names)), t[0].SourceRange())
+}
+
+// checkType evaluates the condition for a run of which nothing is known: what is wrong then is wrong for every run.
+func (c *Condition) checkType() error {
+	v, diags := c.expr.Value(c.scope(nil))
+	if diags.HasErrors() {
+		return &ConditionError{diags, c.file}
+	}
+	if !v.Type().Equals(cty.Bool) && v.Type() != cty.DynamicPseudoType {
+		return c.fail("Not a condition", fmt.Sprintf("It must be true or false for each run; this is %s. Compare it with something, as in metrics.perplexity < 30.",
+			v.Type().FriendlyName()), c.expr.Range())
+	}
+	return nil
+}
+
+// member is the name that a traversal reads of metrics, params and so on; "" where it takes the whole.
+func member(t hcl.Traversal) (space, name string, at hcl.Range) {
+	space = t.RootName()
+	if _, ok := spaces[space]; !ok || len(t) < 2 {
+		return "", "", hcl.Range{}
+	}
+	switch step := t[1].(type) {
+	case hcl.TraverseAttr:
+		return space, step.Name, step.SrcRange
+	case hcl.TraverseIndex:
+		if step.Key.Type() == cty.String && step.Key.IsKnown() && !step.Key.IsNull() {
+			return space, step.Key.AsString(), step.SrcRange
+		}
+	}
+	return "", "", hcl.Range{}
+}
+
+// kind is the kind that the condition asks for in any case; "" where it may hold for several. It saves looking at the
+// others.
+func (c *Condition) kind() string {
+	if c == nil {
+		return ""
+	}
+	return kindOf(c.expr)
+}
+
+func kindOf(e hclsyntax.Expression) string {
+	switch e := e.(type) {
+	case *hclsyntax.ParenthesesExpr:
+		return kindOf(e.Expression)
+	case *hclsyntax.BinaryOpExpr:
+		switch e.Op {
+		case hclsyntax.OpLogicalAnd:
+			if kind := kindOf(e.LHS); kind != "" {
+				return kind
+			}
+			return kindOf(e.RHS)
+		case hclsyntax.OpEqual:
+			for _, sides := range [][2]hclsyntax.Expression{{e.LHS, e.RHS}, {e.RHS, e.LHS}} {
+				name, ok := sides[0].(*hclsyntax.ScopeTraversalExpr)
+				if !ok || len(name.Traversal) != 1 || name.Traversal.RootName() != "kind" {
+					continue
+				}
+				if v, diags := sides[1].Value(nil); !diags.HasErrors() && v.Type() == cty.String && v.IsKnown() && !v.IsNull() {
+					return v.AsString()
+				}
+			}
+		}
+	}
+	return ""
+}
+
+// didYouMean ends a message: the nearest name, or all where they are few.
+func didYouMean(given string, names []string) string {
+	const readable = 16
+	best, distance := "", len(given)/3+2
+	for _, n := range names {
+		if d := levenshtein.Distance(given, n, nil); d < distance && d < max(len(n), len(given)) {
+			best, distance = n, d
+		}
+	}
+	switch {
+	case best != "":
+		return fmt.Sprintf(" Did you mean %s?", best)
+	case len(names) == 0 || len(names) > readable:
+		return ""
+	}
+	slices.Sort(names)
+	text := " There are:"
+	for i, n := range names {
+		if i > 0 {
+			text += ","
+		}
+		text += " " + n
+	}
+	return text + "."
+}

@@ -1,0 +1,181 @@
+package lineage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/Ruihan11/tiny-infra/artifacts"
+)
+
+// Folders of a cache that lineage is made of.
+const (
+	recordsFolder = "records/"
+	buildsFolder  = "builds/"
+)
+
+// batch is how many names are read and written in one transaction: enough to make its cost small, few enough that other
+// processes, and Ctrl-C, do not wait long.
+const batch = 1000
+
+// Sync brings the index up to what the cache lists. It reads only what is new, may run in several processes at once, and
+// can be interrupted: what was read is kept. A record that cannot be read is left out and listed by Skipped; the others
+// go on. An index found damaged is made again.
+func (x *Index) Sync(ctx context.Context, cache *artifacts.Cache) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.cache = cache
+	return x.sync(ctx)
+}
+
+func (x *Index) sync(ctx context.Context) error {
+	if err := x.current(ctx); err != nil {
+		return err
+	}
+	err := x.syncOnce(ctx)
+	if errors.Is(err, errUnusable) {
+		if err = x.reset(ctx, err); err == nil {
+			err = x.syncOnce(ctx)
+		}
+	}
+	if err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return fmt.Errorf("bringing the lineage index up to date: %w", err)
+	}
+	return nil
+}
+
+func (x *Index) syncOnce(ctx context.Context) error {
+	s := &syncer{x: x, cache: x.cache}
+	var all []change
+	for _, folder := range []string{recordsFolder, buildsFolder} {
+		changes, err := s.changes(ctx, folder)
+		if err != nil {
+			return err
+		}
+		all = append(all, changes...)
+		for _, c := range changes {
+			s.total += len(c.added)
+		}
+	}
+	for _, c := range all {
+		if err := s.apply(ctx, c); err != nil {
+			return err
+		}
+	}
+	return s.unread(ctx)
+}
+
+// syncer is one Sync.
+type syncer struct {
+	x           *Index
+	cache       *artifacts.Cache
+	done, total int // names read, names to read
+}
+
+// change is what became of one day since it was last looked at.
+type change struct {
+	folder, day string
+	mark        string   // of the day as it was just before it was listed
+	added       []string // hex, or what should be
+	removed     []string // digests
+}
+
+// apply reads and stores what a day has new, batch by batch. The day's mark comes with the last one: until then the day
+// counts as changed.
+func (s *syncer) apply(ctx context.Context, c change) error {
+	if len(c.removed) > 0 {
+		if err := s.write(ctx, func(w *writer) error { return w.remove(ctx, c) }); err != nil {
+			return err
+		}
+	}
+	sound := true
+	for len(c.added) > 0 {
+		n := min(batch, len(c.added))
+		part, bad, err := s.read(ctx, c, c.added[:n])
+		if err != nil {
+			return err
+		}
+		sound = sound && len(bad) == 0
+		if err := s.write(ctx, func(w *writer) error { return w.add(ctx, c, part, bad) }); err != nil {
+			return err
+		}
+		c.added = c.added[n:]
+		s.done += n
+		if s.x.Progress != nil {
+			s.x.Progress(s.done, s.total)
+		}
+	}
+	if !sound {
+		c.mark = "" // what is damaged now may be whole the next time
+	}
+	return s.write(ctx, func(w *writer) error { return w.mark(ctx, c) })
+}
+
+// unread tries again to read the manifests that could not be read when their runs were stored.
+func (s *syncer) unread(ctx context.Context) error {
+	digests, err := s.x.unreadArtifacts(ctx)
+	if err != nil || len(digests) == 0 {
+		return err
+	}
+	found, err := s.manifests(ctx, digests)
+	if err != nil || len(found) == 0 {
+		return err
+	}
+	return s.write(ctx, func(w *writer) error { return w.describe(ctx, found) })
+}
+
+func (x *Index) unreadArtifacts(ctx context.Context) ([]artifacts.Digest, error) {
+	return column(ctx, x.db, artifacts.ParseDigest, `SELECT digest FROM _artifact WHERE bytes IS NULL`)
+}
+
+// write runs f in a transaction.
+func (s *syncer) write(ctx context.Context, f func(*writer) error) error { return s.x.write(ctx, f) }
+
+func (x *Index) write(ctx context.Context, f func(*writer) error) error {
+	tx, err := x.db.BeginTx(ctx, nil)
+	if err != nil {
+		return classify("writing the lineage index", err)
+	}
+	defer tx.Rollback() //nolint:errcheck // after a Commit it has nothing to undo
+	w := &writer{tx: tx}
+	if err := f(w); err != nil {
+		return classify("writing the lineage index", err)
+	}
+	return classify("writing the lineage index", tx.Commit())
+}
+
+// Apply adds one run without waiting for the next Sync. It is idempotent, and Sync knows the run afterwards.
+func (x *Index) Apply(ctx context.Context, action *artifacts.Action, record *artifacts.Record) error {
+	e, err := entryOf(action, record)
+	if err != nil {
+		return err
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if err := x.current(ctx); err != nil {
+		return err
+	}
+	c := change{folder: recordsFolder, day: dayOf(record.Ended)}
+	return x.write(ctx, func(w *writer) error { return w.add(ctx, c, &part{records: []*entry{e}}, nil) })
+}
+
+// Skipped is a record or a build that could not be read.
+type Skipped struct {
+	Name    string `json:"name"` // in the cache: records/<day>/<hex>
+	Problem string `json:"problem"`
+}
+
+// Skipped lists what the last Sync left out, by name.
+func (x *Index) Skipped(ctx context.Context) ([]Skipped, error) {
+	var out []Skipped
+	err := x.ask(ctx, func(row scanner) error {
+		var s Skipped
+		err := row.Scan(&s.Name, &s.Problem)
+		out = append(out, s)
+		return err
+	}, `SELECT name, problem FROM _skipped ORDER BY name`)
+	return out, err
+}
