@@ -20,21 +20,22 @@ const (
 
 // Kind is what one stage.hcl declares.
 type Kind struct {
-	Name        string
-	Doc         string
-	Env         string // folder under stages/env, or beside the recipe's kinds; "" for none
-	Determinism Determinism
-	Facts       []string // names of executor facts that enter the key
-	Needs       Needs
-	Network     bool
-	Native      bool     // `exec`: argv is a param, no worker
-	Command     []string // argv in place of worker.py; {dir} is the worker's folder
-	Uses        []string // further folders of the catalogue's root in the worker tree
-	Params      []Param  // as declared, in order
-	Secrets     []Secret
-	Inputs      []Input
-	Outputs     []Output
-	Metrics     []Metric
+	Name          string
+	Doc           string
+	Env           string // folder under stages/env, or beside the recipe's kinds; "" for none
+	Determinism   Determinism
+	Facts         []string // names of executor facts that enter the key
+	OptionalFacts []string // further such names; those that the executor does not state are left out
+	Needs         Needs
+	Network       bool
+	Native        bool     // `exec`: argv is a param, no worker
+	Command       []string // argv in place of worker.py; {dir} is the worker's folder
+	Uses          []string // further folders of the catalogue's root in the worker tree
+	Params        []Param  // as declared, in order
+	Secrets       []Secret
+	Inputs        []Input
+	Outputs       []Output
+	Metrics       []Metric
 
 	Root   fs.FS  // catalogue root: a folder of kinds
 	Dir    string // this kind's folder in Root

@@ -228,6 +228,9 @@ func (p *page) facts(k *Kind) {
 	if len(k.Facts) > 0 {
 		p.line("- Facts of the machine in the key: `%s`.", strings.Join(k.Facts, "`, `"))
 	}
+	if len(k.OptionalFacts) > 0 {
+		p.line("- In the key too, where the machine has them: `%s`.", strings.Join(k.OptionalFacts, "`, `"))
+	}
 	if needs := k.Needs.String(); needs != "" {
 		p.line("- Needs %s.", needs)
 	}

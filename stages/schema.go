@@ -76,7 +76,7 @@ func tooLarge(text []byte, filename string) hcl.Diagnostics {
 }
 
 func (d *decoder) top(body *hclsyntax.Body, folder string) {
-	a := d.attributes(body, d.head, "a stage.hcl", "kind", "doc", "env", "determinism", "facts", "network", "native", "command", "uses")
+	a := d.attributes(body, d.head, "a stage.hcl", "kind", "doc", "env", "determinism", "facts", "optional_facts", "network", "native", "command", "uses")
 	k := &d.kind
 	k.Name = a.text("kind", true)
 	if at := a.at("kind"); k.Name != "" && k.Name != folder {
@@ -90,7 +90,12 @@ func (d *decoder) top(body *hclsyntax.Body, folder string) {
 		d.add(a.at("env"), "Not a name", "env names a folder: letters, digits, _ and -, beginning with a letter.")
 	}
 	k.Determinism = Determinism(a.oneOf("determinism", true, string(Exact), string(Statistical), string(Measured)))
-	k.Facts = a.texts("facts")
+	k.Facts, k.OptionalFacts = a.texts("facts"), a.texts("optional_facts")
+	for _, name := range k.OptionalFacts {
+		if slices.Contains(k.Facts, name) {
+			d.add(a.at("optional_facts"), "Fact named twice", "facts names %q already.", name)
+		}
+	}
 	k.Network, k.Native = a.flag("network"), a.flag("native")
 	k.Command, k.Uses = a.texts("command"), a.texts("uses")
 	for _, use := range k.Uses {

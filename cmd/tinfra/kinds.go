@@ -88,18 +88,19 @@ func ports(k *stages.Kind) string {
 
 // kindJSON is a kind for programs.
 type kindJSON struct {
-	Kind        string       `json:"kind"`
-	Doc         string       `json:"doc"`
-	Determinism string       `json:"determinism"`
-	Env         string       `json:"env,omitempty"`
-	Network     bool         `json:"network"`
-	Facts       []string     `json:"facts,omitempty"`
-	Origin      string       `json:"origin"`
-	Params      []paramJSON  `json:"params"`
-	Inputs      []portJSON   `json:"inputs"`
-	Outputs     []portJSON   `json:"outputs"`
-	Metrics     []metricJSON `json:"metrics"`
-	Secrets     []secretJSON `json:"secrets,omitempty"`
+	Kind          string       `json:"kind"`
+	Doc           string       `json:"doc"`
+	Determinism   string       `json:"determinism"`
+	Env           string       `json:"env,omitempty"`
+	Network       bool         `json:"network"`
+	Facts         []string     `json:"facts,omitempty"`
+	OptionalFacts []string     `json:"optionalFacts,omitempty"`
+	Origin        string       `json:"origin"`
+	Params        []paramJSON  `json:"params"`
+	Inputs        []portJSON   `json:"inputs"`
+	Outputs       []portJSON   `json:"outputs"`
+	Metrics       []metricJSON `json:"metrics"`
+	Secrets       []secretJSON `json:"secrets,omitempty"`
 }
 
 type paramJSON struct {
@@ -134,7 +135,8 @@ type secretJSON struct {
 
 func describeKind(k *stages.Kind) kindJSON {
 	j := kindJSON{
-		Kind: k.Name, Doc: k.Doc, Determinism: string(k.Determinism), Env: k.Env, Network: k.Network, Facts: k.Facts,
+		Kind: k.Name, Doc: k.Doc, Determinism: string(k.Determinism), Env: k.Env, Network: k.Network,
+		Facts: k.Facts, OptionalFacts: k.OptionalFacts,
 		Origin: k.Origin, Params: []paramJSON{}, Inputs: []portJSON{}, Outputs: []portJSON{}, Metrics: []metricJSON{},
 	}
 	for i := range k.Params {

@@ -55,8 +55,11 @@ func (p *planner) prepare(ctx context.Context, s *Step) (hcl.Diagnostics, error)
 func (p *planner) addFacts(s *Step) hcl.Diagnostics {
 	var diags hcl.Diagnostics
 	st := s.Node.Stage
-	for _, name := range st.Kind.Facts {
+	for _, name := range slices.Concat(st.Kind.Facts, st.Kind.OptionalFacts) {
 		v, ok := p.options.Facts[name]
+		if !ok && slices.Contains(st.Kind.OptionalFacts, name) {
+			continue
+		}
 		if !ok {
 			diags = append(diags, problem(st.Range, "Unknown fact",
 				"Kind %s depends on %s, and this executor does not state %s.", st.Kind.Name, name, name))

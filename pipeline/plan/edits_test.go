@@ -169,7 +169,7 @@ func maker(in *stages.Input) (string, *fstest.MapFile) {
 func (w *world) wire(t *testing.T, k *stages.Kind) {
 	t.Helper()
 	w.target = block{kind: k.Name, name: "target"}
-	for _, f := range k.Facts {
+	for _, f := range slices.Concat(k.Facts, k.OptionalFacts) {
 		if _, ok := w.facts[f]; !ok {
 			w.facts[f] = "some " + f
 		}
@@ -322,8 +322,11 @@ func edits(t *testing.T, base *world) []edit {
 	for i := range k.Inputs {
 		out = append(out, inputEdits(&k.Inputs[i])...)
 	}
-	for _, f := range k.Facts {
+	for _, f := range slices.Concat(k.Facts, k.OptionalFacts) {
 		out = append(out, edit{"fact " + f, func(_ *testing.T, w *world) { w.facts[f] = "another" }, "Facts", "facts." + f, ""})
+	}
+	for _, f := range k.OptionalFacts {
+		out = append(out, edit{"no fact " + f, func(_ *testing.T, w *world) { delete(w.facts, f) }, "Facts", "facts." + f, ""})
 	}
 	if k.Env != "" {
 		out = append(out, envEdits(k.Env)...)

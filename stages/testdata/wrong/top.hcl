@@ -4,6 +4,7 @@ determinism = "statistcal" # ERROR: Did you mean "statistical"?
 doc         = ""        # ERROR: doc must not be empty
 env         = "../torch" # ERROR: env names a folder
 facts       = ["a", "a"] # ERROR: facts names "a" twice
+optional_facts = ["b", "a"] # ERROR: facts names "a" already
 network     = "yes"     # ERROR: network must be true or false
 command     = []        # ERROR: a program and its arguments
 uses        = ["../x"]  # ERROR: must be a folder beside the kind's
