@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
 
-RESAMPLES = 10_000
+RESAMPLES = 4_000
 FEWEST, MOST = 64, 1024  # blocks, as long as the text has as many tokens
 _SEED = 0
 
@@ -35,6 +35,6 @@ def blocks(tokens: int, window: int) -> np.ndarray:
     """Where blocks begin and the last one ends, int64 [blocks + 1]; they are of nearly the same length."""
     import numpy as np
 
-    length = max(1, min(window, tokens // FEWEST), tokens // MOST)
+    length = max(1, min(window, tokens // FEWEST), -(-tokens // MOST))
     count = -(-tokens // length)
     return np.arange(count + 1) * tokens // count

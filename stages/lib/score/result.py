@@ -58,6 +58,9 @@ def read_result(job: Job, port: str) -> Result:
 
     folder = job.input(port)
     protocol, measured = _json(folder, port, "protocol.json"), _json(folder, port, "measured.json")
+    window = protocol.get("window")
+    if not isinstance(window, int) or window < 1:
+        raise BadInput(port, "protocol.json of the result names no window")
     if not (folder / "distributions.safetensors").exists():
         raise BadInput(
             port, "the result holds no distributions", "set distributions above 0 in the perplexity stage that made it"
