@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import httpx
 
 HUB = "https://huggingface.co"
+PIECE = 1 << 16  # bytes; what a cut costs at most. The client's own 10 MiB are lost whole, however often
 TIMEOUT = 60.0  # seconds; of one read, not of the whole
 
 
@@ -102,8 +103,9 @@ def connect(job: Job) -> Hub:
     for name, size in {"SIZE": "256mb", "PERFILE_SIZE": "64mb", "LIMIT": "512mb"}.items():
         os.environ.setdefault(f"HF_XET_RECONSTRUCTION_DOWNLOAD_BUFFER_{name}", size)
     hub = Hub(endpoint, token, rules, xet)
-    from huggingface_hub import set_client_factory
+    from huggingface_hub import constants, set_client_factory
 
+    constants.DOWNLOAD_CHUNK_SIZE = PIECE
     set_client_factory(hub.make_client)
     return hub
 

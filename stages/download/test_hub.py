@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from download.tests.hub_server import FakeHub, blob, sha256
+from download.tests.hub_server import blob, sha256
 
 BODY = os.urandom(300_000)
 FILES = {
@@ -22,28 +22,6 @@ FILES = {
     "trainer_state.json": b"{}",
 }
 DEFAULT = {"config.json", "tokenizer.json", "LICENSE", "model.safetensors"}
-
-
-@pytest.fixture
-def hub(authority):
-    made = FakeHub(authority)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def get(job, hub):
-    """Makes workspaces of a download that asks the tests' hub."""
-
-    def make(source, allow_pickle=False, env=None, **request):
-        space = job(source, allow_pickle, **request)
-        run = space.run
-        settings = {"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", **(env or {})}
-        space.run = lambda env=None: run({**settings, **(env or {})})
-        space.env = settings
-        return space
-
-    return make
 
 
 def pins(files):

@@ -182,6 +182,7 @@ def receive(job: Job, source: Commit, w: Wanted, path: Path) -> None:
 
 
 def by_https(source: Commit, w: Wanted, sink: BinaryIO) -> None:
+    import httpx
     from huggingface_hub.errors import HfHubHTTPError
     from huggingface_hub.file_download import http_get
 
@@ -195,16 +196,15 @@ def by_https(source: Commit, w: Wanted, sink: BinaryIO) -> None:
             expected_size=w.size,
             displayed_filename=w.path,
         )
-    except HfHubHTTPError:  # an OSError too
-        raise
+    except HfHubHTTPError as e:  # an OSError too
+        if e.response.status_code != httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+            raise
+        sink.truncate(0)
+        raise Transient("the server cannot go on from here; starting anew") from e
     except OSError as e:
-        # It says so when the length is wrong; other troubles have a number.
         if e.errno is not None:
             raise
-        came = os.fstat(sink.fileno()).st_size
-        if came >= w.size:
-            return  # the digest will say what is wrong
-        raise Transient(f"the connection ended after {came} of {w.size} bytes") from e
+        # The body was whole, and not as long as the file: its digest will say what is wrong.
     except ValueError as e:
         raise BadParam("source", f"{w.path}: {e}", "is xet switched off?") from e
 

@@ -136,7 +136,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def entry(self, repo, path, data):
         found = {"type": "file", "path": path, "size": len(data), "oid": blob(data)}
         if path.endswith(LFS):
-            found["lfs"] = {"oid": sha256(data), "size": len(data), "pointerSize": 130}
+            size = self.hub.sizes.get(path, len(data))
+            found |= {"size": size, "lfs": {"oid": sha256(data), "size": size, "pointerSize": 130}}
             if repo.xet:
                 found["xetHash"] = sha256(data)
         return found
@@ -221,6 +222,7 @@ class FakeHub:
         self.seen: list[Seen] = []
         self.faults: list[Callable[[Handler, str], bool]] = []  # true: it has answered
         self.served: dict[str, bytes] = {}  # path → what comes in place of what is published
+        self.sizes: dict[str, int] = {}  # path → the size that is published in place of the real one
         self.blobs: dict[str, bytes] = {}
         self.xet_blobs: dict[str, bytes] = {}
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
