@@ -100,8 +100,11 @@ func classify(doing string, err error) error {
 		return nil
 	}
 	var e sqlite3.Error
-	if errors.As(err, &e) && (e.Code == sqlite3.ErrCorrupt || e.Code == sqlite3.ErrNotADB) {
-		return fmt.Errorf("%w: %w", errUnusable, err)
+	if errors.As(err, &e) {
+		// A short read is what a truncated file gives.
+		if e.Code == sqlite3.ErrCorrupt || e.Code == sqlite3.ErrNotADB || e.ExtendedCode == sqlite3.ErrIoErrShortRead {
+			return fmt.Errorf("%w: %w", errUnusable, err)
+		}
 	}
 	return fmt.Errorf("%s: %w", doing, err)
 }

@@ -156,16 +156,23 @@ func reason(err error) string {
 	return strings.TrimPrefix(text, errUnusable.Error()+": ")
 }
 
-// current reopens the index where its file has been deleted or replaced since it was opened.
+// current reopens the index where one of its files has been deleted or replaced since it was opened.
 func (x *Index) current(ctx context.Context) error {
-	if x.db != nil {
-		now, err := os.Stat(x.path)
-		if err == nil && os.SameFile(now, x.file) {
-			return nil
-		}
+	if x.db != nil && x.whole() {
+		return nil
 	}
 	if err := x.shut(); err != nil {
 		return err
 	}
 	return x.openOrReset(ctx)
+}
+
+func (x *Index) whole() bool {
+	now, err := os.Stat(x.path)
+	for _, suffix := range []string{"-wal", "-shm"} {
+		if err == nil {
+			_, err = os.Stat(x.path + suffix)
+		}
+	}
+	return err == nil && os.SameFile(now, x.file)
 }

@@ -81,7 +81,7 @@ CREATE VIEW edges AS
 	FROM _run r JOIN _output o ON o.run = r.id JOIN _artifact t ON t.id = o.artifact
 		LEFT JOIN _input e ON e.action = r.action LEFT JOIN _artifact i ON i.id = e.artifact;
 CREATE VIEW metrics AS
-	SELECT r.record AS run, a.kind, m.key AS name, m.value
+	SELECT r.record AS run, a.kind, m.key AS name, CAST(m.value AS REAL) AS value
 	FROM _run r JOIN _action a ON a.id = r.action, json_each(r.metrics) m;
 CREATE VIEW params AS
 	SELECT r.record AS run, a.kind, substr(p.fullkey, 3) AS path, p.atom AS value
