@@ -96,6 +96,7 @@ def bring(job: Job, source: Commit, wanted: list[Wanted], out: Path) -> None:
             shutil.copyfile(store / w.digest, target)
     for w in by_digest.values():
         shutil.move(store / w.digest, out / w.path)
+    shutil.rmtree(store)
 
 
 def store_of(job: Job) -> Path:
