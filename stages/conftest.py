@@ -17,6 +17,10 @@ from typing import Any
 
 import pytest
 
+from tinfra_worker import Job
+from tinfra_worker.event import Writer
+from tinfra_worker.request import decode
+
 STAGES = Path(__file__).resolve().parent
 
 
@@ -70,6 +74,12 @@ class Workspace:
             "digest": "sha256:" + tree_digest(folder),
             "labels": dict(labels or {}),
         }
+
+    def job(self) -> Job:
+        """The job that the worker would be given, to call its functions in this process."""
+        for port in self.request["outputs"]:
+            self.out(port).mkdir(exist_ok=True)
+        return Job(self.root, decode(json.dumps(self.request)), Writer(self.root / "events.jsonl"))
 
     def start(self, env: Mapping[str, str] | None = None, request: bytes | None = None) -> subprocess.Popen[str]:
         """Start the worker as the core would: own process group, cleaned environment, stdout to files."""

@@ -1,7 +1,7 @@
 kind        = "gptq"
 doc         = "Quantizes the linear layers of a causal LM with GPTQ (arXiv 2210.17323), layer by layer, by llm-compressor. The checkpoint is in compressed-tensors' packed format, which transformers and vLLM read."
 env         = "torch"
-uses        = ["lib/llm"]
+uses        = ["lib/compress", "lib/llm"]
 determinism = "statistical"
 
 needs {
@@ -67,6 +67,13 @@ param "ignore" {
   type    = list(string)
   default = ["lm_head"]
   doc     = "Layers that stay as they are: names, or re: and a regular expression."
+}
+
+param "rest" {
+  type    = string
+  default = "keep"
+  one_of  = ["keep", "float16", "bfloat16"]
+  doc     = "The type of scales and of all that is not quantized; keep leaves the model's own."
 }
 
 input "model" {

@@ -16,6 +16,7 @@ PARAMS = {
     "damping": 0.01,
     "act_order": "static",
     "block_size": 128,
+    "rest": "keep",
     "ignore": ["lm_head"],
 }
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from lib.llm.compress import Subject, make_scheme, open_subject, quantize, read_samples, save
+from lib.compress.oneshot import make_scheme, quantize
+from lib.compress.packed import save
+from lib.compress.samples import read_samples
+from lib.compress.subject import Subject, open_subject
 from tinfra_worker import Fault, Job, run
 
 
@@ -28,7 +31,7 @@ def compress(job: Job, subject: Subject) -> Tally:
     """Quantize the model in place; returns what was done."""
     samples = read_samples(job, subject.model)
     tally = Tally()
-    quantize(subject, [make_modifier(job, subject, tally)], samples)
+    quantize(job, subject, [make_modifier(job, subject, tally)], samples)
     if tally.done != len(subject.layers):
         raise Fault(
             f"llm-compressor quantized {tally.done} of {len(subject.layers)} layers: do all samples reach all of them?"

@@ -1,0 +1,87 @@
+"""AWQ (arXiv 2306.00978) by llm-compressor: channels that matter are scaled up before all are rounded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from lib.compress.oneshot import make_rounding, quantize
+from lib.compress.packed import save
+from lib.compress.samples import read_samples
+from lib.compress.subject import Subject, open_subject
+from tinfra_worker import BadInput, Job, run
+
+# Both tries each grid point with and without the weights' own size in the scale.
+DUO_SCALING = {"on": True, "off": False, "both": "both"}
+
+
+@dataclass
+class Tally:
+    """Layers whose inputs were rescaled, and decoder layers' worth of them that the search is through with."""
+
+    scaled: int = 0
+    searched: int = 0
+
+
+def main(job: Job) -> None:
+    subject = open_subject(job)
+    tally = compress(job, subject)
+    save(job, subject)
+    job.metric("scaled_layers", tally.scaled)
+
+
+def compress(job: Job, subject: Subject) -> Tally:
+    """Quantize the model in place; returns what was done."""
+    samples = read_samples(job, subject.model)
+    tally = Tally()
+    if subject.model.device.type != "cuda":
+        skip_pinning()
+    quantize(job, subject, [make_scaling(job, subject, tally), make_rounding(job, subject)], samples)
+    if not tally.scaled:
+        raise BadInput(
+            "model",
+            f"llm-compressor found no layers of {type(subject.model).__name__} that AWQ can scale against each other",
+            "use gptq for this model",
+        )
+    return tally
+
+
+def skip_pinning() -> None:
+    """Let the cache of activations stay in ordinary memory.
+
+    llm-compressor 0.14.0.1 pins it before each search without asking whether there is a GPU to copy to, and a torch
+    that was built for CUDA then fails: "RuntimeError: Found no NVIDIA driver on your system".
+    """
+    from llmcompressor.pipelines.cache import IntermediatesCache
+
+    IntermediatesCache.pin_memory = lambda _self, _batch_index, _input_names=None: None
+
+
+def make_scaling(job: Job, subject: Subject, tally: Tally) -> Any:
+    """The search for scales, set up by the params, telling what is done after each decoder layer."""
+    from llmcompressor.modifiers.transform.awq import AWQModifier
+
+    total = len(subject.layers)
+
+    class Reporting(AWQModifier):
+        # Where all layers that would gain are ignored, llm-compressor 0.14.0.1 scales them all the same if the layer
+        # before them is to be quantized, and fails: it averages over no weights.
+        def _set_resolved_mappings(self, model: Any) -> None:
+            super()._set_resolved_mappings(model)
+            self._resolved_mappings = [m for m in self._resolved_mappings if subject.among(m.balance_layers)]
+
+        # llm-compressor copies the modifier and clears the copy at the end, so what is done is kept outside.
+        def on_sequential_epoch_end(self, state: Any, event: Any, modules: Any, **kwargs: Any) -> None:
+            super().on_sequential_epoch_end(state, event, modules=modules, **kwargs)
+            tally.searched += len(subject.among(modules))
+            job.progress(tally.searched, total, "linear layers", "searching scales")
+            smoothed = {m["layer_name"] for m in self._error_metrics}
+            found = [m.balance_layers for m in self._resolved_mappings if m.smooth_name in smoothed]
+            tally.scaled = sum(len(subject.among(layers)) for layers in found)
+
+    job.progress(0, total, "linear layers", "searching scales")
+    return Reporting(duo_scaling=DUO_SCALING[job.param("duo_scaling", str)], n_grid=job.param("grid", int))
+
+
+if __name__ == "__main__":
+    run(main)

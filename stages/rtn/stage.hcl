@@ -1,0 +1,78 @@
+kind        = "rtn"
+doc         = "Quantizes the linear layers of a causal LM by rounding to nearest, by llm-compressor: no calibration, seconds, and what other schemes are measured against. The checkpoint is in compressed-tensors' packed format, which transformers and vLLM read."
+env         = "torch"
+uses        = ["lib/compress", "lib/llm"]
+determinism = "statistical"
+
+needs {
+  cpus       = 2
+  memory_gib = 6
+}
+
+param "bits" {
+  type    = number
+  default = 4
+  one_of  = [2, 3, 4, 8]
+  doc     = "Bits per weight."
+}
+
+param "group_size" {
+  type    = number
+  default = 128
+  integer = true
+  min     = 8
+  max     = 65536
+  doc     = "Weights of a row that share a scale; it must divide the input size of every layer that is quantized."
+}
+
+param "symmetric" {
+  type    = bool
+  default = true
+  doc     = "Symmetric around zero; false keeps a zero point for each group."
+}
+
+param "observer" {
+  type    = string
+  default = "minmax"
+  one_of  = ["minmax", "mse"]
+  doc     = "How a group's scale is found: minmax lets it reach the outermost weight; mse cuts outliers off where that leaves a smaller error."
+}
+
+param "ignore" {
+  type    = list(string)
+  default = ["lm_head"]
+  doc     = "Layers that stay as they are: names, or re: and a regular expression."
+}
+
+param "rest" {
+  type    = string
+  default = "keep"
+  one_of  = ["keep", "float16", "bfloat16"]
+  doc     = "The type of scales and of all that is not quantized; keep leaves the model's own."
+}
+
+input "model" {
+  type = "model/hf"
+  doc  = "The model to quantize."
+}
+
+output "model" {
+  type = "model/hf"
+}
+
+metric "bits_per_weight" {
+  unit   = "bit"
+  better = "lower"
+  doc    = "Stored bits of the quantized layers, with scales and zero points, for each of their weights."
+}
+
+metric "size_bytes" {
+  unit   = "byte"
+  better = "lower"
+  doc    = "All safetensors files of the checkpoint."
+}
+
+metric "quantized_layers" {
+  unit = "1"
+  doc  = "Linear layers that were quantized."
+}
