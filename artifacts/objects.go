@@ -82,6 +82,7 @@ type Build struct {
 	ID         string            `json:"id"` // time-ordered, unique
 	Recipe     Digest            `json:"recipe"`
 	RecipePath string            `json:"recipePath"`
+	Modules    map[string]Digest `json:"modules,omitempty"`   // files that the recipe calls, by path from its folder
 	Variables  map[string]string `json:"variables,omitempty"` // JSON of each value; secrets never
 	Targets    []string          `json:"targets,omitempty"`
 	Lock       Digest            `json:"lock,omitzero"`

@@ -74,6 +74,9 @@ func (v *verifier) builds(ctx context.Context) error {
 		for _, d := range []Digest{b.Recipe, b.Lock} {
 			v.use(b.ID, d)
 		}
+		for _, d := range b.Modules {
+			v.use(b.ID, d)
+		}
 		if _, d, err := b.Encode(); err == nil {
 			v.use(b.ID, d)
 		}

@@ -2,31 +2,54 @@ package main
 
 import (
 	"strings"
+
+	"github.com/Ruihan11/tiny-infra/pipeline/recipe"
 )
 
-// canonical writes an instance's address as recipes do. A shell eats quotes, so gptq.int4[g128] is taken for
-// gptq.int4["g128"].
+// canonical writes an instance's address as recipes do. A shell eats quotes, so module.q[a].gptq.int4[g128] is taken
+// for module.q["a"].gptq.int4["g128"].
 func canonical(address string) string {
-	open := strings.IndexByte(address, '[')
-	end := strings.LastIndexByte(address, ']')
-	if open < 0 || end < open {
-		return address
+	var b strings.Builder
+	for {
+		open := strings.IndexByte(address, '[')
+		if open < 0 {
+			break
+		}
+		end := keyEnd(address[open:])
+		if end < 0 {
+			break
+		}
+		end += open
+		b.WriteString(address[:open] + `["` + strings.Trim(address[open+1:end], `"'`) + `"]`)
+		address = address[end+1:]
 	}
-	key := strings.Trim(address[open+1:end], `"'`)
-	return address[:open] + `["` + key + `"]` + address[end+1:]
+	return b.String() + address
 }
 
-// splitPort parts "kind.name.port" and `kind.name["key"].port`. The port is "" where none is named.
-func splitPort(s string) (address, port string) {
-	s = canonical(s)
-	rest := 0
-	if end := strings.LastIndexByte(s, ']'); end >= 0 {
-		rest = end
-	} else if dot := strings.IndexByte(s, '.'); dot >= 0 {
-		rest = dot + 1
+// keyEnd is where the bracket closes that s begins with: behind a quoted key, else where an address can go on or end.
+// It is -1 where none does.
+func keyEnd(s string) int {
+	quote := ""
+	if len(s) > 1 && strings.ContainsAny(s[1:2], `"'`) {
+		quote = s[1:2]
 	}
-	if dot := strings.IndexByte(s[rest:], '.'); dot >= 0 {
-		return s[:rest+dot], s[rest+dot+1:]
+	for i := 1; i < len(s); i++ {
+		switch {
+		case quote == `"` && s[i] == '\\':
+			i++
+		case s[i] != ']' || quote != "" && (i < 3 || s[i-1:i] != quote):
+		case i+1 == len(s) || s[i+1] == '.':
+			return i
+		}
 	}
-	return s, ""
+	return -1
 }
+
+// splitPort parts a stage's address, kind.name or module.NAME.kind.name["key"], from the port behind it. The port is ""
+// where none is named.
+func splitPort(s string) (address, port string) {
+	return recipe.SplitAddress(canonical(s))
+}
+
+// covers says that an address is the one named, or belongs to it: an instance of a block, or a stage of a module.
+func covers(named, address string) bool { return recipe.Covers(named, address) }

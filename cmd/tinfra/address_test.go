@@ -11,7 +11,17 @@ func TestAddresses(t *testing.T) {
 		{"gptq.int4[g128].model", `gptq.int4["g128"]`, "model"},
 		{"gptq.int4['a.b'].model", `gptq.int4["a.b"]`, "model"},
 		{"gptq.int4[a.b]", `gptq.int4["a.b"]`, ""},
+		{"gptq.int4[a]b].model", `gptq.int4["a]b"]`, "model"},
+		{`gptq.int4["a].b"].model`, `gptq.int4["a].b"]`, "model"},
+		{`gptq.int4["a\"].b"].model`, `gptq.int4["a\"].b"]`, "model"},
+		{"module.q.gptq.int4", "module.q.gptq.int4", ""},
+		{"module.q.gptq.int4.model", "module.q.gptq.int4", "model"},
+		{"module.q[x].module.r.gptq.int4[g128].model", `module.q["x"].module.r.gptq.int4["g128"]`, "model"},
+		{"module.q[x].module.r['y']", `module.q["x"].module.r["y"]`, ""},
+		{"module.q", "module.q", ""},
 		{"word", "word", ""},
+		{"word[", "word[", ""},
+		{"word[]", `word[""]`, ""},
 		{"", "", ""},
 	} {
 		address, port := splitPort(c.in)

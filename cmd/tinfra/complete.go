@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -40,6 +41,21 @@ func (a *app) addresses(cmd *cobra.Command, args []string) []string {
 	return out
 }
 
+// modules are the addresses of modules that hold stages, each once.
+func (a *app) modules(cmd *cobra.Command, args []string) []string {
+	var out []string
+	if r := a.recipeOf(cmd, args); r != nil {
+		for _, s := range r.Stages {
+			for _, m := range s.Modules() {
+				if !slices.Contains(out, m) {
+					out = append(out, m)
+				}
+			}
+		}
+	}
+	return out
+}
+
 // completeStages completes the first argument with stages.
 func (a *app) completeStages(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {
@@ -48,9 +64,9 @@ func (a *app) completeStages(cmd *cobra.Command, args []string, _ string) ([]str
 	return a.addresses(cmd, args), cobra.ShellCompDirectiveNoFileComp
 }
 
-// completeFlag completes a flag's value with stages.
+// completeFlag completes a flag's value with stages and modules.
 func (a *app) completeFlag(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	return a.addresses(cmd, args), cobra.ShellCompDirectiveNoFileComp
+	return append(a.addresses(cmd, args), a.modules(cmd, args)...), cobra.ShellCompDirectiveNoFileComp
 }
 
 // completePorts completes the first argument with outputs, the recipe's and then those of stages.

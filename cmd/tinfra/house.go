@@ -207,6 +207,7 @@ func onlyRecipe(dir string) (string, error) {
 	files = slices.DeleteFunc(files, func(f string) bool {
 		return !hasStages(f)
 	})
+	files = withoutModules(files)
 	switch len(files) {
 	case 0:
 		return "", usage("there is no recipe (*.hcl) in this folder; name one, or write an example with `tinfra init`")
@@ -217,13 +218,31 @@ func onlyRecipe(dir string) (string, error) {
 	}
 }
 
-// stageBlock is how a stage block begins.
-var stageBlock = regexp.MustCompile(`(?m)^[ \t]*stage[ \t]+"`)
+// stageBlock is how a block begins that brings stages.
+var stageBlock = regexp.MustCompile(`(?m)^[ \t]*(stage|module)[ \t]+"`)
 
 // hasStages tells a recipe from the other HCL files of a folder: tinfra.hcl, locks, files of variables.
 func hasStages(path string) bool {
 	b, err := os.ReadFile(path)
 	return err != nil || stageBlock.Match(b)
+}
+
+// calledModule is a source of a module block that names a file of the same folder.
+var calledModule = regexp.MustCompile(`(?m)^[ \t]*source[ \t]*=[ \t]*"(?:\./)?([^/"]+\.hcl)"`)
+
+// withoutModules leaves out the files that others among them call as modules.
+func withoutModules(files []string) []string {
+	called := map[string]bool{}
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			continue
+		}
+		for _, m := range calledModule.FindAllSubmatch(b, -1) {
+			called[string(m[1])] = string(m[1]) != filepath.Base(f)
+		}
+	}
+	return slices.DeleteFunc(files, func(f string) bool { return called[filepath.Base(f)] })
 }
 
 // recordedPath is the recipe's path as builds keep it.

@@ -28,7 +28,7 @@ func (h *house) namedOutput(ctx context.Context, name string, s lookup) (port st
 		if o.Name == name {
 			return o.Ref.Address + "." + o.Ref.Port, nil
 		}
-		if covers(name, o.Name) {
+		if strings.HasPrefix(o.Name, name+"[") {
 			instances = append(instances, o.Name)
 		}
 		names = append(names, o.Name)

@@ -56,7 +56,7 @@ func (s *selection) check() error {
 	return nil
 }
 
-// forced says which stages run even if cached. gptq.int4 stands for all its instances.
+// forced says which stages run even if cached. gptq.int4 stands for all its instances, module.q for all its stages.
 func (s *selection) forced(address string) bool {
 	for _, f := range s.force {
 		if f == "all" || covers(canonical(f), address) {
@@ -64,9 +64,4 @@ func (s *selection) forced(address string) bool {
 		}
 	}
 	return false
-}
-
-// covers says that an address is the one named, or an instance of it.
-func covers(named, address string) bool {
-	return named == address || strings.HasPrefix(address, named+"[")
 }

@@ -79,6 +79,9 @@ func (h *house) showBuild(b *artifacts.Build, asJSON bool) error {
 	fmt.Fprintf(w, "build     %s\nrecipe    %s (%s)\nstarted   %s on %s, %s\nexit      %d\n",
 		b.ID, b.RecipePath, b.Recipe.Short(), b.Started.Local().Format(time.DateTime), b.Host,
 		view.Duration(b.Ended.Sub(b.Started)), b.Exit)
+	for _, path := range sortedKeys(b.Modules) {
+		fmt.Fprintf(w, "module    %s (%s)\n", path, b.Modules[path].Short())
+	}
 	if b.Commit != "" {
 		fmt.Fprintf(w, "commit    %s\n", b.Commit)
 	}

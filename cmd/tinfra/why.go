@@ -47,7 +47,7 @@ makes it.`,
 	return cmd
 }
 
-// stepsOf are the step of an address, or those of all instances of a block.
+// stepsOf are the step of an address, or those of all instances of a block, or of all stages of a module.
 func (t *site) stepsOf(named string) []*plan.Step {
 	var out []*plan.Step
 	for _, s := range t.plan.Steps {

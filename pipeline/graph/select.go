@@ -14,7 +14,7 @@ import (
 )
 
 // Select keeps the targets and all that they need. A target is an address, a block's name, which stands for all of its
-// instances, or a pattern with * and ?. Without targets the whole graph is kept.
+// instances, a module's, which stands for all its stages, or a pattern with * and ?. Without targets the whole graph is kept.
 func (g *Graph) Select(targets []string) (*Graph, hcl.Diagnostics) {
 	if len(targets) == 0 {
 		return g, nil
@@ -80,7 +80,7 @@ func (g *Graph) matching(target string) []*Node {
 	}
 	var found []*Node
 	for _, n := range g.Nodes {
-		if blockOf(n.Stage) == target {
+		if recipe.Covers(target, n.Stage.Address) {
 			found = append(found, n)
 		}
 	}
@@ -90,7 +90,7 @@ func (g *Graph) matching(target string) []*Node {
 	// Brackets belong to an instance key here, and a key may hold a slash.
 	flat := strings.NewReplacer("[", "\\[", "]", "\\]", "{", "\\{", "}", "\\}", "/", "\x00", "**", "*").Replace(target)
 	for _, n := range g.Nodes {
-		for _, name := range []string{n.Stage.Address, blockOf(n.Stage)} {
+		for _, name := range []string{n.Stage.Address, n.Stage.Block()} {
 			if ok, err := doublestar.Match(flat, strings.ReplaceAll(name, "/", "\x00")); ok && err == nil {
 				found = append(found, n)
 				break
@@ -100,12 +100,11 @@ func (g *Graph) matching(target string) []*Node {
 	return found
 }
 
-func blockOf(s *recipe.Stage) string { return s.Kind.Name + "." + s.Name }
-
 func (g *Graph) nearest(target string) string {
 	var names []string
 	for _, n := range g.Nodes {
-		names = append(names, n.Stage.Address, blockOf(n.Stage))
+		names = append(names, n.Stage.Address, n.Stage.Block())
+		names = append(names, n.Stage.Modules()...)
 	}
 	sort.Strings(names)
 	names = slices.Compact(names)

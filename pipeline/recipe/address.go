@@ -92,6 +92,22 @@ func Covers(named, address string) bool {
 	return len(wanted) == len(have) || wanted[len(wanted)-1].isModule()
 }
 
+// Modules are the addresses that stand for the modules a stage is in, outer ones first; of one with for_each, that of all
+// instances and that of its own.
+func (s *Stage) Modules() []string {
+	all, _, _ := parts(s.Module)
+	var out []string
+	before := ""
+	for _, p := range all {
+		out = append(out, before+p.text())
+		if p.keyed {
+			out = append(out, before+p.text()+"["+p.key+"]")
+		}
+		before = out[len(out)-1] + "."
+	}
+	return out
+}
+
 // SplitAddress parts a stage's address from what stands behind it, such as a port. Of what is no address, all is the
 // address.
 func SplitAddress(s string) (address, rest string) {

@@ -1,6 +1,9 @@
 package recipe
 
-import "testing"
+import (
+	"slices"
+	"testing"
+)
 
 func TestCovers(t *testing.T) {
 	const deep = `module.q["a.b"].module.in.gptq.int4["g]\"1"]`
@@ -32,6 +35,16 @@ func TestCovers(t *testing.T) {
 		if got := Covers(c.named, c.address); got != c.want {
 			t.Errorf("%s covers %s: %v", c.named, c.address, got)
 		}
+	}
+}
+
+func TestModulesOfAStage(t *testing.T) {
+	s := &Stage{Module: `module.q["a.b"].module.in`}
+	if got, want := s.Modules(), []string{"module.q", `module.q["a.b"]`, `module.q["a.b"].module.in`}; !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+	if got := (&Stage{}).Modules(); len(got) != 0 {
+		t.Errorf("%q", got)
 	}
 }
 

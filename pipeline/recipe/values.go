@@ -58,7 +58,7 @@ func (l *loader) valueOf(v *variable) cty.Value {
 		return v.fallback
 	case !set:
 		l.problem(v.header(), "Variable without a value",
-			"%q has no default. Give it with --var %s=…, a --var-file or %s%s.", v.name, v.name, environPrefix, v.name)
+			"%q has no default. Give it with --var %s=…, a --var-file or %s%s.%s", v.name, v.name, environPrefix, v.name, ofModule(v))
 		return broken
 	}
 	value, err := v.convert(g.value)
@@ -73,6 +73,14 @@ func (l *loader) valueOf(v *variable) cty.Value {
 		return broken
 	}
 	return value
+}
+
+// ofModule says what a variable may be for that takes ports, which no flag can give.
+func ofModule(v *variable) string {
+	if !v.typ.HasDynamicTypes() {
+		return ""
+	}
+	return " A module is checked with the recipe that calls it."
 }
 
 func (l *loader) fromEnv() {

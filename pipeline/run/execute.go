@@ -202,6 +202,16 @@ func (b *builder) store(ctx context.Context) error {
 			return fmt.Errorf("storing the recipe: %w", err)
 		}
 		b.build.Recipe = blob.Digest
+		for path, src := range r.Modules {
+			blob, err := b.o.Cache.PutBytes(ctx, "text/plain", src)
+			if err != nil {
+				return fmt.Errorf("storing %s: %w", path, err)
+			}
+			if b.build.Modules == nil {
+				b.build.Modules = map[string]artifacts.Digest{}
+			}
+			b.build.Modules[path] = blob.Digest
+		}
 	}
 	if _, err := b.o.Cache.PutBuild(ctx, b.build); err != nil {
 		return fmt.Errorf("storing what became of the build: %w", err)
