@@ -19,7 +19,7 @@ func (x *Index) Build(ctx context.Context, id string) (*artifacts.Build, error) 
 		return nil, err
 	}
 	if len(builds) == 0 {
-		return nil, noSuch("build %s", id)
+		return nil, unknown("build %s", id)
 	}
 	return builds[0], nil
 }

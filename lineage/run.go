@@ -46,7 +46,7 @@ func (r *Run) Seconds() float64 { return r.Ended.Sub(r.Started).Seconds() }
 type Filter struct {
 	Build      string             // ID: the steps of that build which have a record, in its order, one Run each
 	Kind       string             // of that kind only
-	Address    string             // known under that address in some build, or as an instance of it
+	Address    string             // known under that address in some build, or one that belongs to it
 	RecipePath string             // used by a build of that recipe
 	Records    []artifacts.Digest // these only
 	Where      *Condition         // those that it holds for
@@ -118,12 +118,12 @@ func (f *Filter) query() (string, []any, error) {
 		where, args = append(where, "a.kind = ?"), append(args, kind)
 	}
 	if f.Address != "" {
-		if f.Build != "" {
-			where = append(where, "(s.address = ? OR substr(s.address, 1, length(?) + 1) = ? || '[')")
-		} else {
-			where = append(where, "r.record IN (SELECT record FROM _step WHERE address = ? OR substr(address, 1, length(?) + 1) = ? || '[')")
+		query, with := covers("s.address", f.Address)
+		if f.Build == "" {
+			query, with = covers("address", f.Address)
+			query = "r.record IN (SELECT record FROM _step WHERE " + query + ")"
 		}
-		args = append(args, f.Address, f.Address, f.Address)
+		where, args = append(where, query), append(args, with...)
 	}
 	if f.Records != nil {
 		where = append(where, "r.record IN (SELECT value FROM json_each(?))")

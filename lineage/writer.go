@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -218,9 +217,3 @@ func (w *writer) mark(ctx context.Context, c change) error {
 
 // sortedKeys makes what is written the same at each rebuild.
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
-
-var errNoSuch = errors.New("not in the lineage index")
-
-func noSuch(format string, args ...any) error {
-	return fmt.Errorf("%w: %s", errNoSuch, fmt.Sprintf(format, args...))
-}
