@@ -30,11 +30,12 @@ type building struct {
 	json      bool
 	plain     bool
 	logs      bool
+	maxRuns   int  // stages that may run; negative: any number
 	update    bool // of the lock: what is pinned already is pinned anew
 }
 
 func newBuild(a *app) *cobra.Command {
-	b := &building{app: a}
+	b := &building{app: a, maxRuns: -1}
 	cmd := &cobra.Command{
 		Use:   "build [RECIPE]",
 		Short: "Build what a recipe describes",
@@ -62,6 +63,7 @@ func newBuild(a *app) *cobra.Command {
 	f.BoolVarP(&b.keepGoing, "keep-going", "k", false, "after a failure, go on with what does not depend on it")
 	f.BoolVar(&b.offline, "offline", false, "reach for no network: fail where something must be downloaded or installed")
 	f.BoolVar(&b.locked, "locked", false, "refuse downloads that the lock file does not pin")
+	f.IntVar(&b.maxRuns, "max-runs", -1, "refuse to begin when more than this many stages may run; 0: all must be in the cache")
 	b.viewing(cmd)
 	return cmd
 }
@@ -88,12 +90,18 @@ func (b *building) build(ctx context.Context, path string) error {
 			return err
 		}
 	}
+	f := t.forecast(ctx)
+	if b.maxRuns >= 0 {
+		if err := t.refuseRuns(b.maxRuns, f); err != nil {
+			return err
+		}
+	}
 	o, err := b.options(ctx, t, started)
 	if err != nil {
 		return err
 	}
 	tally := newTally()
-	made, err := b.execute(ctx, t, o, tally)
+	made, err := b.execute(ctx, t, o, tally, t.outlook(f))
 	if sweep := t.store.SweepWork(context.WithoutCancel(ctx)); sweep != nil {
 		fmt.Fprintln(b.app.stderr, "tinfra: cleaning up:", sweep)
 	}
@@ -177,7 +185,7 @@ func commitOf(ctx context.Context, dir string) string {
 }
 
 // execute runs the plan, shown in the way that fits.
-func (b *building) execute(ctx context.Context, t *site, o run.Options, tally *tally) (*artifacts.Build, error) {
+func (b *building) execute(ctx context.Context, t *site, o run.Options, tally *tally, outlook view.Outlook) (*artifacts.Build, error) {
 	listeners := []event.Listener{tally}
 	terminal := view.TerminalOf(b.app.stderr)
 	closeView := func() error { return nil }
@@ -187,11 +195,11 @@ func (b *building) execute(ctx context.Context, t *site, o run.Options, tally *t
 		listeners = append(listeners, j)
 		closeView = j.Err
 	case terminal.Is && !b.plain:
-		live := view.NewLive(b.app.stderr, terminal, b.logs)
+		live := view.NewLive(b.app.stderr, terminal, outlook, b.logs)
 		listeners = append(listeners, live)
 		closeView = func() error { live.Close(); return nil }
 	default:
-		listeners = append(listeners, view.NewPlain(b.app.stderr, terminal.Color, b.logs))
+		listeners = append(listeners, view.NewPlain(b.app.stderr, terminal.Color, outlook, b.logs))
 	}
 	o.Events = event.NewBus(listeners...)
 	made, err := run.Execute(ctx, t.plan, o)

@@ -14,7 +14,7 @@ import (
 )
 
 func newLock(a *app) *cobra.Command {
-	b := &building{app: a}
+	b := &building{app: a, maxRuns: -1}
 	var update bool
 	cmd := &cobra.Command{
 		Use:   "lock [RECIPE]",

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"sort"
 	"strconv"
 	"strings"
@@ -24,7 +25,7 @@ import (
 // tally listens for how long each stage took in this build.
 type tally struct{ board *view.Board }
 
-func newTally() *tally { return &tally{view.NewBoard()} }
+func newTally() *tally { return &tally{view.NewBoard(nil)} }
 
 // Event takes the next event.
 func (t *tally) Event(e event.Event) { t.board.Apply(e) }
@@ -72,6 +73,7 @@ func (o *outcome) writeSummary(ctx context.Context) error {
 	w := o.site.app.stdout
 	rows := make([]view.Row, 0, len(o.build.Steps))
 	counts := map[artifacts.State]int{}
+	saved := 0.0 // seconds that the runs of hits once took
 	for _, s := range o.build.Steps {
 		counts[s.State]++
 		row, err := o.row(ctx, s)
@@ -79,6 +81,9 @@ func (o *outcome) writeSummary(ctx context.Context) error {
 			return err
 		}
 		rows = append(rows, row)
+		if s.State == artifacts.Hit {
+			saved += row.Seconds
+		}
 	}
 	if err := view.Summary(w, rows); err != nil {
 		return err
@@ -88,6 +93,7 @@ func (o *outcome) writeSummary(ctx context.Context) error {
 		if err := view.Values(w, values); err != nil {
 			return err
 		}
+		fmt.Fprintf(w, "\nTo have one as files:  tinfra get %s -o DIR%s\n", shellWord(values[0].Name), o.site.recipeFlag())
 	}
 	parts := []string{}
 	for _, state := range []artifacts.State{artifacts.Hit, artifacts.Ran, artifacts.Failed, artifacts.Blocked} {
@@ -95,13 +101,20 @@ func (o *outcome) writeSummary(ctx context.Context) error {
 			parts = append(parts, strconv.Itoa(counts[state])+" "+string(state))
 		}
 	}
-	fmt.Fprintf(w, "\n%s in %s: %s\n", view.Count(len(o.build.Steps), "stage"), view.Duration(o.took), strings.Join(parts, ", "))
+	last := fmt.Sprintf("%s in %s: %s", view.Count(len(o.build.Steps), "stage"), view.Duration(o.took), strings.Join(parts, ", "))
+	if saved >= 1 {
+		last += "; what was reused had taken " + view.Seconds(saved)
+	}
+	fmt.Fprintf(w, "\n%s\n", last)
 	return nil
 }
 
 // row is a stage of the table; a hit shows what its run once took.
 func (o *outcome) row(ctx context.Context, s artifacts.Step) (view.Row, error) {
 	row := view.Row{Stage: s.Address, State: string(s.State)}
+	if k := o.site.catalog.Kinds[s.Kind]; k != nil {
+		row.Order = metricNames(k)
+	}
 	if heard := o.tally.board.Stage(s.Address); heard != nil {
 		row.Seconds = heard.Seconds
 	}
@@ -263,6 +276,14 @@ func (o *outcome) writeAdvice(w io.Writer, steps []artifacts.Step, failed *run.E
 	if failed.Exit == exitRequire {
 		fmt.Fprintln(w, "The result is kept: change the require and build again, and nothing runs twice.")
 	}
+}
+
+// recipeFlag is what another verb must be told to look at this recipe: nothing where it is the folder's only one.
+func (t *site) recipeFlag() string {
+	if only, err := onlyRecipe("."); err == nil && filepath.Clean(only) == filepath.Clean(t.recipe.Path) {
+		return ""
+	}
+	return " --recipe " + shellWord(t.recipe.Path)
 }
 
 // shellWord quotes what a shell would take apart.

@@ -123,7 +123,7 @@ func newPlan(a *app) *cobra.Command {
 		Use:   "plan [RECIPE]",
 		Short: "Say what a build would run, and why",
 		Long: `plan says of every stage whether its result is in the cache (hit), it would run (run), or that this depends on what
-others make (pending), and why. It runs and changes nothing.`,
+others make (pending), and why; and what that may take, going by earlier runs. It runs and changes nothing.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			path, err := recipeArg(args)
@@ -134,10 +134,11 @@ others make (pending), and why. It runs and changes nothing.`,
 			if err != nil {
 				return err
 			}
+			f := t.forecast(cmd.Context())
 			if asJSON {
-				return writeJSON(a.stdout, t.planJSON())
+				return writeJSON(a.stdout, t.planJSON(f))
 			}
-			return t.writePlan()
+			return t.writePlan(f)
 		},
 		ValidArgsFunction: completeRecipes,
 	}
@@ -154,9 +155,18 @@ type plannedJSON struct {
 	Reason string            `json:"reason"`
 	Key    *artifacts.Key    `json:"key,omitempty"`
 	Record *artifacts.Digest `json:"record,omitempty"`
+	// What a run may take, going by the one that is named; absent where none is known.
+	Forecast *costJSON `json:"forecast,omitempty"`
 }
 
-func (t *site) planJSON() map[string]any {
+type costJSON struct {
+	Seconds     float64 `json:"seconds"`
+	PeakMemory  int64   `json:"peak_memory_bytes,omitempty"`
+	OutputBytes int64   `json:"output_bytes"`
+	From        string  `json:"from"`
+}
+
+func (t *site) planJSON(f forecast) map[string]any {
 	steps := make([]plannedJSON, 0, len(t.plan.Steps))
 	for _, s := range t.plan.Steps {
 		one := plannedJSON{Stage: s.Node.Stage.Address, Kind: s.Node.Stage.Kind.Name, State: s.State, Reason: s.Reason}
@@ -166,12 +176,15 @@ func (t *site) planJSON() map[string]any {
 		if !s.RecordDigest.IsZero() {
 			one.Record = &s.RecordDigest
 		}
+		if c := f[one.Stage]; c.From != "" {
+			one.Forecast = &costJSON{c.Seconds, c.PeakMemory, c.OutputBytes, c.From}
+		}
 		steps = append(steps, one)
 	}
 	return map[string]any{"recipe": t.recipe.Path, "stages": steps}
 }
 
-func (t *site) writePlan() error {
+func (t *site) writePlan(f forecast) error {
 	counts := map[plan.State]int{}
 	rows := make([][]string, 0, len(t.plan.Steps))
 	for _, s := range t.plan.Steps {
@@ -180,12 +193,19 @@ func (t *site) writePlan() error {
 		if !s.Key.IsZero() {
 			key = s.Key.Short()
 		}
-		rows = append(rows, []string{s.Node.Stage.Address, string(s.State), key, s.Reason})
+		takes := ""
+		if c := f[s.Node.Stage.Address]; mayRun(s) && c.From != "" {
+			takes = "~" + view.Seconds(c.Seconds)
+		}
+		rows = append(rows, []string{s.Node.Stage.Address, string(s.State), takes, key, s.Reason})
 	}
-	if err := view.Table(t.app.stdout, []string{"STAGE", "PLAN", "KEY", "REASON"}, rows); err != nil {
+	if err := view.Table(t.app.stdout, []string{"STAGE", "PLAN", "TIME", "KEY", "REASON"}, rows); err != nil {
 		return err
 	}
 	fmt.Fprintf(t.app.stdout, "\n%s: %d cached, %d to run, %d pending\n",
 		view.Count(len(t.plan.Steps), "stage"), counts[plan.Hit], counts[plan.Run], counts[plan.Pending])
+	if w := f.words(t.plan.Steps); w != "" {
+		fmt.Fprintln(t.app.stdout, w)
+	}
 	return nil
 }

@@ -21,7 +21,10 @@ type Tally struct {
 	Total   float64
 	Unit    string
 	What    string
-	Trouble string // the last problem that was told
+	Trouble string        // the last problem that was told
+	After   []string      // addresses that it waits for, over or not
+	Expects time.Duration // what a run of it takes, from earlier ones; 0: unknown
+	Metrics []string      // names, in the order in which they are shown
 
 	repeats bool    // the last problem says again what was told, in other words
 	base    float64 // Done when this piece of progress began, at since
@@ -33,10 +36,22 @@ type Board struct {
 	Stages  []*Tally // in the order they were first heard of
 	Started time.Time
 	by      map[string]*Tally
+	outlook Outlook
+}
+
+// Outlook is what is known of stages before they begin, by address.
+type Outlook map[string]Prospect
+
+// Prospect is what one stage waits for, what a run of it takes, from earlier ones (0: unknown), and its kind's metrics in
+// the order in which they are shown.
+type Prospect struct {
+	After   []string
+	Expects time.Duration
+	Metrics []string
 }
 
 // NewBoard is a Board that has heard nothing.
-func NewBoard() *Board { return &Board{by: map[string]*Tally{}} }
+func NewBoard(o Outlook) *Board { return &Board{by: map[string]*Tally{}, outlook: o} }
 
 // Stage finds what is known of an address, or nil.
 func (b *Board) Stage(address string) *Tally { return b.by[address] }
@@ -51,7 +66,8 @@ func (b *Board) Apply(e event.Event) {
 	}
 	t := b.by[e.Stage]
 	if t == nil {
-		t = &Tally{Address: e.Stage}
+		known := b.outlook[e.Stage]
+		t = &Tally{Address: e.Stage, After: known.After, Expects: known.Expects, Metrics: known.Metrics}
 		b.by[e.Stage] = t
 		b.Stages = append(b.Stages, t)
 	}
@@ -103,15 +119,6 @@ func (t *Tally) Fraction() (f float64, ok bool) {
 		return 0, false
 	}
 	return min(max(t.Done/t.Total, 0), 1), true
-}
-
-// ETA is how long the present piece of progress takes still, at its mean pace so far.
-func (t *Tally) ETA(now time.Time) (left time.Duration, ok bool) {
-	done, spent := t.Done-t.base, now.Sub(t.since)
-	if t.Done >= t.Total || done <= 0 || t.since.IsZero() || spent < time.Second {
-		return 0, false
-	}
-	return time.Duration(float64(spent) * (t.Total - t.Done) / done), true
 }
 
 // Over says that the stage has ended.

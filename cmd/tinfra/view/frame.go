@@ -8,33 +8,57 @@ import (
 	"github.com/jedib0t/go-pretty/v6/text"
 )
 
-// frame draws the running part of the board as lines of at most width columns, at most height of them: one for each
-// running stage and one that counts.
+// frame draws the board as lines of at most width columns, at most height of them: what failed, which so never scrolls
+// away, what runs, what waits and for what, and one line that counts.
 func frame(b *Board, now time.Time, width, height int, s style) []string {
-	var rows, waiting []*Tally
+	var failed, running, waiting []*Tally
 	for _, t := range b.Stages {
 		switch {
+		case t.State == "failed":
+			failed = append(failed, t)
 		case t.State == "running":
-			rows = append(rows, t)
-		case t.Waiting != "" && !t.Over():
+			running = append(running, t)
+		case !t.Over() && b.Waits(t) != "":
 			waiting = append(waiting, t)
 		}
 	}
-	rows = append(rows, waiting...)
-	hidden := 0
-	if room := max(height-2, 1); len(rows) > room {
-		hidden = len(rows) - room + 1
-		rows = rows[:max(room-1, 0)]
+	// Half of the screen is left to what scrolls, unless more than that runs.
+	room := max(height-2, 1)
+	failed, lost := cut(failed, max(room/3, 1))
+	room -= len(failed)
+	running, hidden := cut(running, max(room, 0))
+	waiting, more := cut(waiting, max(min(height/2, room)-len(running), 0))
+	c := measure(append(append([]*Tally{}, running...), waiting...), width)
+	var lines []string
+	for _, t := range failed {
+		lines = append(lines, clip(s.bad("✗ "+t.Address)+"  "+t.verdict(), width))
 	}
-	lines := make([]string, 0, len(rows)+2)
-	c := measure(rows, width)
-	for _, t := range rows {
+	for _, t := range running {
 		lines = append(lines, c.row(t, now, s))
 	}
-	if hidden > 0 {
-		lines = append(lines, clip(s.faint(fmt.Sprintf("  … and %d more", hidden)), width))
+	for _, t := range waiting {
+		lines = append(lines, c.waiting(t, b.Waits(t), s))
+	}
+	if n := lost + hidden + more; n > 0 {
+		lines = append(lines, clip(s.faint(fmt.Sprintf("  … and %d more", n)), width))
 	}
 	return append(lines, counter(b, now, width, s))
+}
+
+// cut keeps the first rows where there is not room for all.
+func cut(rows []*Tally, room int) (kept []*Tally, hidden int) {
+	if len(rows) <= room {
+		return rows, 0
+	}
+	return rows[:room], len(rows) - room
+}
+
+// verdict is why a stage failed, in one line.
+func (t *Tally) verdict() string {
+	if t.Trouble != "" {
+		return firstLine(t.Trouble)
+	}
+	return firstLine(t.Reason)
 }
 
 // columns is how the width is shared out: the address and the elapsed time always, then percent, bar, amount and ETA
@@ -74,9 +98,6 @@ func measure(rows []*Tally, width int) columns {
 func (c columns) row(t *Tally, now time.Time, s style) string {
 	var b strings.Builder
 	b.WriteString("  " + pad(clip(t.Address, c.address), c.address))
-	if t.State != "running" {
-		return b.String() + s.faint(clip("  "+Printable(t.Waiting), c.width-c.address-2))
-	}
 	f, known := t.Fraction()
 	if c.bar > 0 {
 		b.WriteString("  " + bar(f, known, c.bar, now, s))
@@ -98,6 +119,10 @@ func (c columns) row(t *Tally, now time.Time, s style) string {
 		b.WriteString(s.faint("  " + short(t, c.amount)))
 	}
 	return strings.TrimRight(b.String(), " ")
+}
+
+func (c columns) waiting(t *Tally, why string, s style) string {
+	return s.faint("  " + pad(clip(t.Address, c.address), c.address) + clip("  "+Printable(why), c.width-c.address-2))
 }
 
 // short is the amount without the percentage, which has its own column; what is being done is said only where there
@@ -145,5 +170,8 @@ func counter(b *Board, now time.Time, width int, s style) string {
 		}
 	}
 	line += " · " + Duration(now.Sub(b.Started))
+	if left, ok := b.Left(now); ok && left >= time.Second {
+		line += " · about " + Duration(left) + " left"
+	}
 	return s.strong(clip(line, width))
 }

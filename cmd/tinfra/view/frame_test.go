@@ -16,12 +16,19 @@ func at(seconds float64) time.Time { return start.Add(time.Duration(seconds * fl
 
 // halfway is a board with every kind of stage on it, ten seconds in.
 func halfway() *Board {
-	b := NewBoard()
+	b := NewBoard(Outlook{
+		"perplexity.int4": {After: []string{`gptq.int4["g128"]`, "download.base", "calibrate.c4"}},
+		"calibrate.c4":    {Expects: 25 * time.Second},
+	})
 	for _, e := range []event.Event{
 		{Time: at(0), Type: event.Planned, Stage: "download.base", State: "hit"},
 		{Time: at(0), Type: event.Planned, Stage: `gptq.int4["g128"]`, State: "run", Reason: "params.bits changed: 4 → 2"},
 		{Time: at(0), Type: event.Planned, Stage: "calibrate.c4", State: "run"},
 		{Time: at(0), Type: event.Planned, Stage: "perplexity.base", State: "pending"},
+		{Time: at(0), Type: event.Planned, Stage: "perplexity.int4", State: "pending"},
+		{Time: at(0), Type: event.Planned, Stage: "text.broken", State: "run"},
+		{Time: at(0), Type: event.Problem, Stage: "text.broken", Message: "half a dump\nand more"},
+		{Time: at(0), Type: event.Finished, Stage: "text.broken", State: "failed", Reason: "exit 11"},
 		{Time: at(0), Type: event.Finished, Stage: "download.base", State: "hit"},
 		{Time: at(0), Type: event.Started, Stage: `gptq.int4["g128"]`, Attempt: 1},
 		{Time: at(0), Type: event.Started, Stage: "calibrate.c4", Attempt: 1},
@@ -37,10 +44,12 @@ func halfway() *Board {
 func TestFrameAt80Columns(t *testing.T) {
 	got := strings.Join(frame(halfway(), at(10), 79, 24, false), "\n")
 	want := strings.Join([]string{
+		`✗ text.broken  half a dump`,
 		`  gptq.int4["g128"]  [━━━━━━━━────────────]  40%    10s  eta 12s    12/30 layers`,
-		`  calibrate.c4       [──────━━━───────────]         10s`,
+		`  calibrate.c4       [──────━━━───────────]         10s  eta 15s`,
 		`  perplexity.base    another build runs it (host a)`,
-		`1 of 4 stages · 2 running · 10s`,
+		`  perplexity.int4    waits for gptq.int4["g128"] and 1 other`,
+		`2 of 6 stages · 2 running · 1 failed · 10s`,
 	}, "\n")
 	if squeeze(got) != squeeze(want) {
 		t.Errorf("frame:\n%s\nwant:\n%s", got, want)
@@ -132,7 +141,7 @@ func (s *screen) put(line string) {
 
 func TestLiveLeavesOnlyWhatHappened(t *testing.T) {
 	s := &screen{width: 80}
-	l := newLive(s, func() (int, int) { return 80, 24 }, func() time.Time { return at(10) }, false, false)
+	l := newLive(s, func() (int, int) { return 80, 24 }, func() time.Time { return at(10) }, false, nil, false)
 	feed := func(events ...event.Event) {
 		for _, e := range events {
 			l.Event(e)
@@ -166,5 +175,33 @@ func TestRowsAfterTheTerminalWasMadeNarrower(t *testing.T) {
 	}
 	if got := rows(lines, 40); got != 4 {
 		t.Errorf("40 columns: %d rows, want 4", got)
+	}
+}
+
+func TestWhatIsLeftOfABuild(t *testing.T) {
+	b := NewBoard(Outlook{
+		"a.a": {Expects: 20 * time.Second},
+		"b.b": {Expects: 30 * time.Second},
+		"c.c": {Expects: 60 * time.Second, After: []string{"a.a"}},
+		"d.d": {Expects: 10 * time.Second, After: []string{"b.b"}},
+	})
+	for _, name := range []string{"a.a", "b.b", "c.c", "d.d"} {
+		b.Apply(event.Event{Time: at(0), Type: event.Planned, Stage: name, State: "run"})
+	}
+	for _, name := range []string{"a.a", "b.b"} {
+		b.Apply(event.Event{Time: at(0), Type: event.Started, Stage: name})
+	}
+	for _, c := range []struct{ now, want float64 }{{0, 80}, {5, 75}, {19, 61}} {
+		if got, ok := b.Left(at(c.now)); !ok || got != time.Duration(c.want*float64(time.Second)) {
+			t.Errorf("after %.0f s: %v, %v left, want %.0f s: a.a and then c.c", c.now, got, ok, c.want)
+		}
+	}
+	b.Apply(event.Event{Time: at(20), Type: event.Finished, Stage: "a.a", State: "ran"})
+	if got, ok := b.Left(at(20)); !ok || got != 80*time.Second {
+		t.Errorf("one stage running: %v, %v left, want all the work that is left, 10 + 60 + 10 s", got, ok)
+	}
+	b.Apply(event.Event{Time: at(20), Type: event.Planned, Stage: "e.e", State: "run"})
+	if got, ok := b.Left(at(20)); ok {
+		t.Errorf("a stage that never ran: %v left, want no forecast", got)
 	}
 }

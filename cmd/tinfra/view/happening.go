@@ -1,8 +1,9 @@
 package view
 
 import (
+	"cmp"
 	"fmt"
-	"sort"
+	"slices"
 	"strings"
 
 	"github.com/Ruihan11/tiny-infra/pipeline/event"
@@ -65,7 +66,7 @@ func ending(t *Tally, e event.Event, s style) string {
 		parts = append(parts, Bytes(e.Bytes))
 	}
 	if e.State == "ran" || e.State == "hit" {
-		parts = append(parts, Metrics(e.Metrics)...)
+		parts = append(parts, Metrics(e.Metrics, t.Metrics)...)
 	}
 	if _, synthetic := e.Labels["synthetic"]; synthetic {
 		parts = append(parts, s.warn("synthetic"))
@@ -85,15 +86,28 @@ func ending(t *Tally, e event.Event, s style) string {
 	return strings.Join(parts, "  ")
 }
 
-// Metrics words metrics, sorted by name: "perplexity 21.979".
-func Metrics(m map[string]float64) []string {
+// shownMetrics is how many of a stage's metrics a line has room for; `tinfra show` and the report have all.
+const shownMetrics = 4
+
+// Metrics words the first metrics of a stage: those of order in that order, then the others by name.
+func Metrics(m map[string]float64, order []string) []string {
 	names := make([]string, 0, len(m))
 	for name := range m {
-		names = append(names, name)
+		if !isBound(m, name) {
+			names = append(names, name)
+		}
 	}
-	sort.Strings(names)
+	place := func(name string) int {
+		if i := slices.Index(order, name); i >= 0 {
+			return i
+		}
+		return len(order)
+	}
+	slices.SortFunc(names, func(a, b string) int {
+		return cmp.Or(cmp.Compare(place(a), place(b)), cmp.Compare(a, b))
+	})
 	out := make([]string, 0, len(m))
-	for _, name := range names {
+	for _, name := range names[:min(len(names), shownMetrics)] {
 		value := Number(m[name])
 		// An event does not carry units; kinds call sizes so.
 		if name == "bytes" || strings.HasSuffix(name, "_bytes") {
@@ -101,7 +115,21 @@ func Metrics(m map[string]float64) []string {
 		}
 		out = append(out, name+" "+value)
 	}
+	if len(names) > shownMetrics {
+		out = append(out, "…")
+	}
 	return out
+}
+
+// isBound tells the ends of another metric's interval, x_low and x_high beside x, from metrics of their own.
+func isBound(m map[string]float64, name string) bool {
+	for _, end := range []string{"_low", "_high"} {
+		if of, ok := strings.CutSuffix(name, end); ok {
+			_, ok = m[of]
+			return ok
+		}
+	}
+	return false
 }
 
 func firstLine(s string) string {

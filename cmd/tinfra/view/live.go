@@ -35,15 +35,15 @@ type Live struct {
 const frameEvery = 100 * time.Millisecond
 
 // NewLive draws on w until Close.
-func NewLive(w io.Writer, t Terminal, logs bool) *Live {
-	l := newLive(w, t.Size, time.Now, style(t.Color), logs)
+func NewLive(w io.Writer, t Terminal, o Outlook, logs bool) *Live {
+	l := newLive(w, t.Size, time.Now, style(t.Color), o, logs)
 	go l.loop()
 	return l
 }
 
-func newLive(w io.Writer, size func() (int, int), now func() time.Time, s style, logs bool) *Live {
+func newLive(w io.Writer, size func() (int, int), now func() time.Time, s style, o Outlook, logs bool) *Live {
 	return &Live{
-		w: w, size: size, now: now, style: s, logs: logs, board: NewBoard(),
+		w: w, size: size, now: now, style: s, logs: logs, board: NewBoard(o),
 		stop: make(chan struct{}), done: make(chan struct{}),
 	}
 }

@@ -34,8 +34,8 @@ const (
 )
 
 // NewPlain writes to w. With logs, what workers print is written too.
-func NewPlain(w io.Writer, color, logs bool) *Plain {
-	return &Plain{w: w, style: style(color), logs: logs, board: NewBoard(), written: map[string]mark{}}
+func NewPlain(w io.Writer, color bool, o Outlook, logs bool) *Plain {
+	return &Plain{w: w, style: style(color), logs: logs, board: NewBoard(o), written: map[string]mark{}}
 }
 
 // Event takes the next event.

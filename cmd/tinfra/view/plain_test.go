@@ -12,7 +12,7 @@ import (
 
 func TestPlainWritesOneLineAHappening(t *testing.T) {
 	var out bytes.Buffer
-	p := NewPlain(&out, false, false)
+	p := NewPlain(&out, false, nil, false)
 	for _, e := range []event.Event{
 		{Time: at(0), Type: event.Planned, Stage: "download.base", State: "hit"},
 		{Time: at(0), Type: event.Planned, Stage: "gptq.int4", State: "run", Reason: "params.bits changed: 4 → 2"},
@@ -39,7 +39,7 @@ func TestPlainWritesOneLineAHappening(t *testing.T) {
 
 func TestPlainProgressIsSparse(t *testing.T) {
 	var out bytes.Buffer
-	p := NewPlain(&out, false, false)
+	p := NewPlain(&out, false, nil, false)
 	p.Event(event.Event{Time: at(0), Type: event.Planned, Stage: "a.b", State: "run"})
 	p.Event(event.Event{Time: at(0), Type: event.Started, Stage: "a.b"})
 	for i := range 1001 { // a minute of progress, seventeen times a second
@@ -55,7 +55,7 @@ func TestPlainProgressIsSparse(t *testing.T) {
 }
 
 func TestETAIsOfThePresentPiece(t *testing.T) {
-	b := NewBoard()
+	b := NewBoard(nil)
 	for _, e := range []event.Event{
 		{Time: at(0), Type: event.Started, Stage: "a.b"},
 		{Time: at(1), Type: event.Progress, Stage: "a.b", Done: 90, Total: 100, What: "loading"},

@@ -19,6 +19,7 @@ type Row struct {
 	PeakBytes int64
 	Size      int64
 	Metrics   map[string]float64
+	Order     []string // of metrics, the most telling first
 	Synthetic bool
 	Note      string // why it failed or was withheld
 }
@@ -45,7 +46,7 @@ func Summary(w io.Writer, rows []Row) error {
 }
 
 func (r Row) remarks(s style) string {
-	parts := Metrics(r.Metrics)
+	parts := Metrics(r.Metrics, r.Order)
 	if r.Synthetic {
 		parts = append(parts, s.warn("(synthetic)"))
 	}
