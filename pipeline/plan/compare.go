@@ -20,7 +20,7 @@ func Compare(ctx context.Context, cache *artifacts.Cache, was, now *artifacts.Ac
 	}
 	stage := &recipe.Stage{Kind: &stages.Kind{Name: now.Kind, Native: now.Kind == was.Kind && now.Env.IsZero()}, Inputs: inputs}
 	step := &Step{Node: &graph.Node{Stage: stage}, Action: now}
-	if pinned(was) && pinned(now) {
+	if hasPins(was) && hasPins(now) {
 		step.Source, step.Pins = "its source", []recipe.Pin{}
 	}
 	d := &differ{ctx: ctx, cache: cache, step: step, was: was, now: now}
@@ -36,7 +36,7 @@ func Compare(ctx context.Context, cache *artifacts.Cache, was, now *artifacts.Ac
 	return d.out, nil
 }
 
-func pinned(a *artifacts.Action) bool {
+func hasPins(a *artifacts.Action) bool {
 	var params struct{ Pins []json.RawMessage }
 	return json.Unmarshal(a.Params, &params) == nil && params.Pins != nil
 }
