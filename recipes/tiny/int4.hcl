@@ -60,10 +60,19 @@ stage "perplexity" "int4" {
   max_tokens = 1024
 }
 
+stage "compare" "int4" {
+  baseline  = perplexity.base.result
+  candidate = perplexity.int4.result
+}
+
 output "model" {
   value = gptq.int4.model
 }
 
 output "result" {
   value = perplexity.int4.result
+}
+
+output "difference" {
+  value = compare.int4.result
 }

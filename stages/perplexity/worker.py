@@ -94,7 +94,7 @@ def score_rows(found: Scores, begin: int, logits: np.ndarray, targets: np.ndarra
         first, last = begin + at, begin + at + len(part)
         target = torch.from_numpy(targets[at : at + step])
         found.nll[first:last] = -logprobs.gather(1, target[:, None])[:, 0].numpy()
-        found.top[first:last] = part.argmax(dim=1).numpy()
+        found.top[first:last] = part.numpy().argmax(axis=1)  # a sixth of torch's time
         keep = slice(*found.kept.searchsorted([found.position[first], found.position[last - 1] + 1]))
         rows = torch.from_numpy(found.kept[keep] - found.position[first])
         found.logprobs[keep] = logprobs[rows].half().numpy()
