@@ -66,7 +66,7 @@ func ending(t *Tally, e event.Event, s style) string {
 		parts = append(parts, Bytes(e.Bytes))
 	}
 	if e.State == "ran" || e.State == "hit" {
-		parts = append(parts, Metrics(e.Metrics, t.Metrics)...)
+		parts = append(parts, Metrics(e.Metrics, t.Metrics...)...)
 	}
 	if _, synthetic := e.Labels["synthetic"]; synthetic {
 		parts = append(parts, s.warn("synthetic"))
@@ -90,7 +90,7 @@ func ending(t *Tally, e event.Event, s style) string {
 const shownMetrics = 4
 
 // Metrics words the first metrics of a stage: those of order in that order, then the others by name.
-func Metrics(m map[string]float64, order []string) []string {
+func Metrics(m map[string]float64, order ...string) []string {
 	names := make([]string, 0, len(m))
 	for name := range m {
 		if !isBound(m, name) {

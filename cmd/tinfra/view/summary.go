@@ -46,7 +46,7 @@ func Summary(w io.Writer, rows []Row) error {
 }
 
 func (r Row) remarks(s style) string {
-	parts := Metrics(r.Metrics, r.Order)
+	parts := Metrics(r.Metrics, r.Order...)
 	if r.Synthetic {
 		parts = append(parts, s.warn("(synthetic)"))
 	}

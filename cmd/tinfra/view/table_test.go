@@ -30,7 +30,7 @@ func TestLastColumnFitsTheTerminal(t *testing.T) {
 
 func TestMetricsOfALine(t *testing.T) {
 	m := map[string]float64{"nll": 3.5, "perplexity": 22.68, "perplexity_low": 22, "perplexity_high": 23, "bytes": 2048, "a_high": 1, "z": 2}
-	got := strings.Join(Metrics(m, []string{"perplexity", "nll", "unheard"}), "  ")
+	got := strings.Join(Metrics(m, "perplexity", "nll", "unheard"), "  ")
 	if want := "perplexity 22.68  nll 3.5  a_high 1  bytes 2.0 KiB  …"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
