@@ -117,14 +117,14 @@ func TestFiguresOfAColumnAreWrittenAlike(t *testing.T) {
 		for _, v := range c.values {
 			figures = append(figures, &Figure{Value: v})
 		}
-		s := newScale(c.unit, figures)
+		s := newScale(c.unit, false, figures)
 		for i, v := range c.values {
 			if got := s.text(v); got != c.want[i] {
 				t.Errorf("%v %s: %q, want %q", v, c.unit, got, c.want[i])
 			}
 		}
 	}
-	s := newScale("1", []*Figure{{Value: 22.68, Low: &low, High: &high}, {Value: 60260.19}, {Value: 29}})
+	s := newScale("1", true, []*Figure{{Value: 22.68, Low: &low, High: &high}, {Value: 60260.19}, {Value: 29}})
 	if got := s.text(22.68); got != "22.68" {
 		t.Errorf("with an interval: %s", got)
 	}

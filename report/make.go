@@ -179,7 +179,7 @@ func (r *Report) finish() {
 	}
 	for _, c := range r.Columns {
 		figures := r.figures(c)
-		c.scale = newScale(c.Unit, figures)
+		c.scale = newScale(c.Unit, c.Quality, figures)
 		r.mark(c, figures)
 	}
 }

@@ -23,7 +23,7 @@ const (
 	ofInterval  = 2 // digits of the smallest half interval
 	mostDigits  = 6 // behind the point
 
-	mostSignificant = 4 // digits of a middling figure, however narrow an interval is
+	mostSignificant = 4 // digits of a figure of quality, and of a middling one however narrow its interval is
 )
 
 var (
@@ -31,7 +31,8 @@ var (
 	unitPlural = map[string]string{"token/s": "tokens/s", "1": "", "second": "s", "seconds": "s"}
 )
 
-func newScale(unit string, figures []*Figure) scale {
+// newScale fits the figures of one unit; quality is written with a digit more, since little of it matters.
+func newScale(unit string, quality bool, figures []*Figure) scale {
 	s := scale{divisor: 1, unit: unit}
 	if p, ok := unitPlural[unit]; ok {
 		s.unit = p
@@ -62,7 +63,11 @@ func newScale(unit string, figures []*Figure) scale {
 	if whole(figures, s.divisor) || math.IsInf(smallest, 1) {
 		return s
 	}
-	s.decimals = decimals(smallest/s.divisor, significant)
+	digits := significant
+	if quality {
+		digits = mostSignificant
+	}
+	s.decimals = decimals(smallest/s.divisor, digits)
 	if unit == "byte" {
 		s.decimals = min(s.decimals, significant)
 	}
@@ -133,7 +138,7 @@ func duration(seconds float64) string {
 // bytesText is a size for people.
 func bytesText(n int64) string {
 	f := &Figure{Value: float64(n)}
-	s := newScale("byte", []*Figure{f})
+	s := newScale("byte", false, []*Figure{f})
 	return s.text(f.Value) + " " + s.unit
 }
 

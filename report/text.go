@@ -170,3 +170,20 @@ func plain(s string) string {
 		return c
 	}, s)
 }
+
+// TextRecords writes, for each row, the records behind its figures.
+func (r *Report) TextRecords(w io.Writer) error {
+	out := bufio.NewWriter(w)
+	names := r.names()
+	for i, row := range r.Rows {
+		fmt.Fprintf(out, "%s%s", names.cells[i], strings.Repeat(" ", names.width-wide(names.cells[i])))
+		for _, d := range row.sources(r.Columns) {
+			fmt.Fprintf(out, "%s%s", cellGap, shortOf(d))
+		}
+		fmt.Fprintln(out)
+	}
+	if err := out.Flush(); err != nil {
+		return fmt.Errorf("writing the report: %w", err)
+	}
+	return nil
+}

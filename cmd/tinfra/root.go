@@ -45,7 +45,8 @@ output in a content-addressed cache, and can say afterwards where each byte came
 		}
 	}
 	add("recipe", newBuild(a), newPlan(a), newWhy(a), newGraph(a), newLock(a), newValidate(a), newFmt(a), newInit(a))
-	add("result", newShow(a), newLog(a), newGet(a))
+	add("result", newShow(a), newLog(a), newGet(a), newReport(a))
+	add("result", newLineage(a), newRuns(a), newDiff(a), newBlame(a), newSQL(a))
 	add("house", newKinds(a), newCache(a), newEnv(a), newVersion(a))
 
 	root.AddCommand(newDocs(a))
