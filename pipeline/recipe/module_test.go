@@ -331,3 +331,60 @@ func TestFilesOfAModule(t *testing.T) {
 		t.Errorf("a module reads beside itself: %s", show(r, diags))
 	}
 }
+
+// What a value is marked with goes with it through variables and outputs of modules.
+func TestSensitiveValuesInModules(t *testing.T) {
+	files := map[string]string{
+		"root.hcl": `
+variable "word" {
+  default   = "hush"
+  sensitive = true
+}
+module "m" {
+  source = "./m.hcl"
+  word   = var.word
+}
+module "own" {
+  source = "./m.hcl"
+  hidden = "hush"
+}
+stage "download" "a" { source = module.m.word }
+stage "download" "b" { source = module.own.hidden }
+output "o" { value = module.m.word }
+`,
+		"m.hcl": `
+variable "word" { default = "x" }
+variable "hidden" {
+  type      = string
+  default   = "x"
+  sensitive = true
+}
+output "word" { value = "${var.word}!" }
+output "hidden" { value = var.hidden }
+`,
+	}
+	r, diags := tree(t, files)
+	text := show(r, diags)
+	if len(diags) != 3 || strings.Count(text, "Error: Sensitive value") != 3 {
+		t.Error(text)
+	}
+	if strings.Contains(strings.ReplaceAll(text, `"hush"`, ""), "hush!") {
+		t.Errorf("the value is shown: %s", text)
+	}
+	r, diags = tree(t, files, "module.own.hidden=[1")
+	if got := show(r, diags); strings.Contains(got, "[1") {
+		t.Errorf("the value of a sensitive variable is shown: %s", got)
+	}
+}
+
+// A mistake that several calls share is told once; one that depends on what is given, for each.
+func TestMistakesOfSeveralCalls(t *testing.T) {
+	r, diags := tree(t, map[string]string{
+		"root.hcl": "module \"a\" {\n  source = \"./m.hcl\"\n  bits = 5\n}\nmodule \"b\" {\n  source = \"./m.hcl\"\n  bits = 6\n}\nmodule \"c\" {\n  source = \"./m.hcl\"\n  bits = 4\n}\n",
+		"m.hcl":    "variable \"bits\" {}\nstage \"download\" \"d\" {\n  sauce = \"x\"\n  source = \"y\"\n}\nstage \"gptq\" \"q\" {\n  model = download.d.model\n  bits = var.bits\n}\n",
+	})
+	text := show(r, diags)
+	if len(diags) != 3 || strings.Count(text, "Did you mean source?") != 1 || !strings.Contains(text, "In module.a, called at") || !strings.Contains(text, "In module.b, called at") || strings.Contains(text, "module.c") {
+		t.Error(text)
+	}
+}

@@ -32,6 +32,10 @@ func (l *loader) declareVariable(m *module, src *hclsyntax.Block) {
 		l.problem(v.header(), "Duplicate variable", "variable %q stands already in line %d.", v.name, first.header().Start.Line)
 		return
 	}
+	if l.parent != nil && (v.name == "source" || v.name == "for_each") {
+		l.problem(v.header(), "Name is taken", "A module block has a %s of its own, so a variable of a module cannot be called %q.", v.name, v.name)
+		return
+	}
 	m.variables[v.name] = v
 	m.names = append(m.names, v.name)
 	before := len(l.diags)

@@ -4,6 +4,10 @@ variable "model" {
   type = any
 }
 
+variable "source" { # ERROR: a variable of a module cannot be called "source"
+  default = "x"
+}
+
 variable "wrong" {
   type    = number
   default = "x" # ERROR: The default of "wrong" does not fit its type
