@@ -2,6 +2,7 @@ kind        = "download"
 doc         = "Brings files from elsewhere, each checked against the lock. Sources: hf://ORG/NAME[@REVISION] and hf://datasets/ORG/NAME[@REVISION] (a repository on the Hugging Face hub, at the commit that the lock names), pypi:NAME==VERSION#path=GLOB (files inside a wheel), https://… (one file), file:PATH (a file or a folder below the recipe's folder, or an absolute path)."
 env         = "fetch"
 network     = true
+uses        = ["lib/hf"]
 determinism = "exact"
 
 needs {
