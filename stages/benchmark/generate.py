@@ -35,6 +35,7 @@ class Generate:
     def __init__(self, job: Job, asked: Asked) -> None:
         self._job, self._dtype, self._threads = job, asked.dtype, asked.threads
         self._device = device(job)
+        torch.zeros(1, device=self._device)  # starts CUDA, which takes seconds and is not the model's load
         self.name = f"transformers {transformers.__version__} {self._device.type} {asked.dtype}"
         self.versions = {
             "transformers": transformers.__version__,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from benchmark.asked import read_object
 from tinfra_worker import BadInput, Job
 
@@ -19,6 +21,11 @@ def check_proof(job: Job) -> None:
     if of != model:
         raise BadInput(
             "verified",
-            f"the {proof.type} is of another model: {name} names {of or 'none'}, and the model is {model}",
+            f"the {proof.type} is of another model: {name} names {short(of)}, and the model is {short(model)}",
             "give it the result of a stage whose model is this one's",
         )
+
+
+def short(digest: Any) -> str:
+    """Enough of a digest for `tinfra show` to find it."""
+    return digest[:19] if isinstance(digest, str) else "none"
