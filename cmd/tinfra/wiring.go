@@ -76,12 +76,20 @@ func limits(l recipe.LocalExecutor) map[string]string {
 
 // settings are what workers are told of tinfra.hcl. They enter no key.
 func settings(p *recipe.Project) map[string]json.RawMessage {
-	if len(p.AllowedHosts) == 0 {
-		return nil
+	all := map[string]any{}
+	if len(p.AllowedHosts) > 0 {
+		all["allowed_hosts"] = p.AllowedHosts
 	}
-	hosts, err := json.Marshal(p.AllowedHosts)
-	if err != nil {
-		return nil // a list of strings always encodes
+	if p.Endpoint != "" {
+		all["endpoint"] = p.Endpoint
 	}
-	return map[string]json.RawMessage{"allowed_hosts": hosts}
+	told := map[string]json.RawMessage{}
+	for name, value := range all {
+		text, err := json.Marshal(value)
+		if err != nil {
+			continue // texts always encode
+		}
+		told[name] = text
+	}
+	return told
 }

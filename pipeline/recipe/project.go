@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"math/big"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -27,6 +28,7 @@ type Project struct {
 	Kinds []string // absolute folders of further stage kinds
 
 	AllowedHosts []string // of downloads; empty for any
+	Endpoint     string   // of the Hugging Face hub, a mirror; "" for its own
 	Local        LocalExecutor
 	Files        map[string]*hcl.File // for diagnostics' snippets
 }
@@ -121,6 +123,7 @@ func (r *projectReader) read(body *hclsyntax.Body) {
 			"download": func(b *hclsyntax.Block) {
 				r.walk(b.Body, settings{where: "download", attributes: map[string]func(*hclsyntax.Attribute){
 					"allowed_hosts": func(a *hclsyntax.Attribute) { p.AllowedHosts = r.hosts(a) },
+					"endpoint":      func(a *hclsyntax.Attribute) { p.Endpoint = r.endpoint(a) },
 				}})
 			},
 			"executor local": func(b *hclsyntax.Block) {
@@ -241,4 +244,21 @@ func (r *projectReader) hosts(a *hclsyntax.Attribute) []string {
 		}
 	}
 	return hosts
+}
+
+func (r *projectReader) endpoint(a *hclsyntax.Attribute) string {
+	v, ok := r.value(a, cty.String, "an address")
+	if !ok {
+		return ""
+	}
+	u, err := url.Parse(v.AsString())
+	switch {
+	case err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.RawQuery != "" || u.Fragment != "":
+		r.problem(a.Expr.Range(), "Invalid value", "%q is no address. Write it as in \"https://mirror.example.org\".", v.AsString())
+		return ""
+	case u.User != nil:
+		r.problem(a.Expr.Range(), "Invalid value", "%s must hold no password: downloads take `token = secret(\"HF_TOKEN\")`.", a.Name)
+		return ""
+	}
+	return strings.TrimSuffix(v.AsString(), "/")
 }

@@ -26,6 +26,7 @@ jobs  = 3
 kinds = ["./kinds"]
 download {
   allowed_hosts = ["example.org"]
+  endpoint      = "https://mirror.example.org/hub/"
 }
 executor "local" {
   cpus       = 1.5
@@ -41,7 +42,7 @@ executor "local" {
 		t.Fatal(diags)
 	}
 	if p.Dir != top || p.Cache != filepath.Join(top, "cache") || p.Jobs != 3 || !slices.Equal(p.Kinds, []string{filepath.Join(top, "kinds")}) ||
-		!slices.Equal(p.AllowedHosts, []string{"example.org"}) || p.Local.CPUs != 1.5 || p.Local.MemoryGiB != 8 || !slices.Equal(p.Local.GPUs, []string{"0", "2"}) {
+		!slices.Equal(p.AllowedHosts, []string{"example.org"}) || p.Endpoint != "https://mirror.example.org/hub" || p.Local.CPUs != 1.5 || p.Local.MemoryGiB != 8 || !slices.Equal(p.Local.GPUs, []string{"0", "2"}) {
 		t.Errorf("%+v", p)
 	}
 }
@@ -87,6 +88,21 @@ func TestHomeInPaths(t *testing.T) {
 		p, diags := LoadProject(filepath.Dir(write(t, ProjectFile, "cache = \""+given+"\"\n")))
 		if len(diags) > 0 || p.Cache != want {
 			t.Errorf("cache = %q is %q, want %q: %v", given, p.Cache, want, diags)
+		}
+	}
+}
+
+func TestWrongEndpoints(t *testing.T) {
+	for given, says := range map[string]string{
+		`"mirror.example.org"`:               "is no address",
+		`"ftp://mirror.example.org"`:         "is no address",
+		`"https://mirror.example.org?a=b"`:   "is no address",
+		`"https://me:pw@mirror.example.org"`: "must hold no password",
+		`["https://mirror.example.org"]`:     "endpoint is an address",
+	} {
+		p, diags := LoadProject(filepath.Dir(write(t, ProjectFile, "download {\n  endpoint = "+given+"\n}\n")))
+		if len(diags) != 1 || !strings.Contains(diags[0].Detail, says) || strings.Contains(diags[0].Detail, "pw") || p.Endpoint != "" {
+			t.Errorf("%s: %v, %q", given, diags, p.Endpoint)
 		}
 	}
 }

@@ -25,15 +25,15 @@ const (
 	observedResumed = "resumed"
 )
 
-// keeps tells whether a stage has checkpoints. Without a key there is nothing that two attempts surely have in common.
-func (b *builder) keeps(t *task) bool { return b.o.Checkpoints != nil && t.place.IsZero() }
+// keeps tells whether a stage has checkpoints. Those of a download that is not locked yet stand under its place.
+func (b *builder) keeps() bool { return b.o.Checkpoints != nil }
 
 // checkpoint names the attempt's folder in its request. A stage can do without one.
 func (b *builder) checkpoint(t *task, at *attempt, req *protocol.Request) error {
-	if !b.keeps(t) {
+	if !b.keeps() {
 		return nil
 	}
-	dir, resumed, err := b.o.Checkpoints.Checkpoint(t.step.Key, at.number)
+	dir, resumed, err := b.o.Checkpoints.Checkpoint(t.workKey(), at.number)
 	if err != nil {
 		t.report.warn(fmt.Sprintf("nothing will be kept of this attempt: %v", err))
 		return nil
@@ -50,10 +50,10 @@ func (b *builder) checkpoint(t *task, at *attempt, req *protocol.Request) error 
 
 // keepers are the numbers of attempts at a key whose pieces are still there: a new one gets a number of its own.
 func (b *builder) keepers(t *task) []int {
-	if !b.keeps(t) {
+	if !b.keeps() {
 		return nil
 	}
-	numbers, err := b.o.Checkpoints.Checkpointed(t.step.Key)
+	numbers, err := b.o.Checkpoints.Checkpointed(t.workKey())
 	if err != nil {
 		t.report.warn(err.Error())
 	}
@@ -62,10 +62,10 @@ func (b *builder) keepers(t *task) []int {
 
 // dropCheckpoints: what is left in spite of it is swept after a build.
 func (b *builder) dropCheckpoints(t *task) {
-	if !b.keeps(t) {
+	if !b.keeps() {
 		return
 	}
-	if err := b.o.Checkpoints.DropCheckpoints(t.step.Key); err != nil {
+	if err := b.o.Checkpoints.DropCheckpoints(t.workKey()); err != nil {
 		t.report.warn(err.Error())
 	}
 }

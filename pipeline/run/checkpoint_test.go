@@ -1,6 +1,8 @@
 package run_test
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"os"
 	"path/filepath"
@@ -190,23 +192,62 @@ echo '{"protocol":1,"observed":{"resumed":"yes"}}' > tmp/r; mv tmp/r result.json
 	b.resumes(b.ok()["liar.a"], "")
 }
 
-func TestAnUnlockedDownloadKeepsNothing(t *testing.T) {
+// Gigabytes come before a download has a key: what came must not be lost with the attempt.
+func TestAnUnlockedDownloadKeepsToo(t *testing.T) {
 	dir := t.TempDir()
-	b := benchAt(t, dir, fetching(dir), fetchRecipe)
+	ks := fetching(dir)
+	fetch := ks["fetch"]
+	ks["fetch"] = kind{fetch.head, folderOf + `
+echo "saw:$(ls "$at" | tr '\n' ' ')" >> ` + dir + `/saw
+if ! [ -e "$at/half" ]; then echo half > "$at/half"; exit 5; fi
+` + fetch.worker}
+	b := benchAt(t, dir, ks, fetchRecipe)
 	lock := &lockFile{entries: map[string]*recipe.Source{}}
 	b.options.Lock = lock
 	b.write("remote", "bytes")
-	b.ok()
-	if r := b.read("request"); strings.Contains(r, "checkpoint") {
-		t.Errorf("request %s", r)
+	b.fails(run.ExitStage, "exit code 5")
+	if err := b.store.SweepWork(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	got := b.ok()
+	if rec := b.record(got["fetch.a"]); rec.Observed["resumed"] != "true" || b.read("saw") != "saw:\nsaw:half \n" {
+		t.Errorf("observed %v, attempts found %q", rec.Observed, b.read("saw"))
+	}
+	if len(b.kept()) != 0 {
+		t.Errorf("kept %v", b.kept())
 	}
 	if err := recipe.WriteLock(&recipe.Lock{Path: recipe.LockPath(b.path("r.hcl")), Sources: lock.entries}); err != nil {
 		t.Fatal(err)
 	}
 	b.force = []string{"fetch.a"}
+	b.fails(run.ExitStage, "exit code 5") // locked, it has a key, and begins anew
+}
+
+// What another build has locked meanwhile is fetched under its key: nobody comes back for what was kept without one.
+func TestPiecesOfADownloadThatIsLockedMeanwhile(t *testing.T) {
+	dir := t.TempDir()
+	ks := fetching(dir)
+	fetch := ks["fetch"]
+	ks["fetch"] = kind{fetch.head, folderOf + `
+if ! [ -e ` + dir + `/go ]; then echo half > "$at/half"; exit 5; fi
+` + fetch.worker}
+	b := benchAt(t, dir, ks, fetchRecipe)
+	lock := &lockFile{entries: map[string]*recipe.Source{}}
+	b.options.Lock = lock
+	b.write("remote", "bytes")
+	b.fails(run.ExitStage, "exit code 5")
+	if len(b.kept()) != 1 {
+		t.Fatalf("kept %v", b.kept())
+	}
+	sum := sha256.Sum256([]byte("bytes"))
+	source := "https://example.org/data"
+	lock.entries[source] = &recipe.Source{
+		Source: source, Files: []recipe.Pin{{Path: "data", SHA256: hex.EncodeToString(sum[:]), Size: 5}},
+	}
+	b.write("go", "")
 	b.ok()
-	if r := b.read("request"); !strings.Contains(r, `"checkpoint":"`+b.store.Dir()+`/checkpoints/`) {
-		t.Errorf("request %s", r)
+	if len(b.kept()) != 0 {
+		t.Errorf("kept %v", b.kept())
 	}
 }
 

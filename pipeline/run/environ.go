@@ -23,11 +23,12 @@ const (
 	homeDir   = "home"
 )
 
-// networkVariables pass through to kinds that may use the network, as do those of pip and uv: how this machine reaches
-// it, and which package index is the user's.
+// networkVariables pass through to kinds that may use the network, as do those of pip, uv and xet: how this machine
+// reaches it, and which package index or hub is the user's. A token is a secret, so HF_TOKEN is not among them.
 var networkVariables = []string{
 	"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "no_proxy", "all_proxy",
-	"SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NETRC", "HF_ENDPOINT", "XDG_CONFIG_HOME",
+	"SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NETRC", "XDG_CONFIG_HOME",
+	"HF_ENDPOINT", "HF_HUB_DISABLE_XET", "HF_HUB_DOWNLOAD_TIMEOUT", "HF_HUB_ETAG_TIMEOUT",
 }
 
 // command is what a worker's process consists of.
@@ -77,12 +78,16 @@ func (b *builder) environ(k *stages.Kind, ws, python string, g *grant) map[strin
 	}
 	for _, pair := range b.o.Environ {
 		name, value, _ := strings.Cut(pair, "=")
-		if slices.Contains(networkVariables, name) || strings.HasPrefix(name, "PIP_") || strings.HasPrefix(name, "UV_") {
+		if slices.Contains(networkVariables, name) || hasAnyPrefix(name, "PIP_", "UV_", "HF_XET_") {
 			env[name] = value
 		}
 	}
 	b.addUserConfig(env)
 	return env
+}
+
+func hasAnyPrefix(s string, prefixes ...string) bool {
+	return slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(s, p) })
 }
 
 // addUserConfig names the files that pip and netrc would look for in the caller's home, since HOME is another one.

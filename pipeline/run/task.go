@@ -186,6 +186,7 @@ func (b *builder) settleAgain(ctx context.Context, t *task) error {
 			if err := b.plan.SettlePins(ctx, t.step, entry.Files); err != nil {
 				return err
 			}
+			b.dropCheckpoints(t) // those of the place, whose lease this is; nobody asks for it again
 			t.place = artifacts.Key{}
 		}
 	}

@@ -322,7 +322,8 @@ func TestTheEnvironmentOfAWorker(t *testing.T) {
 stage "show" "a" {}
 stage "net" "b" {}
 `)
-	b.options.Environ = []string{"PATH=/usr/bin:/bin", "PIP_INDEX_URL=i", "https_proxy=p", "SECRET=s", "UV_CACHE_DIR=u"}
+	b.options.Environ = []string{"PATH=/usr/bin:/bin", "PIP_INDEX_URL=i", "https_proxy=p", "SECRET=s", "UV_CACHE_DIR=u",
+		"HF_TOKEN=SECRET", "HF_ENDPOINT=e", "HF_XET_HIGH_PERFORMANCE=1", "HF_HUB_DISABLE_XET=1"}
 	b.ok()
 	offline, online := b.read("offline"), b.read("online")
 	for _, want := range []string{"HF_HUB_OFFLINE=1", "PYTHONHASHSEED=0", "OMP_NUM_THREADS=1", "CUDA_VISIBLE_DEVICES=\n", "LANG=C.UTF-8"} {
@@ -330,7 +331,7 @@ stage "net" "b" {}
 			t.Errorf("%q is not in %s", want, offline)
 		}
 	}
-	for _, want := range []string{"PIP_INDEX_URL=i", "https_proxy=p", "UV_CACHE_DIR=u"} {
+	for _, want := range []string{"PIP_INDEX_URL=i", "https_proxy=p", "UV_CACHE_DIR=u", "HF_ENDPOINT=e", "HF_XET_HIGH_PERFORMANCE=1", "HF_HUB_DISABLE_XET=1"} {
 		if strings.Contains(offline, want) || !strings.Contains(online, want) {
 			t.Errorf("%q: offline %s, online %s", want, offline, online)
 		}
