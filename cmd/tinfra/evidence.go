@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -23,6 +24,7 @@ import (
 type evidence struct {
 	*house
 	index *lineage.Index
+	notes io.Writer // is told what has no figures
 }
 
 func (h *house) openEvidence(ctx context.Context) (*evidence, error) {
@@ -34,7 +36,7 @@ func (h *house) openEvidence(ctx context.Context) (*evidence, error) {
 		_ = x.Close() // the first error counts
 		return nil, err
 	}
-	return &evidence{h, x}, nil
+	return &evidence{h, x, h.app.stderr}, nil
 }
 
 // defaultReport is the name of the comparison that nobody declared.
@@ -78,6 +80,9 @@ func (e *evidence) questions(ctx context.Context, o *reporting) ([]report.Questi
 		if err != nil {
 			return nil, err
 		}
+		if len(q.Rows) == 0 {
+			return nil, usage("report %s: none of its stages has figures; `tinfra build` comes first", q.Name)
+		}
 		out = append(out, q)
 	}
 	if len(out) == 0 {
@@ -89,7 +94,7 @@ func (e *evidence) questions(ctx context.Context, o *reporting) ([]report.Questi
 // withoutBlock asks for a row for each model that the build has measured.
 func (e *evidence) withoutBlock(ctx context.Context, q report.Question) ([]report.Question, error) {
 	q.Name = defaultReport
-	q.Title = strings.TrimSuffix(q.Recipe.Name, ".hcl")
+	q.Title = q.Recipe.Name
 	q.Rows = report.DefaultRows(q.Runs, q.Kinds)
 	if len(q.Rows) == 0 {
 		return nil, usage("build %s has measured nothing that could be compared; a report block in the recipe says what shall stand in the rows", q.Build.ID)
@@ -102,7 +107,7 @@ func (e *evidence) withoutBlock(ctx context.Context, q report.Question) ([]repor
 func (e *evidence) ofBlock(ctx context.Context, q report.Question, block *recipe.Report, s lookup) (report.Question, error) {
 	q.Name, q.Title, q.Description, q.Baseline = block.Name, block.Title, block.Doc, block.Baseline
 	if q.Title == "" {
-		q.Title = strings.TrimSuffix(q.Recipe.Name, ".hcl") + ": " + block.Name
+		q.Title = q.Recipe.Name + ": " + block.Name
 	}
 	outside := false
 	for _, row := range block.Rows {
@@ -113,7 +118,7 @@ func (e *evidence) ofBlock(ctx context.Context, q report.Question, block *recipe
 				return q, err
 			}
 			if run == nil {
-				fmt.Fprintf(e.app.stderr, "report %s, row %s: %s has no figures: %s\n", q.Name, row.Name, address, why)
+				fmt.Fprintf(e.notes, "report %s, row %s: %s has no figures: %s\n", q.Name, row.Name, address, why)
 				continue
 			}
 			if !slices.Contains(q.Runs, run) {
@@ -127,9 +132,6 @@ func (e *evidence) ofBlock(ctx context.Context, q report.Question, block *recipe
 		} else if row.Name == q.Baseline {
 			q.Baseline = ""
 		}
-	}
-	if len(q.Rows) == 0 {
-		return q, usage("report %s: none of its stages has been built; `tinfra build` comes first", q.Name)
 	}
 	if outside {
 		var err error
@@ -254,7 +256,7 @@ func (e *evidence) recipeOf(b *artifacts.Build) (*recipe.Recipe, error) {
 
 // recipeText is the recipe as it was built. Its lock is the one of now: that of a first build is written at its end.
 func (e *evidence) recipeText(ctx context.Context, b *artifacts.Build, r *recipe.Recipe) (report.Recipe, error) {
-	out := report.Recipe{Name: filepath.Base(b.RecipePath)}
+	out := report.Recipe{Name: recipeName(b.RecipePath)}
 	text, err := e.storedText(ctx, b.Recipe)
 	if err != nil {
 		return out, err
@@ -280,6 +282,9 @@ func (e *evidence) recipeText(ctx context.Context, b *artifacts.Build, r *recipe
 	}
 	return out, nil
 }
+
+// recipeName is a recipe's file without the folder, which is a matter of one machine.
+func recipeName(path string) string { return filepath.Base(path) }
 
 // storedText is "" where the text is not in the cache.
 func (e *evidence) storedText(ctx context.Context, d artifacts.Digest) (string, error) {

@@ -95,6 +95,7 @@ func (o *outcome) writeSummary(ctx context.Context) error {
 		}
 		fmt.Fprintf(w, "\nTo have one as files:  tinfra get %s -o DIR%s\n", shellWord(values[0].Name), o.site.recipeFlag())
 	}
+	o.writeComparison(ctx)
 	parts := []string{}
 	for _, state := range []artifacts.State{artifacts.Hit, artifacts.Ran, artifacts.Failed, artifacts.Blocked} {
 		if counts[state] > 0 {

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/Ruihan11/tiny-infra/cmd/tinfra/view"
+	"github.com/Ruihan11/tiny-infra/lineage"
+	"github.com/Ruihan11/tiny-infra/report"
+)
+
+// comparisonWidth is how wide the table at the end of a build may be: it stands in logs and in mails too.
+const comparisonWidth = 100
+
+// writeComparison ends a build with the first table of the recipe's first report. The build is not the worse for a table
+// that cannot be made: that is told, and no error.
+func (o *outcome) writeComparison(ctx context.Context) {
+	if len(o.site.recipe.Reports) == 0 {
+		return
+	}
+	r, err := o.site.comparison(ctx, o)
+	w := o.site.app.stdout
+	if err == nil && r != nil {
+		fmt.Fprintf(w, "\n%s\n\n", view.Printable(r.Title))
+		err = r.Text(w, min(textWidth(w), comparisonWidth))
+		fmt.Fprintf(w, "\nAll figures and their records:  tinfra report%s -o DIR\n", o.site.recipeArgument())
+	}
+	if err != nil {
+		fmt.Fprintln(o.site.app.stderr, "tinfra: the comparison cannot be shown:", err)
+	}
+}
+
+// comparison is the first report of the recipe, of this build alone; nil where the build has no figures for it.
+func (t *site) comparison(ctx context.Context, o *outcome) (_ *report.Report, err error) {
+	e, err := t.openEvidence(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if cerr := e.index.Close(); err == nil {
+			err = cerr
+		}
+	}()
+	e.notes = io.Discard // the table of stages says what has failed
+	q := report.Question{Build: o.build, Kinds: kindsOf(t.catalog), Recipe: report.Recipe{Name: recipeName(t.recipe.Path)}}
+	if q.Runs, err = report.ReadRuns(ctx, e.index, lineage.Filter{Build: o.build.ID}); err != nil {
+		return nil, err
+	}
+	q, err = e.ofBlock(ctx, q, t.recipe.Reports[0], lookup{build: o.build.ID})
+	if err != nil || len(q.Rows) == 0 {
+		return nil, err
+	}
+	return report.Make(q)
+}
+
+// recipeArgument is how `report` is told of this recipe: nothing where it is the folder's only one.
+func (t *site) recipeArgument() string {
+	if t.recipeFlag() == "" {
+		return ""
+	}
+	return " " + shellWord(t.recipe.Path)
+}
