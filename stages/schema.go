@@ -83,6 +83,8 @@ func (d *decoder) top(body *hclsyntax.Body, folder string) {
 		d.add(at, "Kind is not its folder", "The folder is %q, so kind must be %q.", folder, folder)
 	} else if k.Name != "" && !hclsyntax.ValidIdentifier(k.Name) {
 		d.add(at, "Not a name", "%q is not a name: letters, digits, _ and -, beginning with a letter.", k.Name)
+	} else if slices.Contains([]string{"var", "local", "each", "metrics", "module"}, k.Name) {
+		d.add(at, "Name is taken", "In a recipe %s.NAME means something else than a stage of this kind.", k.Name)
 	}
 	k.Doc = a.text("doc", true)
 	k.Env = a.text("env", false)

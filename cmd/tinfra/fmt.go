@@ -17,6 +17,7 @@ import (
 type formatting struct {
 	app         *app
 	check, diff bool
+	recursive   bool
 	changed     int
 }
 
@@ -26,8 +27,8 @@ func newFmt(a *app) *cobra.Command {
 		Use:   "fmt [FILE|FOLDER|-]...",
 		Short: "Rewrite HCL files in the one layout",
 		Long: `fmt rewrites recipes and other HCL files in the canonical layout. It writes the names of the files it changed. A folder
-stands for the *.hcl files right in it; without arguments it is this folder; "-" formats standard input to standard
-output.
+stands for the *.hcl files right in it, with --recursive for all below it; without arguments it is this folder; "-"
+formats standard input to standard output.
 
 With --check nothing is written, and the exit code is 3 when a file is not formatted (as with terraform fmt).`,
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -47,6 +48,7 @@ With --check nothing is written, and the exit code is 3 when a file is not forma
 	}
 	cmd.Flags().BoolVar(&f.check, "check", false, "change nothing; exit 3 when a file is not formatted")
 	cmd.Flags().BoolVar(&f.diff, "diff", false, "change nothing; write what would change")
+	cmd.Flags().BoolVarP(&f.recursive, "recursive", "r", false, "format the files of all folders below, too")
 	return cmd
 }
 
@@ -65,12 +67,23 @@ func (f *formatting) argument(arg string) error {
 	if !info.IsDir() {
 		return f.file(arg)
 	}
-	files, err := filepath.Glob(filepath.Join(arg, "*.hcl"))
+	return f.folder(arg)
+}
+
+func (f *formatting) folder(dir string) error {
+	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return usage("%w", err)
 	}
-	for _, file := range files {
-		if err := f.file(file); err != nil {
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		switch {
+		case e.IsDir() && f.recursive && !strings.HasPrefix(e.Name(), "."):
+			err = f.folder(path)
+		case !e.IsDir() && filepath.Ext(path) == ".hcl":
+			err = f.file(path)
+		}
+		if err != nil {
 			return err
 		}
 	}

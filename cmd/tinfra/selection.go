@@ -20,13 +20,13 @@ func (s *selection) values(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringArrayVar(&s.vars, "var", nil, "set a variable: `NAME=VALUE` (repeatable; also TINFRA_VAR_NAME in the environment)")
 	f.StringArrayVar(&s.varFiles, "var-file", nil, "read variables from a `FILE` of NAME = VALUE lines (repeatable)")
-	f.StringArrayVar(&s.set, "set", nil, "set a param: `STAGE.PARAM=VALUE`, as in gptq.int4.bits=2 (repeatable)")
+	f.StringArrayVar(&s.set, "set", nil, "set a param: `STAGE.PARAM=VALUE`, as in gptq.int4.bits=2, or a variable of a module, module.NAME.VARIABLE=VALUE (repeatable)")
 }
 
 // stages adds the flags that choose stages.
 func (s *selection) stages(cmd *cobra.Command, a *app) {
 	f := cmd.Flags()
-	f.StringArrayVar(&s.targets, "target", nil, "build only this `STAGE`, and what it needs (repeatable)")
+	f.StringArrayVar(&s.targets, "target", nil, "build only this `STAGE`, or module, and what it needs (repeatable)")
 	f.StringArrayVar(&s.force, "force", nil, "run this `STAGE` even if it is cached; \"all\" for every one (repeatable)")
 	_ = cmd.RegisterFlagCompletionFunc("target", a.completeFlag) // fail only for a flag that is not there
 	_ = cmd.RegisterFlagCompletionFunc("force", a.completeFlag)

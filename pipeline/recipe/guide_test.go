@@ -3,6 +3,7 @@ package recipe
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -46,15 +47,27 @@ func TestTheGuideIsARecipe(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(prompts, "a.txt"), []byte("a"), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	module := snippets(t, page, "hcl modules/onnx.hcl")
+	if err := os.Mkdir(filepath.Join(filepath.Dir(path), "modules"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(filepath.Dir(path), "modules", "onnx.hcl"), []byte(module), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	r, diags := Load(path, Options{Catalog: catalog})
 	if len(diags) > 0 {
 		t.Fatal(show(r, diags))
 	}
-	if r.Stage(`perplexity.int4["g64"]`) == nil || len(r.Outputs) != 4 {
+	if r.Stage(`perplexity.int4["g64"]`) == nil || r.Stage(`module.onnx["g64"].perplexity.graph`) == nil || len(r.Outputs) != 4 {
 		t.Errorf("stages %q, %d outputs", addresses(r), len(r.Outputs))
 	}
-	if got := string(Format(r.Source)); got != string(r.Source) {
-		t.Errorf("the snippets are not in canonical layout; formatted they are\n%s", got)
+	if len(r.Reports) != 1 || !slices.Equal(r.Reports[0].Rows[2].Stages, []string{`module.onnx["g64"].perplexity.graph`}) {
+		t.Errorf("reports %+v", r.Reports)
+	}
+	for _, text := range []string{string(r.Source), module} {
+		if got := string(Format([]byte(text))); got != text {
+			t.Errorf("the snippets are not in canonical layout; formatted they are\n%s", got)
+		}
 	}
 	guide, err := os.ReadFile(page)
 	if err != nil {
