@@ -145,7 +145,7 @@ def test_code_is_not_run(convert, folder, tmp_path, shape):
     else:
         state = {**model.state_dict(), "evil": evil} if shape == "tensor" else evil
         torch.save(state, path, _use_new_zipfile_serialization=shape != "old")
-    space, done = convert(folder)
+    _, done = convert(folder)
     assert done.code == 11, done.stderr
     assert not mark.exists()
     assert done.problem["input"] == "files"
@@ -172,6 +172,6 @@ def test_code_is_not_run(convert, folder, tmp_path, shape):
 def test_bad_inputs(convert, folder, spoil, says):
     save(folder, model_of(tie=False))
     spoil(folder)
-    space, done = convert(folder)
+    _, done = convert(folder)
     assert done.code == 11, done.stderr
     assert says in done.problem["message"]

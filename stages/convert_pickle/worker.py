@@ -14,7 +14,7 @@ from tinfra_worker import BadInput, Job, run
 if TYPE_CHECKING:
     import torch
 
-SHARD = re.compile(r"pytorch_model(?P<rest>-\d+-of-\d+)?\.bin")
+SHARD = re.compile(r"pytorch_model(-\d{5}-of-\d{5})?\.bin")
 INDEX = "pytorch_model.bin.index.json"
 
 
@@ -29,8 +29,7 @@ def main(job: Job) -> None:
     for done, shard in enumerate(shards):
         job.progress(done, len(shards), "files", f"converting {shard.name}")
         tensors = plain(load(shard), tied)
-        match = SHARD.fullmatch(shard.name)
-        name = f"model{(match and match['rest']) or ''}.safetensors"
+        name = shard.name.replace("pytorch_model", "model").replace(".bin", ".safetensors")
         if twice := tensors.keys() & homes.keys():
             raise BadInput("files", f"{min(twice)} stands in two files of the model")
         save_file(tensors, out / name, metadata={"format": "pt"})
@@ -124,9 +123,9 @@ def plain(state: dict[str, torch.Tensor], tied: dict[str, str]) -> dict[str, tor
     A name that the config ties to another goes, as when transformers saves. Others that share memory get their own:
     were one dropped that is not tied, transformers would fill it with random numbers.
     """
-    where = {
-        name: (t.untyped_storage().data_ptr(), t.storage_offset(), t.shape, t.stride()) for name, t in state.items()
-    }
+    import torch
+
+    where = {n: (t.untyped_storage().data_ptr(), t.storage_offset(), t.shape, t.stride()) for n, t in state.items()}
     kept: dict[str, torch.Tensor] = {}
     seen: set[int] = set()
     for name, tensor in state.items():
@@ -136,14 +135,8 @@ def plain(state: dict[str, torch.Tensor], tied: dict[str, str]) -> dict[str, tor
         storage = tensor.untyped_storage()
         alone = storage.data_ptr() not in seen and tensor.is_contiguous() and storage.nbytes() == tensor.nbytes
         seen.add(storage.data_ptr())
-        kept[name] = tensor if alone else tensor.clone(memory_format=_contiguous())
+        kept[name] = tensor if alone else tensor.clone(memory_format=torch.contiguous_format)
     return kept
-
-
-def _contiguous() -> torch.memory_format:
-    import torch
-
-    return torch.contiguous_format
 
 
 def check_index(folder: Path, homes: dict[str, str], tied: dict[str, str]) -> None:
