@@ -37,13 +37,6 @@ var own = map[string]Column{
 	},
 }
 
-// headline are the metrics that a reader looks for first, in the order of the first table. Other metrics stand in the
-// tables below it, and so does whatever a kind of somebody else reports, unless it is the first of that kind.
-var headline = []string{
-	sizeColumn, "bits_per_weight", "perplexity", "nll_difference", "kl_mean", "same_top1", "decode_tokens_per_second",
-	"prefill_tokens_per_second", "peak_memory_bytes", timeColumn,
-}
-
 // table lays out the columns while the rows are read.
 type table struct {
 	kinds   map[string]Kind
@@ -73,8 +66,11 @@ func (t *table) add(r *Run, m Metric, variant string) *Column {
 	if !slices.Contains(made.Kinds, r.Kind) {
 		made.Kinds = append(made.Kinds, r.Kind)
 	}
-	if low := t.metric(r.Kind, m.Name+lowSuffix); low != nil && made.Interval == "" {
-		made.Interval = low.Doc
+	if low := t.metric(r.Kind, m.Name+lowSuffix); low != nil && made.Low == "" {
+		made.Low = low.Doc
+	}
+	if high := t.metric(r.Kind, m.Name+highSuffix); high != nil && made.High == "" {
+		made.High = high.Doc
 	}
 	return made
 }
@@ -145,7 +141,6 @@ func (t *table) list() []*Column {
 		}
 		out = append(out, last...)
 	}
-	t.choose(out)
 	return out
 }
 
@@ -161,44 +156,6 @@ func (t *table) rank(group string) int {
 		}
 	}
 	return 1
-}
-
-// choose marks the columns of the first table.
-func (t *table) choose(all []*Column) {
-	shown := map[string]bool{} // groups, variants aside
-	for _, name := range headline {
-		for _, c := range all {
-			if c.Metric == name && !c.Headline {
-				c.Headline = true
-				shown[strings.Join(c.Kinds, " ")] = true
-			}
-		}
-	}
-	for _, c := range all {
-		kinds := strings.Join(c.Kinds, " ")
-		if c.Better != "" && c.Group != modelGroup && !shown[kinds] {
-			shown[kinds] = true
-			c.Headline = true
-		}
-	}
-}
-
-// Headline are the columns of the first table, in the order in which a reader looks for them.
-func (r *Report) Headline() []*Column {
-	rank := func(c *Column) int {
-		if i := slices.Index(headline, c.Metric); i >= 0 {
-			return i
-		}
-		return slices.Index(headline, "decode_tokens_per_second") // a stranger stands where the measurements do
-	}
-	var out []*Column
-	for _, c := range r.Columns {
-		if c.Headline {
-			out = append(out, c)
-		}
-	}
-	slices.SortStableFunc(out, func(a, b *Column) int { return rank(a) - rank(b) })
-	return out
 }
 
 // Group is a table of the columns that belong together.

@@ -166,16 +166,18 @@ var fiveKinds = map[string]Kind{
 	"calibrate": {Metrics: []Metric{{Name: "samples", Unit: "1"}}},
 	"perplexity": {Metrics: []Metric{
 		{Name: "perplexity", Unit: "1", Better: "lower", Quality: true, Doc: "exp of the mean negative log likelihood."},
-		{Name: "perplexity_low", Doc: "95 % interval, by block bootstrap over windows."}, {Name: "perplexity_high"},
+		{Name: "perplexity_low", Doc: "Lower bound of the 95 % interval: block bootstrap over windows."},
+		{Name: "perplexity_high", Doc: "Upper bound of the same interval."},
 		{Name: "tokens", Unit: "token", Doc: "Tokens scored."}}},
 	"compare": {Metrics: []Metric{
 		{Name: "nll_difference", Unit: "nat", Better: "lower", Quality: true, Doc: "Mean difference to the baseline, token by token."},
-		{Name: "nll_difference_low", Doc: "95 % interval, by paired block bootstrap."}, {Name: "nll_difference_high"},
+		{Name: "nll_difference_low", Doc: "Lower bound of the 95 % interval, paired."}, {Name: "nll_difference_high"},
 		{Name: "kl_mean", Unit: "nat", Better: "lower", Quality: true}, {Name: "kl_p99", Unit: "nat", Better: "lower", Quality: true},
 		{Name: "same_top1", Unit: "1", Better: "higher", Quality: true}}},
 	"benchmark": {Measured: true, Metrics: []Metric{
 		{Name: "decode_tokens_per_second", Unit: "token/s", Better: "higher", Doc: "Median of the repeats."},
-		{Name: "decode_tokens_per_second_low", Doc: "Slowest and fastest repeat."}, {Name: "decode_tokens_per_second_high"},
+		{Name: "decode_tokens_per_second_low", Doc: "The slowest repeat."},
+		{Name: "decode_tokens_per_second_high", Doc: "The fastest repeat."},
 		{Name: "first_token_ms", Unit: "ms", Better: "lower"}, {Name: "token_ms_p50", Unit: "ms", Better: "lower"},
 		{Name: "token_ms_p99", Unit: "ms", Better: "lower"}, {Name: "peak_memory_bytes", Unit: "byte", Better: "lower"},
 		{Name: "batch", Unit: "1"}}},

@@ -7,7 +7,7 @@ var unitWords = []string{"_bytes", "_seconds", "_ms", "_tokens_per_second", "_pe
 
 // spelled are words that are not written as they are named.
 var spelled = map[string]string{
-	"kl": "KL", "nll": "NLL", "top1": "top-1", "same": "same", "onnx": "ONNX", "rtn": "RTN", "cpu": "CPU", "gpu": "GPU",
+	"kl": "KL", "nll": "NLL", "top1": "top-1", "hf": "HF", "onnx": "ONNX", "rtn": "RTN", "cpu": "CPU", "gpu": "GPU",
 	"nbits": "NBits",
 }
 

@@ -31,6 +31,7 @@ func Make(q Question) (*Report, error) {
 		r.Rows = append(r.Rows, newRow(asked, t, g, v))
 	}
 	r.Columns = t.list()
+	r.choose(q.Kinds)
 	r.finish()
 	r.Fronts = r.fronts()
 	r.Build = newBuild(q.Build, q.Runs)
@@ -262,13 +263,29 @@ func DefaultRows(runs []*Run, kinds map[string]Kind) []Asked {
 		if !ok {
 			i = len(rows)
 			at[about] = i
-			rows = append(rows, Asked{Name: about.Address, Runs: []*Run{about}})
+			rows = append(rows, Asked{Name: about.Address, Runs: g.makers(about, kinds)})
 		}
 		if about != r {
 			rows[i].Runs = append(rows[i].Runs, r)
 		}
 	}
 	return rows
+}
+
+// makers are the run that a row is about, behind those that shaped its model before: what they say of it holds still.
+func (g *graph) makers(about *Run, kinds map[string]Kind) []*Run {
+	var out []*Run
+	for _, port := range sorted(about.Inputs) {
+		d := about.Inputs[port]
+		from := g.maker[d]
+		if from == nil || !isModel(g.made[d].Type) || about.measures() {
+			continue
+		}
+		if slices.ContainsFunc(kinds[from.Kind].Metrics, func(m Metric) bool { return m.Better != "" }) {
+			out = append(out, g.makers(from, kinds)...)
+		}
+	}
+	return append(out, about)
 }
 
 // compared says that a run has figures of a model's quality or speed.

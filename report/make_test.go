@@ -51,7 +51,7 @@ func TestStagesWithEqualParamsAreToldApartByWhatTheyRead(t *testing.T) {
 			types: map[string]string{"result": "result/perplexity"}, seconds: 1, metrics: map[string]float64{"perplexity": 2}})
 	}
 	r := mustMake(t, Question{Runs: c.runs, Kinds: fiveKinds, Rows: []Asked{{Name: "a", Runs: c.runs}}})
-	for _, id := range []string{"perplexity.perplexity[hf]", "perplexity.perplexity[onnx]"} {
+	for _, id := range []string{"perplexity.perplexity[HF]", "perplexity.perplexity[ONNX]"} {
 		figure(t, r, "a", id)
 	}
 	if size := figure(t, r, "a", sizeColumn); size.Value != 20 || size.Stage != "onnx.a" {
@@ -68,7 +68,7 @@ func TestIntervalsBelongToTheirFigure(t *testing.T) {
 	if strings.Contains(columnIDs(r.Columns), "perplexity_low") {
 		t.Error("the end of an interval is a column")
 	}
-	if c := r.Column("perplexity.perplexity"); !strings.Contains(c.Explained(), "95 % interval, by block bootstrap") {
+	if c := r.Column("perplexity.perplexity"); !strings.Contains(c.Explained(), "Low end: Lower bound of the 95 % interval") {
 		t.Errorf("nobody says what the interval is: %s", c.Explained())
 	}
 }

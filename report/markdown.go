@@ -160,8 +160,11 @@ func (c *Column) Explained() string {
 	if c.Doc != "" {
 		parts = append(parts, sentence(c.Doc))
 	}
-	if c.Interval != "" {
-		parts = append(parts, "Interval: "+sentence(c.Interval))
+	if c.Low != "" {
+		parts = append(parts, "Low end: "+sentence(c.Low))
+	}
+	if c.High != "" {
+		parts = append(parts, "High end: "+sentence(c.High))
 	}
 	if c.Better != "" && len(parts) > 0 {
 		parts = append(parts, strings.ToUpper(c.Better[:1])+c.Better[1:]+" is better.")

@@ -100,7 +100,8 @@ type Column struct {
 	Quality  bool     `json:"quality,omitempty"`
 	Headline bool     `json:"headline,omitempty"` // one of the first table's
 	Doc      string   `json:"doc,omitempty"`
-	Interval string   `json:"interval,omitempty"` // what low and high mean
+	Low      string   `json:"low,omitempty"`  // what the low end of its intervals is
+	High     string   `json:"high,omitempty"` // and the high end
 	scale    scale
 }
 

@@ -59,18 +59,25 @@ func (v *variants) name(kind string, r *Run) string {
 			if !ok {
 				short = t
 			}
-			parts = append(parts, short)
+			parts = append(parts, words(short))
 		}
 	}
 	return strings.Join(parts, ", ")
 }
 
-// inputTypes are the types of what a run was given, by port.
+// inputTypes are the types of what a run was given, by port; of a result, those of the model that it is about.
 func (v *variants) inputTypes(r *Run) map[string]string {
 	out := map[string]string{}
 	for port, d := range r.Inputs {
-		if a, ok := v.graph.made[d]; ok && a.Type != "" {
-			out[port] = a.Type
+		a, ok := v.graph.made[d]
+		if !ok || a.Type == "" {
+			continue
+		}
+		out[port] = a.Type
+		if maker := v.graph.maker[d]; maker != r && maker.measures() {
+			if _, model := v.graph.model([]*Run{maker}); model.Type != "" {
+				out[port] = model.Type
+			}
 		}
 	}
 	return out
