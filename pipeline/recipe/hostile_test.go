@@ -105,7 +105,7 @@ func TestALongChainOfLocals(t *testing.T) {
 	}
 }
 
-// FuzzLoad: no text makes Load panic, and without errors the recipe is whole.
+// FuzzLoad: no text of a recipe, nor of a module that it calls, makes Load panic, and without errors the recipe is whole.
 func FuzzLoad(f *testing.F) {
 	for _, pattern := range []string{"testdata/*.hcl", "testdata/wrong/*.hcl"} {
 		paths, _ := filepath.Glob(pattern)
@@ -114,17 +114,29 @@ func FuzzLoad(f *testing.F) {
 			if err != nil {
 				f.Fatal(err)
 			}
-			f.Add(string(src))
+			f.Add(string(src), quantizeModule)
 		}
 	}
-	f.Add(valuesRecipe)
-	f.Add("stage \"exec\" \"a\" {\n  for_each = { a = [for x in [1] : x] }\n  command = split(\",\", each.key)\n  inputs = { for k, v in exec.a : k => v.files if k != each.key }\n}\n")
+	modules, _ := filepath.Glob("testdata/wrong/modules/*.hcl")
+	for _, p := range modules {
+		if src, err := os.ReadFile(p); err == nil {
+			f.Add(callingRecipe, string(src))
+		}
+	}
+	f.Add(callingRecipe, quantizeModule)
+	f.Add(valuesRecipe, "")
+	f.Add("stage \"exec\" \"a\" {\n  for_each = { a = [for x in [1] : x] }\n  command = split(\",\", each.key)\n  inputs = { for k, v in exec.a : k => v.files if k != each.key }\n}\n", "")
 	catalog := testCatalog()
-	f.Fuzz(func(t *testing.T, src string) {
+	f.Fuzz(func(t *testing.T, src, module string) {
 		dir := t.TempDir()
 		path := filepath.Join(dir, "r.hcl")
-		if err := os.WriteFile(path, []byte(src), 0o644); err != nil {
+		if err := os.MkdirAll(filepath.Join(dir, "modules", "parts"), 0o755); err != nil {
 			t.Fatal(err)
+		}
+		for name, text := range map[string]string{"r.hcl": src, "modules/quantize.hcl": module, "modules/parts/score.hcl": scoreModule} {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
 		}
 		r, diags := Load(path, Options{Catalog: catalog})
 		if r.Files == nil {

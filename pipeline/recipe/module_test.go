@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/hashicorp/hcl/v2"
@@ -230,6 +231,27 @@ func TestRequiresThroughModules(t *testing.T) {
 			t.Errorf("%s at %v: %v %q %v", c.address, c.base, ok, message, diags)
 		}
 	}
+}
+
+// Requires of modules are checked side by side: what was found while loading is only read by then.
+func TestRequiresAtOnce(t *testing.T) {
+	r, diags := tree(t, callingFiles())
+	if len(diags) > 0 {
+		t.Fatal(show(r, diags))
+	}
+	var all sync.WaitGroup
+	for range 8 {
+		for _, s := range r.Stages {
+			for _, q := range s.Requires {
+				all.Go(func() {
+					if ok, _, diags := q.Check(func(m MetricRef) (float64, bool) { return float64(len(m.Address)), true }); len(diags) > 0 {
+						t.Errorf("%s: %v %v", s.Address, ok, diags)
+					}
+				})
+			}
+		}
+	}
+	all.Wait()
 }
 
 func TestReports(t *testing.T) {
