@@ -49,6 +49,7 @@ type Filter struct {
 	Address    string             // known under that address in some build, or one that belongs to it
 	RecipePath string             // used by a build of that recipe
 	Records    []artifacts.Digest // these only
+	Key        artifacts.Key      // of that action only
 	Where      *Condition         // those that it holds for
 	Sort       string             // a metric, or one of seconds, ended, peak_memory, size; "" keeps the order said above
 	Descending bool               // the largest first; runs without the metric come last either way
@@ -128,6 +129,9 @@ func (f *Filter) query() (string, []any, error) {
 	if f.Records != nil {
 		where = append(where, "r.record IN (SELECT value FROM json_each(?))")
 		args = append(args, digestList(f.Records))
+	}
+	if !f.Key.IsZero() {
+		where, args = append(where, "a.key = ?"), append(args, f.Key.String())
 	}
 	query := runColumns + from
 	if len(where) > 0 {

@@ -108,6 +108,9 @@ func (b *building) build(ctx context.Context, path string) error {
 	if l, ok := o.Lock.(*lockFile); ok && l.written() && !b.json {
 		fmt.Fprintf(b.app.stderr, "wrote %s: commit it with the recipe\n", shown(l.path))
 	}
+	if made != nil {
+		t.refreshIndex(ctx)
+	}
 	outcome := &outcome{site: t, build: made, tally: tally, took: time.Since(started), asJSON: b.json}
 	return outcome.tell(ctx, err)
 }
