@@ -13,7 +13,7 @@ const (
 	rowPitch, layerGap    = 46.0, 40.0
 	drawingEdge           = 8.0
 	readable              = 0.75 // of their size, drawings can still be read
-	nodeLetters           = 20
+	nodeLetters           = 18
 )
 
 // Drawing is the lineage graph of the runs behind a report.
@@ -85,7 +85,7 @@ func nodeNames(e *Evidence) (kind, name string) {
 		name = e.Stage[i+len(e.Kind)+1:]
 		kind = strings.TrimPrefix(e.Stage[:i], "module.") + e.Kind
 	}
-	return clip(kind, nodeLetters+5), clip(name, nodeLetters)
+	return clip(kind, nodeLetters+6), clip(name, nodeLetters)
 }
 
 func (e *Evidence) bytes() int64 {

@@ -88,6 +88,9 @@ func (r *Report) Sheets() []Sheet {
 func (r *Report) sheet(caption string, columns []*Column, short bool) Sheet {
 	s := Sheet{Caption: caption, Columns: columns, Short: short}
 	for _, row := range r.Rows {
+		if !row.any(columns) {
+			continue
+		}
 		line := Line{Name: row.Name, Baseline: row.Name == r.Baseline, Synthetic: row.Synthetic()}
 		for _, c := range columns {
 			line.Cells = append(line.Cells, cellOf(c, row.Figure(c.ID)))

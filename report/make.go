@@ -206,6 +206,11 @@ func (row *Row) Figure(column string) *Figure {
 	return nil
 }
 
+// any says that the row has a figure in one of the columns.
+func (row *Row) any(columns []*Column) bool {
+	return slices.ContainsFunc(columns, func(c *Column) bool { return row.Figure(c.ID) != nil })
+}
+
 // Synthetic says that a figure of the row comes from a made-up model.
 func (row *Row) Synthetic() bool {
 	return slices.ContainsFunc(row.Figures, func(f *Figure) bool { return f.Synthetic })

@@ -68,6 +68,9 @@ func (r *Report) markdownTable(w io.Writer, columns []*Column, records bool) {
 	markdownRow(w, head)
 	markdownRow(w, line)
 	for _, row := range r.Rows {
+		if !row.any(columns) {
+			continue
+		}
 		cells := []string{inMarkdown(row.Name)}
 		if row.Synthetic() {
 			cells[0] += " (synthetic)"

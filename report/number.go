@@ -23,7 +23,7 @@ const (
 	ofInterval  = 2 // digits of the smallest half interval
 	mostDigits  = 6 // behind the point
 
-	mostSignificant = 4 // digits of a figure of quality, and of a middling one however narrow its interval is
+	mostSignificant = 4 // digits of a middling figure: of quality, or however narrow its interval is
 )
 
 var (
@@ -31,7 +31,7 @@ var (
 	unitPlural = map[string]string{"token/s": "tokens/s", "1": "", "second": "s", "seconds": "s"}
 )
 
-// newScale fits the figures of one unit; quality is written with a digit more, since little of it matters.
+// newScale fits the figures of one unit.
 func newScale(unit string, quality bool, figures []*Figure) scale {
 	s := scale{divisor: 1, unit: unit}
 	if p, ok := unitPlural[unit]; ok {
@@ -63,18 +63,18 @@ func newScale(unit string, quality bool, figures []*Figure) scale {
 	if whole(figures, s.divisor) || math.IsInf(smallest, 1) {
 		return s
 	}
-	digits := significant
-	if quality {
-		digits = mostSignificant
+	slices.Sort(sizes)
+	middle := decimals(sizes[len(sizes)/2]/s.divisor, mostSignificant)
+	switch {
+	case quality: // what two figures differ by is often less than the interval of either
+		s.decimals = middle
+	case !math.IsInf(half, 1):
+		s.decimals = min(decimals(half/s.divisor, ofInterval), middle)
+	default:
+		s.decimals = decimals(smallest/s.divisor, significant)
 	}
-	s.decimals = decimals(smallest/s.divisor, digits)
 	if unit == "byte" {
 		s.decimals = min(s.decimals, significant)
-	}
-	if !math.IsInf(half, 1) {
-		slices.Sort(sizes)
-		middle := sizes[len(sizes)/2]
-		s.decimals = min(decimals(half/s.divisor, ofInterval), decimals(middle/s.divisor, mostSignificant))
 	}
 	return s
 }

@@ -134,7 +134,8 @@ const (
 	labelHeight  = 14.0
 	letterWidth  = 6.7 // of 12 px sans, on average
 	labelLetters = 26
-	nearBy       = 16.0 // pixels within which no line is needed
+	nearBy       = 13.0 // pixels within which no line is needed
+	mistaken     = 40.0 // what it costs, in pixels of distance, to stand nearer to another dot
 )
 
 // box is a rectangle that is taken.
@@ -164,7 +165,7 @@ func placeLabels(dots []Dot) {
 	}
 	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(dots[a].Y, dots[b].Y) })
 	for _, i := range order {
-		label, b := bestPlace(dots[i], taken)
+		label, b := bestPlace(dots, i, taken)
 		dots[i].Label = label
 		taken = append(taken, b)
 	}
@@ -176,7 +177,8 @@ var (
 	heights = []float64{0, -8, 8, -15, 15, -23, 23, -30, 30, -45, 45, -60, 60, -75, 75, -90, 90, -105, 105, -120, 120, -135, 135}
 )
 
-func bestPlace(d Dot, taken []box) (Label, box) {
+func bestPlace(dots []Dot, own int, taken []box) (Label, box) {
+	d := dots[own]
 	text := clip(d.Name, labelLetters)
 	w := float64(utf8.RuneCountInString(text)) * letterWidth
 	var best Label
@@ -191,7 +193,7 @@ func bestPlace(d Dot, taken []box) (Label, box) {
 		case dx == 0:
 			l.Anchor, b.x1, b.x2 = "middle", l.X-w/2, l.X+w/2
 		}
-		if cost := covered(b, taken) + math.Hypot(dx, dy); cost < least {
+		if cost := covered(b, taken) + confusion(b, dots, own) + math.Hypot(dx, dy); cost < least {
 			least, best, where = cost, l, b
 		}
 	}
@@ -203,6 +205,21 @@ func bestPlace(d Dot, taken []box) (Label, box) {
 	try(0, -14)
 	try(0, 14)
 	return best, where
+}
+
+// confusion is what it costs that a reader may take a label for another dot's.
+func confusion(b box, dots []Dot, own int) float64 {
+	cost := 0.0
+	for i, d := range dots {
+		if i != own && b.distance(d) < b.distance(dots[own])+2 {
+			cost += mistaken
+		}
+	}
+	return cost
+}
+
+func (b box) distance(d Dot) float64 {
+	return math.Hypot(max(b.x1-d.X, d.X-b.x2, 0), max(b.y1-d.Y, d.Y-b.y2, 0))
 }
 
 // covered is what a place costs: the square pixels of others that a label covers there, many times, and of what is
