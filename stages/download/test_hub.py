@@ -54,6 +54,7 @@ def test_model(get, hub, read_tree):
 def test_every_file_comes_of_the_commit_that_main_was(get, hub):
     commit = hub.repo("org/toy", FILES).refs["main"]
     assert get("hf://org/toy").run().code == 0
+    assert not hub.asked("HEAD"), "the listing says all of it"
     files = [p for p in hub.asked() if "/resolve/" in p]
     assert {p.split("/resolve/")[1].partition("/")[0] for p in files} == {commit}
     assert len(files) == len(DEFAULT)

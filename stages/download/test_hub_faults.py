@@ -187,6 +187,14 @@ def test_wrong_bytes(get, hub, path, wrong):
         assert sha256(hub.served[path]) in done.problem["message"]
 
 
+def test_where_nothing_came_nothing_is_kept(get, hub, tmp_path):
+    hub.repo("org/llama", FILES, gated=True)
+    kept = tmp_path / "checkpoint"
+    kept.mkdir()
+    assert get("hf://org/llama", checkpoint=str(kept)).run().code == 10
+    assert not list(kept.iterdir())
+
+
 def test_wrong_bytes_once(get, hub):
     hub.repo("org/toy", FILES)
     hub.faults.append(once(("/blob/", lambda h: h.answer(200, swapped(BODY)))))

@@ -32,7 +32,7 @@ class Wanted:
     size: int
     sha256: str = ""
     blob: str = ""  # sha1 of "blob SIZE\0" and the bytes
-    xet: str = ""  # its name in xet's storage, where that is known
+    xet: str | None = None  # its name in xet's storage; "" when it is not there, None when nobody asked
 
     @property
     def digest(self) -> str:
@@ -80,12 +80,15 @@ def bring(job: Job, source: Commit, wanted: list[Wanted], out: Path) -> None:
     outlives the attempt: a half file too, since its digest will say whether the halves fit.
     """
     store = store_of(job)
-    room(store, wanted)
     by_digest = {w.digest: w for w in wanted}
     pool = ThreadPoolExecutor(AT_ONCE)
     try:
+        room(store, list(by_digest.values()))
         running = [pool.submit(bring_one, job, source, w, store / w.digest) for w in by_digest.values()]
         follow(job, running, list(by_digest.values()), store)
+    except BaseException:
+        drop_empty(store)
+        raise
     finally:
         # Not waited for: whoever fails or is cancelled ends the process.
         pool.shutdown(wait=False, cancel_futures=True)
@@ -108,6 +111,15 @@ def store_of(job: Job) -> Path:
         job.observe("restored", "hub")
         job.log(f"{found} bytes are here from an earlier attempt")
     return kept
+
+
+def drop_empty(store: Path) -> None:
+    """Leave nothing where nothing came, or the next attempt would seem to go on from something."""
+    for path in store.iterdir():
+        if not have(path):
+            path.unlink(missing_ok=True)
+    if not any(store.iterdir()):
+        store.rmdir()
 
 
 def room(store: Path, wanted: list[Wanted]) -> None:
@@ -257,7 +269,7 @@ def xet_file(source: Commit, w: Wanted):  # noqa: ANN201 (the client's own type,
             endpoint=source.hub.endpoint,
         )
         return XetFileData(w.xet, route)
-    if w.size <= XET_FROM:
+    if w.xet == "" or w.size <= XET_FROM:
         return None
     return get_hf_file_metadata(
         source.url(w.path), token=source.hub.token or False, endpoint=source.hub.endpoint
