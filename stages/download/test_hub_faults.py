@@ -6,7 +6,7 @@ import threading
 import pytest
 import trustme
 
-from download.tests.hub_server import sha256
+from download.tests.hub_server import Proxy, sha256
 
 BODY = os.urandom(300_000)
 FILES = {"config.json": b'{"model_type": "llama"}', "model.safetensors": BODY}
@@ -291,6 +291,17 @@ def test_mirror_by_tinfra_hcl(get, hub):
     assert len(hub.seen) > asked
 
 
+def test_proxy(get, hub):
+    hub.repo("org/toy", FILES)
+    proxy = Proxy()
+    try:
+        done = get("hf://org/toy", env={"HTTPS_PROXY": proxy.url}).run()
+    finally:
+        proxy.close()
+    assert done.code == 0, done.problem
+    assert {f"https://{target}" for target in proxy.asked} == {hub.url, hub.cdn_url}
+
+
 @pytest.mark.parametrize(
     ("endpoint", "says"),
     [
@@ -324,8 +335,8 @@ def test_redirects_that_leave_https(get, hub, to):
     hub.repo("org/toy", FILES)
     hub.faults.append(always("/resolve/", status(302, location=to)))
     done = get("hf://org/toy").run()
-    assert done.code in (10, 14), done.stderr
-    assert done.result is None
+    assert done.code == 10, done.problem
+    assert "is not https" in done.problem["message"]
 
 
 def test_disk_full(get, hub):

@@ -77,6 +77,19 @@ def test_storage_that_fails(get, hub, toy):
     assert any("going on by https" in e.get("message", "") for e in done.events)
 
 
+def test_mirror_that_gives_no_token(get, hub, toy):
+    def mute(handler, path):
+        if "/xet-read-token/" in path:
+            handler.answer(200, b"{}")
+            return True
+        return False
+
+    hub.faults.append(mute)
+    done = get("hf://org/toy").run()
+    assert done.code == 0, done.problem
+    assert by_https(hub)
+
+
 @pytest.mark.parametrize(
     "off", [{"env": {"HF_HUB_DISABLE_XET": "1"}}, {"settings": {"allowed_hosts": ["localhost", "127.0.0.1"]}}]
 )

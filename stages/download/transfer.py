@@ -234,7 +234,11 @@ def by_xet(job: Job, source: Commit, w: Wanted, sink: BinaryIO) -> bool:
     from huggingface_hub.utils._xet import get_xet_session, refresh_xet_connection_info, xet_headers_without_auth
 
     headers = hub.headers()
-    connection = refresh_xet_connection_info(file_data=found, headers=headers)
+    try:
+        connection = refresh_xet_connection_info(file_data=found, headers=headers)
+    except ValueError as e:  # a mirror that knows of xet and gives no token for it
+        job.log(f"{w.path}: {e}; going on by https", "warning")
+        return False
     hub.rules.check_url(connection.endpoint, hop=True)
     try:
         with get_xet_session().new_download_stream_group(

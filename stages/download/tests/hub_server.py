@@ -263,3 +263,57 @@ class FakeHub:
 
     def path_of(self, url: str) -> str:
         return urlsplit(url).path
+
+
+class Proxy:
+    """An HTTP proxy that only knows CONNECT, and remembers for whom."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._server.getsockname()[1]}"
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+
+    def _accept(self):
+        while True:
+            try:
+                client, _ = self._server.accept()
+            except OSError:
+                return
+            self._threads.append(threading.Thread(target=self._tunnel, args=(client,)))
+            self._threads[-1].start()
+
+    def _tunnel(self, client):
+        with client:
+            head = b""
+            while not head.endswith(b"\r\n\r\n"):
+                piece = client.recv(1)
+                if not piece:
+                    return
+                head += piece
+            target = head.split()[1].decode()
+            self.asked.append(target)
+            host, _, port = target.rpartition(":")
+            with socket.create_connection((host, int(port))) as server:
+                client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+                back = threading.Thread(target=pump, args=(server, client))
+                back.start()
+                pump(client, server)
+                back.join()
+
+    def close(self) -> None:
+        self._server.shutdown(socket.SHUT_RDWR)
+        self._server.close()
+        for thread in self._threads:
+            thread.join()
+
+
+def pump(source: socket.socket, sink: socket.socket) -> None:
+    """Bytes until one side ends."""
+    try:
+        while piece := source.recv(1 << 16):
+            sink.sendall(piece)
+        sink.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass
