@@ -157,7 +157,7 @@ func markdownDocs(w io.Writer, columns []*Column) {
 	}
 }
 
-// Explained is what the column means, its direction and its interval.
+// Explained is what the column means, its direction and its interval, without the marks of Markdown that docs may have.
 func (c *Column) Explained() string {
 	var parts []string
 	if c.Doc != "" {
@@ -172,7 +172,7 @@ func (c *Column) Explained() string {
 	if c.Better != "" && len(parts) > 0 {
 		parts = append(parts, strings.ToUpper(c.Better[:1])+c.Better[1:]+" is better.")
 	}
-	return strings.Join(parts, " ")
+	return strings.ReplaceAll(strings.Join(parts, " "), "`", "")
 }
 
 func sentence(s string) string {

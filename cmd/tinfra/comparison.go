@@ -33,16 +33,19 @@ func (o *outcome) writeComparison(ctx context.Context) {
 
 // comparison is the first report of the recipe, of this build alone; nil where the build has no figures for it.
 func (t *site) comparison(ctx context.Context, o *outcome) (_ *report.Report, err error) {
-	e, err := t.openEvidence(ctx)
+	x, err := t.openIndex(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer func() {
-		if cerr := e.index.Close(); err == nil {
+		if cerr := x.Close(); err == nil {
 			err = cerr
 		}
 	}()
-	e.notes = io.Discard // the table of stages says what has failed
+	if err := x.Sync(ctx, t.cache); err != nil {
+		return nil, err
+	}
+	e := &evidence{&archive{t.house, x}, io.Discard} // the table of stages says what has failed
 	q := report.Question{Build: o.build, Kinds: kindsOf(t.catalog), Recipe: report.Recipe{Name: recipeName(t.recipe.Path)}}
 	if q.Runs, err = report.ReadRuns(ctx, e.index, lineage.Filter{Build: o.build.ID}); err != nil {
 		return nil, err

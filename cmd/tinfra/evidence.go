@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -22,21 +23,8 @@ import (
 
 // evidence gathers what reports are made of: the lineage, the catalogue, and the recipe as it was built.
 type evidence struct {
-	*house
-	index *lineage.Index
+	*archive
 	notes io.Writer // is told what has no figures
-}
-
-func (h *house) openEvidence(ctx context.Context) (*evidence, error) {
-	x, err := lineage.Open(ctx, filepath.Join(h.store.Dir(), lineage.FileName))
-	if err != nil {
-		return nil, err
-	}
-	if err := x.Sync(ctx, h.cache); err != nil {
-		_ = x.Close() // the first error counts
-		return nil, err
-	}
-	return &evidence{h, x, h.app.stderr}, nil
 }
 
 // defaultReport is the name of the comparison that nobody declared.
@@ -67,6 +55,9 @@ func (e *evidence) questions(ctx context.Context, o *reporting) ([]report.Questi
 		if o.name != "" {
 			return nil, usage("--name %s: the recipe has no report blocks", o.name)
 		}
+		if r != nil {
+			base.Description = r.Description
+		}
 		return e.withoutBlock(ctx, base)
 	}
 	var out []report.Question
@@ -93,8 +84,7 @@ func (e *evidence) questions(ctx context.Context, o *reporting) ([]report.Questi
 
 // withoutBlock asks for a row for each model that the build has measured.
 func (e *evidence) withoutBlock(ctx context.Context, q report.Question) ([]report.Question, error) {
-	q.Name = defaultReport
-	q.Title = q.Recipe.Name
+	q.Name, q.Title = defaultReport, q.Recipe.Name
 	q.Rows = report.DefaultRows(q.Runs, q.Kinds)
 	if len(q.Rows) == 0 {
 		return nil, usage("build %s has measured nothing that could be compared; a report block in the recipe says what shall stand in the rows", q.Build.ID)
@@ -113,7 +103,7 @@ func (e *evidence) ofBlock(ctx context.Context, q report.Question, block *recipe
 	for _, row := range block.Rows {
 		asked := report.Asked{Name: row.Name}
 		for _, address := range row.Stages {
-			run, why, err := e.runOf(ctx, q.Runs, address, s)
+			run, why, err := e.stageRun(ctx, q.Runs, address, s)
 			if err != nil {
 				return q, err
 			}
@@ -142,8 +132,8 @@ func (e *evidence) ofBlock(ctx context.Context, q report.Question, block *recipe
 	return q, e.addEnvironments(ctx, &q)
 }
 
-// runOf is the run of a stage in the build, else, where no build was asked for, in the last one that holds the stage.
-func (e *evidence) runOf(ctx context.Context, runs []*report.Run, address string, s lookup) (run *report.Run, why string, err error) {
+// stageRun is the run of a stage in the build, else, where no build was asked for, in the last one that holds the stage.
+func (e *evidence) stageRun(ctx context.Context, runs []*report.Run, address string, s lookup) (run *report.Run, why string, err error) {
 	for _, r := range runs {
 		if r.Address == address {
 			return r, "", nil
@@ -207,33 +197,37 @@ func (e *evidence) chosenRuns(ctx context.Context, o *reporting) (report.Questio
 	return q, e.addEnvironments(ctx, &q)
 }
 
-// chosen finds one run: by its record, or as a stage, of the build behind "@" or else of the last one.
+// chosen finds one run: by its record or its key, or as a stage, of the build behind "@" or else of the last one.
 func (e *evidence) chosen(ctx context.Context, text string, s lookup) (*report.Run, error) {
 	if isDigest(text) {
-		d, err := e.findDigest(ctx, text)
+		f, err := e.digestNamed(ctx, text)
 		if err != nil {
 			return nil, err
 		}
-		run, err := e.runOfRecord(ctx, d)
-		if err == nil && run == nil {
-			err = usage("--run %s: %s is no record of a run", text, d.Short())
+		found, err := e.runOf(ctx, f)
+		if err != nil || found == nil {
+			return nil, cmp.Or(err, usage("--run %s: it is the digest of an artifact; name the record or the key of a run", text))
 		}
-		return run, err
+		return e.runOfRecord(ctx, found.Record)
 	}
 	address := text
 	if i := strings.LastIndex(text, "@"); i > 0 {
 		address, s.build = text[:i], text[i+1:]
 	}
-	step, err := e.findStep(ctx, canonical(address), s)
+	found, err := e.runsAt(ctx, canonical(address), s.build, s)
 	if err != nil {
 		return nil, err
 	}
-	if step.Record.IsZero() {
-		return nil, usage("--run %s: it has no record: it is %s (%s)", text, step.State, step.Reason)
+	if len(found) > 1 {
+		var names []string
+		for _, r := range found {
+			names = append(names, r.Address)
+		}
+		return nil, usage("--run %s: it stands for %s; name one of: %s", text, view.Count(len(found), "run"), strings.Join(names, ", "))
 	}
-	run, err := e.runOfRecord(ctx, step.Record)
-	if err == nil && run == nil {
-		err = fmt.Errorf("record %s of %s is not in the lineage", step.Record.Short(), text)
+	run, err := e.runOfRecord(ctx, found[0].Record)
+	if run != nil {
+		run.Address, run.BuildID, run.State = found[0].Address, found[0].BuildID, found[0].State
 	}
 	return run, err
 }

@@ -49,15 +49,21 @@ instead: a record, or a stage, of some build if you like; --run NAME=RUN,RUN mak
 			if err := o.check(); err != nil {
 				return err
 			}
-			h, err := a.openHouse(o.lookup.recipe)
+			x, err := a.openArchive(cmd.Context(), o.lookup.recipe)
 			if err != nil {
 				return err
 			}
-			reports, err := h.reports(cmd.Context(), &o)
+			kinds, err := a.house(dirOf(x.recipePath)) // an archive is opened without them
 			if err != nil {
 				return err
 			}
-			return h.writeReports(reports, &o)
+			x.catalog = kinds.catalog
+			e := &evidence{x, a.stderr}
+			reports, err := e.reports(cmd.Context(), &o)
+			if err != nil {
+				return err
+			}
+			return e.writeReports(reports, &o)
 		},
 		ValidArgsFunction: completeRecipes,
 	}
@@ -202,17 +208,8 @@ func textWidth(w io.Writer) int {
 }
 
 // reports answers what was asked, one after the other.
-func (h *house) reports(ctx context.Context, o *reporting) (_ []*report.Report, err error) {
-	s, err := h.openEvidence(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer func() {
-		if cerr := s.index.Close(); err == nil {
-			err = cerr
-		}
-	}()
-	questions, err := s.questions(ctx, o)
+func (e *evidence) reports(ctx context.Context, o *reporting) ([]*report.Report, error) {
+	questions, err := e.questions(ctx, o)
 	if err != nil {
 		return nil, err
 	}
