@@ -187,7 +187,7 @@ def receive(job: Job, source: Commit, w: Wanted, path: Path) -> None:
     path.touch()
     if have(path) == w.size:
         return
-    with path.open("r+b", buffering=0) as sink, explained(source.hub, source.repo, w.path, source.commit):
+    with path.open("r+b") as sink, explained(source.hub, source.repo, w.path, source.commit):
         sink.seek(0, os.SEEK_END)
         if by_xet(job, source, w, sink):
             return
