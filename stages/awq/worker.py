@@ -17,7 +17,7 @@ DUO_SCALING = {"on": True, "off": False, "both": "both"}
 
 @dataclass
 class Tally:
-    """Layers whose inputs were rescaled, and decoder layers' worth of them that the search is through with."""
+    """Layers whose inputs were rescaled, and those that the search is through with."""
 
     scaled: int = 0
     searched: int = 0
@@ -37,12 +37,6 @@ def compress(job: Job, subject: Subject) -> Tally:
     if subject.model.device.type != "cuda":
         skip_pinning()
     quantize(job, subject, [make_scaling(job, subject, tally), make_rounding(job, subject)], samples)
-    if not tally.scaled:
-        raise BadInput(
-            "model",
-            f"llm-compressor found no layers of {type(subject.model).__name__} that AWQ can scale against each other",
-            "use gptq for this model",
-        )
     return tally
 
 
@@ -64,23 +58,35 @@ def make_scaling(job: Job, subject: Subject, tally: Tally) -> Any:
     total = len(subject.layers)
 
     class Reporting(AWQModifier):
-        # Where all layers that would gain are ignored, llm-compressor 0.14.0.1 scales them all the same if the layer
-        # before them is to be quantized, and fails: it averages over no weights.
         def _set_resolved_mappings(self, model: Any) -> None:
-            super()._set_resolved_mappings(model)
+            try:
+                super()._set_resolved_mappings(model)
+            except ValueError as e:
+                raise unknown_layers(subject) from e
+            # Where all layers that would gain are ignored, llm-compressor 0.14.0.1 scales them the same if the layer
+            # before them is to be quantized, and fails: it averages over no weights.
             self._resolved_mappings = [m for m in self._resolved_mappings if subject.among(m.balance_layers)]
+            if not self._resolved_mappings:
+                raise unknown_layers(subject)
 
         # llm-compressor copies the modifier and clears the copy at the end, so what is done is kept outside.
         def on_sequential_epoch_end(self, state: Any, event: Any, modules: Any, **kwargs: Any) -> None:
             super().on_sequential_epoch_end(state, event, modules=modules, **kwargs)
-            tally.searched += len(subject.among(modules))
-            job.progress(tally.searched, total, "linear layers", "searching scales")
+            if found := subject.among(modules):
+                tally.searched += len(found)
+                job.progress(tally.searched, total, "linear layers", "searching scales")
             smoothed = {m["layer_name"] for m in self._error_metrics}
-            found = [m.balance_layers for m in self._resolved_mappings if m.smooth_name in smoothed]
-            tally.scaled = sum(len(subject.among(layers)) for layers in found)
+            scaled = [m.balance_layers for m in self._resolved_mappings if m.smooth_name in smoothed]
+            tally.scaled = sum(len(subject.among(layers)) for layers in scaled)
 
     job.progress(0, total, "linear layers", "searching scales")
     return Reporting(duo_scaling=DUO_SCALING[job.param("duo_scaling", str)], n_grid=job.param("grid", int))
+
+
+def unknown_layers(subject: Subject) -> BadInput:
+    """What to say of a model whose layers llm-compressor does not know by name."""
+    name = type(subject.model).__name__
+    return BadInput("model", f"AWQ finds no layers to scale against each other in {name}", "use gptq for this model")
 
 
 if __name__ == "__main__":

@@ -2,53 +2,15 @@
 
 import importlib
 
-import numpy as np
 import pytest
 import torch
-from safetensors.numpy import save_file
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM
 
 from lib.compress.packed import packed_layers, save
 from lib.compress.subject import open_subject
 
-COMMON = {"bits": 4, "group_size": 16, "symmetric": True, "observer": "minmax", "rest": "keep", "ignore": ["lm_head"]}
-PARAMS = {
-    "gptq": COMMON | {"damping": 0.01, "act_order": "static", "block_size": 128},
-    "awq": COMMON | {"grid": 4, "duo_scaling": "on"},
-    "rtn": COMMON,
-}
 # Both ways compute the same sums in float32, with the same weights: what is left is the order of addition.
 TOLERANCE = 1e-5
-
-
-def write_model(folder, dtype="float32", **changes):
-    sizes = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4}
-    config = LlamaConfig(vocab_size=128, max_position_embeddings=64, **(sizes | changes))
-    torch.manual_seed(1)
-    model = LlamaForCausalLM(config)
-    with torch.no_grad():
-        for parameter in model.parameters():  # far enough apart that the last layer still tells tokens from each other
-            parameter.mul_(4 if parameter.ndim == 2 else 1)
-    model.to(getattr(torch, dtype)).save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture
-def make_job(workspace, tmp_path):
-    def make(kind, changes=None, **params):
-        made = workspace(kind)
-        made.request["params"] = PARAMS[kind] | params
-        made.add_input("model", write_model(tmp_path / "model", **(changes or {})), "model/hf")
-        if kind != "rtn":
-            folder = tmp_path / "tokens"
-            folder.mkdir()
-            ids = np.random.default_rng(3).integers(0, 128, (8, 32), dtype=np.int64)
-            save_file({"input_ids": ids}, folder / "tokens.safetensors")
-            made.add_input("calibration", folder, "dataset/tokens")
-        made.request["outputs"] = {"model": "model/hf"}
-        return made.job()
-
-    return make
 
 
 def logits(model):
