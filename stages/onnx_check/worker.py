@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from lib.llm.checkpoint import check_model
 from lib.llm.graph import read_graph
 from lib.llm.runner import Runner, open_runner
 from tinfra_worker import BadInput, BadParam, Job, run
@@ -88,6 +89,7 @@ def main(job: Job) -> None:
 
 def read_shapes(job: Job) -> list[Shape]:
     """The param `shapes`, checked; :class:`BadParam` when one cannot be run."""
+    most = check_model(job, "reference").get("max_position_embeddings") or LIMIT
     shapes = []
     for one in job.param("shapes", list):
         values = {name: one.get(name) for name in ("batch", "length", "steps")}
@@ -96,6 +98,8 @@ def read_shapes(job: Job) -> list[Shape]:
         shape = Shape(**values)
         if shape.batch * (shape.length + shape.steps) > LIMIT:
             raise BadParam("shapes", f"{values} has more than {LIMIT} tokens")
+        if shape.length + shape.steps > most:
+            raise BadParam("shapes", f"{values} has rows of more than the {most} tokens that the model takes")
         shapes.append(shape)
     if not shapes:
         raise BadParam("shapes", "no shape is given: nothing would be checked")

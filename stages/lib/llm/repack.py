@@ -98,13 +98,13 @@ def _attach(module: Any, name: str, port: str) -> Layer:
     outputs, inputs = (int(size) for size in module.weight_shape)
     scale = module.weight_scale.data
     blocks = scale.shape[1] if scale.ndim == 2 else 0
-    if scale.shape != (outputs, blocks) or not blocks or inputs % blocks:
-        raise BadInput(port, f"{name} has scales of shape {list(scale.shape)} for weights of {[outputs, inputs]}")
+    block = module.quantization_scheme.weights.group_size  # of the config.json group that the layer falls under
+    if scale.shape != (outputs, blocks) or blocks * block != inputs:
+        raise BadInput(
+            port, f"{name} has scales of shape {list(scale.shape)} for {[outputs, inputs]} weights in groups of {block}"
+        )
     if hasattr(module, "weight_g_idx"):
         raise BadInput(port, f"{name} has groups that do not lie in order (weight_g_idx)")
-    block = inputs // blocks
-    if block < SMALLEST_BLOCK or block & (block - 1):
-        raise BadInput(port, f"{name} has groups of {block}; MatMulNBits takes powers of two from {SMALLEST_BLOCK}")
     packed = module.weight_packed.data.contiguous()
     if packed.dtype != torch.int32 or packed.numel() * 8 != inputs * outputs:
         raise BadInput(port, f"{name} has {packed.numel()} packed words for {outputs * inputs} weights of {BITS} bits")
