@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
@@ -22,7 +23,7 @@ type Artifact struct {
 
 // Graph is a part of the lineage: artifacts, and the runs between them.
 type Graph struct {
-	Artifacts map[artifacts.Digest]Artifact
+	Artifacts map[artifacts.Digest]Artifact // those on the way, and the other outputs of Runs
 	Runs      []Run // the last ended first
 	makers    map[artifacts.Digest][]int
 	users     map[artifacts.Digest][]int
@@ -85,19 +86,44 @@ func (x *Index) graph(ctx context.Context, closure, runs string, of []artifacts.
 		r, err := scanRun(row)
 		g.Runs = append(g.Runs, r)
 		return err
-	}, closure+runColumns+fmt.Sprintf(lastUse, "")+` WHERE r.id IN (`+runs+`) ORDER BY r.ended DESC, r.id DESC`, roots)
+	}, closure+runColumns+noSums+fmt.Sprintf(lastUse, "")+` WHERE r.id IN (`+runs+`) ORDER BY r.ended DESC, r.id DESC`, roots)
 	if err != nil {
 		return nil, err
 	}
+	return g, x.connect(ctx, g)
+}
+
+// connect describes the outputs of the runs that are not on the way themselves, and remembers who made and used what.
+func (x *Index) connect(ctx context.Context, g *Graph) error {
+	var beside []artifacts.Digest
 	for i := range g.Runs {
-		for _, d := range distinct(g.Runs[i].Outputs) {
+		for _, d := range g.Runs[i].Outputs {
+			if _, ok := g.Artifacts[d]; !ok {
+				beside = append(beside, d)
+			}
+		}
+	}
+	if len(beside) > 0 {
+		more, err := x.Artifacts(ctx, beside)
+		if err != nil {
+			return err
+		}
+		maps.Copy(g.Artifacts, more)
+	}
+	for i := range g.Runs {
+		r := &g.Runs[i]
+		for _, d := range r.Outputs {
+			r.OutputBytes += g.Artifacts[d].Bytes
+			r.label(g.Artifacts[d].Labels)
+		}
+		for _, d := range distinct(r.Outputs) {
 			g.makers[d] = append(g.makers[d], i)
 		}
-		for _, d := range distinct(g.Runs[i].Inputs) {
+		for _, d := range distinct(r.Inputs) {
 			g.users[d] = append(g.users[d], i)
 		}
 	}
-	return g, nil
+	return nil
 }
 
 // distinct: one artifact may stand at several ports.

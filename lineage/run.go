@@ -56,11 +56,14 @@ type Filter struct {
 	Limit      int                // at most this many; 0 for all
 }
 
-const runColumns = `SELECT r.record, a.key, a.kind, s.address, s.build, s.state, a.params, r.metrics, r.observed, a.facts,
-	(SELECT json_group_array(json(t.labels)) FROM _output o JOIN _artifact t ON t.id = o.artifact WHERE o.run = r.id AND t.labels <> '{}'),
-	a.inputs, r.outputs,
-	(SELECT sum(t.bytes) FROM _output o JOIN _artifact t ON t.id = o.artifact WHERE o.run = r.id) AS size,
-	r.peak_memory_bytes, a.worker, a.env, a.salt, r.log, r.builder, r.started, r.ended`
+// runColumns end with what is summed up over the outputs, which whoever has those at hand leaves out.
+const (
+	runColumns = `SELECT r.record, a.key, a.kind, s.address, s.build, s.state, a.params, r.metrics, r.observed, a.facts,
+	a.inputs, r.outputs, r.peak_memory_bytes, a.worker, a.env, a.salt, r.log, r.builder, r.started, r.ended, `
+	outputSums = `(SELECT sum(t.bytes) FROM _output o JOIN _artifact t ON t.id = o.artifact WHERE o.run = r.id) AS size,
+	(SELECT json_group_array(json(t.labels)) FROM _output o JOIN _artifact t ON t.id = o.artifact WHERE o.run = r.id AND t.labels <> '{}')`
+	noSums = `0, '[]'`
+)
 
 const lastUse = ` FROM _run r JOIN _action a ON a.id = r.action
 	LEFT JOIN _step s ON s.id = (SELECT u.id FROM _step u WHERE u.record = r.record%s ORDER BY u.build DESC, u.position LIMIT 1)`
@@ -133,7 +136,7 @@ func (f *Filter) query() (string, []any, error) {
 	if !f.Key.IsZero() {
 		where, args = append(where, "a.key = ?"), append(args, f.Key.String())
 	}
-	query := runColumns + from
+	query := runColumns + outputSums + from
 	if len(where) > 0 {
 		query += " WHERE " + strings.Join(where, " AND ")
 	}
@@ -184,23 +187,24 @@ func scanRun(row scanner) (Run, error) {
 	var columns [7]sql.RawBytes
 	var size, peak sql.NullInt64
 	err := row.Scan(&record, &key, &r.Kind, &address, &build, &state, &columns[0], &columns[1], &columns[2], &columns[3], &columns[4],
-		&columns[5], &columns[6], &size, &peak, &worker, &env, &r.Salt, &log, &r.Builder, &started, &ended)
+		&columns[5], &peak, &worker, &env, &r.Salt, &log, &r.Builder, &started, &ended, &size, &columns[6])
 	if err != nil {
 		return r, err
 	}
 	r.Address, r.BuildID, r.State = address.String, build.String, artifacts.State(state.String)
 	r.OutputBytes, r.PeakMemory = size.Int64, peak.Int64
+	r.Params, r.Metrics, r.Outputs = map[string]any{}, map[string]float64{}, map[string]artifacts.Digest{}
 	var labels []map[string]string
-	for i, into := range []any{&r.Params, &r.Metrics, &r.Observed, &r.Facts, &labels, &r.Inputs, &r.Outputs} {
+	for i, into := range []any{&r.Params, &r.Metrics, &r.Observed, &r.Facts, &r.Inputs, &r.Outputs, &labels} {
+		if len(columns[i]) <= len("{}") {
+			continue
+		}
 		if jerr := json.Unmarshal(columns[i], into); jerr != nil {
 			err = errors.Join(err, jerr)
 		}
 	}
 	for _, l := range labels {
-		if r.Labels == nil {
-			r.Labels = map[string]string{}
-		}
-		maps.Copy(r.Labels, l)
+		r.label(l)
 	}
 	var errs [6]error
 	var k artifacts.Digest
@@ -215,6 +219,13 @@ func scanRun(row scanner) (Run, error) {
 		return r, fmt.Errorf("%w: run %s: %w", errUnusable, record, err)
 	}
 	return r, nil
+}
+
+func (r *Run) label(labels map[string]string) {
+	if r.Labels == nil && len(labels) > 0 {
+		r.Labels = map[string]string{}
+	}
+	maps.Copy(r.Labels, labels)
 }
 
 func parseTimes(started, ended string, s, e *time.Time) error {

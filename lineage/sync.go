@@ -65,14 +65,34 @@ func (x *Index) syncOnce(ctx context.Context) error {
 			return err
 		}
 	}
-	return s.unread(ctx)
+	if err := s.unread(ctx); err != nil || !s.wrote {
+		return err
+	}
+	return x.fold(ctx)
+}
+
+// fold moves what was written from the log into the file, unless someone reads: whoever opens the index next would have
+// to go through the log.
+func (x *Index) fold(ctx context.Context) error {
+	conn, err := x.db.Conn(ctx)
+	if err != nil {
+		return classify("writing the lineage index", err)
+	}
+	defer conn.Close()
+	for _, pragma := range []string{"busy_timeout = 0", "wal_checkpoint(TRUNCATE)", "busy_timeout = 10000"} {
+		if _, err := conn.ExecContext(ctx, "PRAGMA "+pragma); err != nil {
+			return classify("writing the lineage index", err)
+		}
+	}
+	return nil
 }
 
 // syncer is one Sync.
 type syncer struct {
 	x           *Index
 	cache       *artifacts.Cache
-	done, total int // names read, names to read
+	done, total int  // names read, names to read
+	wrote       bool // anything
 }
 
 // change is what became of one day since it was last looked at.
@@ -132,7 +152,10 @@ func (x *Index) unreadArtifacts(ctx context.Context) ([]artifacts.Digest, error)
 }
 
 // write runs f in a transaction.
-func (s *syncer) write(ctx context.Context, f func(*writer) error) error { return s.x.write(ctx, f) }
+func (s *syncer) write(ctx context.Context, f func(*writer) error) error {
+	s.wrote = true
+	return s.x.write(ctx, f)
+}
 
 func (x *Index) write(ctx context.Context, f func(*writer) error) error {
 	tx, err := x.db.BeginTx(ctx, nil)

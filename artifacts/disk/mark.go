@@ -2,9 +2,10 @@ package disk
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
+	"io/fs"
+	"strconv"
 	"strings"
 	"time"
 
@@ -17,33 +18,42 @@ func (s *Store) Marks(ctx context.Context, folder string) (map[string]string, er
 	if err := artifacts.CheckPrefix(folder); err != nil {
 		return nil, err
 	}
-	top := strings.TrimSuffix(folder, "/")
-	names, err := s.entries(top)
+	f, err := s.root.Open(strings.TrimSuffix(folder, "/"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return map[string]string{}, nil
+	}
 	if err != nil {
 		return nil, fmt.Errorf("looking at %s: %w", folder, err)
 	}
+	defer f.Close()
 	now := time.Now()
-	out := map[string]string{}
-	for _, n := range names {
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
-		name, isDir := strings.CutSuffix(n, "/")
-		if !isDir {
-			continue
-		}
-		fi, err := os.Lstat(filepath.Join(s.dir, top, name))
-		if err != nil {
-			out[name] = "" // gone since it was listed, which the next look tells
-			continue
-		}
-		changed := max(changeTime(fi), fi.ModTime().UnixNano())
-		if now.Sub(time.Unix(0, changed)) < racy {
-			out[name] = ""
-			continue
-		}
-		id := inodeOf(fi)
-		out[name] = fmt.Sprintf("%d.%d.%d.%d", id.dev, id.ino, fi.ModTime().UnixNano(), changed)
+	list, err := f.ReadDir(-1)
+	if err != nil {
+		return nil, fmt.Errorf("looking at %s: %w", folder, err)
 	}
-	return out, nil
+	out := make(map[string]string, len(list))
+	for _, e := range list {
+		if !e.IsDir() {
+			continue
+		}
+		fi, err := e.Info()
+		if err != nil {
+			out[e.Name()] = "" // gone since it was listed, which the next look tells
+			continue
+		}
+		out[e.Name()] = markOf(fi, now)
+	}
+	return out, ctx.Err()
+}
+
+func markOf(fi fs.FileInfo, now time.Time) string {
+	changed := max(changeTime(fi), fi.ModTime().UnixNano())
+	if now.Sub(time.Unix(0, changed)) < racy {
+		return ""
+	}
+	id := inodeOf(fi)
+	b := strconv.AppendUint(make([]byte, 0, 64), id.dev, 36)
+	b = strconv.AppendUint(append(b, '.'), id.ino, 36)
+	b = strconv.AppendInt(append(b, '.'), fi.ModTime().UnixNano(), 36)
+	return string(strconv.AppendInt(append(b, '.'), changed, 36))
 }

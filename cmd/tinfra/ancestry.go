@@ -17,8 +17,8 @@ import (
 type tree struct {
 	w       io.Writer
 	graph   *lineage.Graph
-	depth   int // 0: no limit
-	seen    map[artifacts.Digest]bool
+	depth   int                         // 0: no limit
+	seen    map[artifacts.Digest]bool   // records upwards, artifacts downwards
 	address map[artifacts.Digest]string // of a run whose address in the build asked for is not its last one
 	err     error
 }
@@ -46,7 +46,7 @@ func (t *tree) write(roots []root, down bool) error {
 		}
 		maker, others := t.maker(r)
 		t.line("%s", t.artifact(r.Artifact, t.made(r)))
-		t.inputs(maker, others, r.Artifact, "", 1)
+		t.inputs(maker, others, "", 1)
 	}
 	return t.err
 }
@@ -94,16 +94,16 @@ func (t *tree) artifact(d artifacts.Digest, name string) string {
 }
 
 // inputs writes below an artifact what its run read, and where that came from.
-func (t *tree) inputs(run *lineage.Run, others int, made artifacts.Digest, indent string, level int) {
+func (t *tree) inputs(run *lineage.Run, others int, indent string, level int) {
 	switch {
 	case run == nil:
 		t.line("%s   local files, or a run that is not in this cache", indent)
 		return
-	case t.seen[made]:
-		t.line("%s   (as above)", indent)
+	case t.seen[run.Record]:
+		t.line("%s   record %s, as above", indent, run.Record.Short())
 		return
 	}
-	t.seen[made] = true
+	t.seen[run.Record] = true
 	for _, text := range t.about(run, others) {
 		t.line("%s   %s", indent, text)
 	}
@@ -120,7 +120,7 @@ func (t *tree) inputs(run *lineage.Run, others int, made artifacts.Digest, inden
 			name += " " + t.stage(maker) + "." + portOf(maker.Outputs, d)
 		}
 		t.line("%s%s%s", indent, branch, t.artifact(d, name))
-		t.inputs(maker, more, d, indent+below, level+1)
+		t.inputs(maker, more, indent+below, level+1)
 	}
 }
 
@@ -185,15 +185,15 @@ func pinLines(r *lineage.Run) []string {
 
 // users writes below an artifact the runs that read it and what they made.
 func (t *tree) users(d artifacts.Digest, indent string, level int) {
+	users := t.graph.Users(d)
+	if len(users) == 0 || t.depth > 0 && level > t.depth {
+		return
+	}
 	if t.seen[d] {
 		t.line("%s   (as above)", indent)
 		return
 	}
 	t.seen[d] = true
-	if t.depth > 0 && level > t.depth {
-		return
-	}
-	users := t.graph.Users(d)
 	slices.SortStableFunc(users, func(a, b *lineage.Run) int { return a.Ended.Compare(b.Ended) })
 	for i, run := range users {
 		last := i == len(users)-1

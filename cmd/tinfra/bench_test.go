@@ -191,4 +191,3 @@ func makeHistory(b *testing.B, dir string, records int) (small, large artifacts.
 	}
 	return small, large
 }
-

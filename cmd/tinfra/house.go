@@ -58,19 +58,35 @@ func (a *app) house(dir string) (*house, error) {
 
 // openHouse is house with the cache open. path is --recipe; where it is "", the folder's one recipe, if it has one.
 func (a *app) openHouse(path string) (*house, error) {
-	if path == "" {
-		path, _ = onlyRecipe(".")
-	}
-	dir := "."
-	if path != "" {
-		dir = filepath.Dir(path)
-	}
+	path, dir := placeOf(path)
 	h, err := a.house(dir)
 	if err != nil {
 		return nil, err
 	}
 	h.recipePath = path
 	return h, h.open()
+}
+
+// openCache is openHouse without the kinds, for verbs that ask only of what was made: reading the kinds takes longer than
+// an answer may.
+func (a *app) openCache(path string) (*house, error) {
+	path, dir := placeOf(path)
+	project, diags := recipe.LoadProject(dir)
+	if diags.HasErrors() {
+		return nil, &mistakes{diags, project.Files}
+	}
+	h := &house{app: a, project: project, recipePath: path}
+	return h, h.open()
+}
+
+func placeOf(path string) (recipePath, dir string) {
+	if path == "" {
+		path, _ = onlyRecipe(".")
+	}
+	if path == "" {
+		return "", "."
+	}
+	return path, filepath.Dir(path)
 }
 
 // open opens the cache: --cache, else TINFRA_CACHE, else tinfra.hcl, else the user's cache folder.

@@ -24,7 +24,7 @@ type archive struct {
 
 // openArchive opens the cache and its lineage index, and reads what the index does not know yet. path is --recipe.
 func (a *app) openArchive(ctx context.Context, path string) (*archive, error) {
-	h, err := a.openHouse(path)
+	h, err := a.openCache(path)
 	if err != nil {
 		return nil, err
 	}
