@@ -35,8 +35,8 @@ param "symmetric" {
 param "observer" {
   type    = string
   default = "minmax"
-  one_of  = ["minmax", "mse"]
-  doc     = "How a group's scale is found: minmax lets it reach the outermost weight; mse cuts outliers off where that leaves a smaller error."
+  one_of  = ["minmax", "mse", "imatrix"]
+  doc     = "How a group's scale is found: minmax lets it reach the outermost weight; mse cuts outliers off where that leaves a smaller error; imatrix is mse with each input weighed by its mean square over the calibration samples."
 }
 
 param "damping" {

@@ -5,6 +5,7 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.numpy import save_file
+from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM
 
@@ -90,6 +91,20 @@ def test_metrics_and_progress(space):
     weights = config["config_groups"]["group_0"]["weights"]
     assert (weights["num_bits"], weights["group_size"], weights["actorder"]) == (4, 16, "static")
     assert weights["observer"] == "memoryless_mse"
+
+
+def test_importance_weighs_the_error(space):
+    """The scales that importance finds are others than those of plain mse, so the samples did reach the observer."""
+    spaces = {name: space(observer=name) for name in ("mse", "imatrix")}
+    trees = {}
+    for name, s in spaces.items():
+        done = s.run()
+        assert done.code == 0, done.stderr
+        assert done.metrics["rtn_fallbacks"] == 0
+        trees[name] = load_file(s.out("model") / "model.safetensors")
+    scales = [n for n in trees["mse"] if n.endswith("weight_scale")]
+    assert len(scales) == 14
+    assert any(not torch.equal(trees["mse"][n], trees["imatrix"][n]) for n in scales)
 
 
 def test_better_than_rounding(space, tiny, tokens):

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     import torch
     from compressed_tensors.quantization import QuantizationScheme
 
+# llm-compressor's own: the others average over batches, and a weight is seen once.
+OBSERVERS = {"minmax": "memoryless_minmax", "mse": "memoryless_mse", "imatrix": "imatrix_mse"}
+
 
 def make_scheme(job: Job) -> QuantizationScheme:
     """The grid that params `bits`, `group_size`, `symmetric` and `observer` ask for."""
@@ -28,8 +31,7 @@ def make_scheme(job: Job) -> QuantizationScheme:
             symmetric=job.param("symmetric", bool),
             strategy="group",
             group_size=job.param("group_size", int),
-            # The other observers average over batches; a weight is seen once.
-            observer=f"memoryless_{job.param('observer', str)}",
+            observer=OBSERVERS[job.param("observer", str)],
         ),
     )
 
