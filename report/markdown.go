@@ -43,11 +43,7 @@ func (r *Report) markdownBuild(w io.Writer) {
 	if b == nil {
 		return
 	}
-	fmt.Fprintf(w, "\nBuild `%s` of %s, %s on %s: %s.", b.ID, inMarkdown(r.Recipe.Name), moment(b.Started), inMarkdown(b.Host), b.Summary())
-	if b.Hits > 0 {
-		fmt.Fprintf(w, " What was reused had once taken %s.", duration(b.SavedSecs))
-	}
-	fmt.Fprintln(w)
+	fmt.Fprintf(w, "\nBuild `%s` of %s, %s on %s: %s.\n", b.ID, inMarkdown(r.Recipe.Name), moment(b.Started), inMarkdown(b.Host), b.SummaryWithSaved())
 }
 
 func (r *Report) markdownTable(w io.Writer, columns []*Column, records bool) {
@@ -243,6 +239,14 @@ func (b *Build) Summary() string {
 		stages = "stage"
 	}
 	return fmt.Sprintf("%d %s in %s: %s", len(b.Steps), stages, duration(b.Ended.Sub(b.Started).Seconds()), strings.Join(parts, ", "))
+}
+
+// SummaryWithSaved says also what the hits saved.
+func (b *Build) SummaryWithSaved() string {
+	if b.Hits == 0 {
+		return b.Summary()
+	}
+	return b.Summary() + "; what was reused had once taken " + duration(b.SavedSecs)
 }
 
 // moment is a time in UTC: a report reads the same everywhere.

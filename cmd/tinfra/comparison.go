@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
@@ -19,6 +20,9 @@ func (o *outcome) writeComparison(ctx context.Context) {
 	if len(o.site.recipe.Reports) == 0 {
 		return
 	}
+	tooLong := errors.New("it takes too long")
+	ctx, cancel := context.WithTimeoutCause(ctx, refreshTime, tooLong) // a person waits; `tinfra report` goes on from there
+	defer cancel()
 	r, err := o.site.comparison(ctx, o)
 	w := o.site.app.stdout
 	if err == nil && r != nil {
@@ -26,7 +30,7 @@ func (o *outcome) writeComparison(ctx context.Context) {
 		err = r.Text(w, min(textWidth(w), comparisonWidth))
 		fmt.Fprintf(w, "\nAll figures and their records:  tinfra report%s -o DIR\n", o.site.recipeArgument())
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, tooLong) {
 		fmt.Fprintln(o.site.app.stderr, "tinfra: the comparison cannot be shown:", err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -232,18 +233,28 @@ func (e *evidence) chosen(ctx context.Context, text string, s lookup) (*report.R
 	return run, err
 }
 
+// variableBlock is how a variable is declared.
+var variableBlock = regexp.MustCompile(`(?m)^[ \t]*variable[ \t]+"([^"]+)"`)
+
 // recipeOf reads the recipe as it is now, with the values that the build gave its variables; nil where no recipe is at
 // hand.
 func (e *evidence) recipeOf(b *artifacts.Build) (*recipe.Recipe, error) {
 	if e.recipePath == "" {
 		return nil, nil
 	}
-	if _, err := os.Stat(e.recipePath); errors.Is(err, os.ErrNotExist) {
+	text, err := os.ReadFile(e.recipePath)
+	if err != nil { // the build is still there
 		return nil, nil
+	}
+	declared := map[string]bool{} // a variable may have gone since
+	for _, m := range variableBlock.FindAllSubmatch(text, -1) {
+		declared[string(m[1])] = true
 	}
 	var vars []string
 	for _, name := range sortedKeys(b.Variables) {
-		vars = append(vars, name+"="+variableText(b.Variables[name]))
+		if declared[name] {
+			vars = append(vars, name+"="+variableText(b.Variables[name]))
+		}
 	}
 	return e.load(e.recipePath, &selection{vars: vars})
 }

@@ -181,7 +181,7 @@ func (h *house) showReports(reports []*report.Report) error {
 		}
 		fmt.Fprintf(w, "%s\n", view.Printable(r.Title))
 		if r.Build != nil {
-			fmt.Fprintf(w, "build %s, %s\n", r.Build.ID, r.Build.Summary())
+			fmt.Fprintf(w, "build %s, %s\n", r.Build.ID, r.Build.SummaryWithSaved())
 		}
 		fmt.Fprintln(w)
 		if err := r.Text(w, textWidth(w)); err != nil {
