@@ -44,7 +44,9 @@ def test_each_weight_goes_to_the_nearest_point(space, tiny, bits, symmetric):
     done = s.run()
     assert done.code == 0, done.stderr
     assert done.metrics["quantized_layers"] == 14
-    assert done.metrics["bits_per_weight"] == bits + 32 / 16 + (0 if symmetric else bits / 16)
+    # Zero points of 3 bits do not fill their words.
+    ideal = bits + 32 / 16 + (0 if symmetric else bits / 16)
+    assert ideal <= done.metrics["bits_per_weight"] <= ideal + (0 if symmetric or bits != 3 else 0.01)
     model = unpacked(s.out("model"))
     with safe_open(tiny / "model" / "model.safetensors", "pt") as f:
         for name in f.keys():  # noqa: SIM118 (not a dict)
