@@ -58,7 +58,7 @@ func (x *Index) FindBuild(ctx context.Context, beginning string) (string, error)
 	case err != nil:
 		return "", err
 	case len(ids) == 0 || beginning == "":
-		return "", unknown("no build begins with %q", beginning)
+		return "", unknown("no such build: none begins with %q", beginning)
 	case len(ids) > 1 && ids[0] != beginning:
 		return "", unknown("%q is the beginning of several builds; say more of it", beginning)
 	}

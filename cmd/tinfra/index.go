@@ -135,7 +135,7 @@ func (r *archive) buildOf(ctx context.Context, build, address string, s lookup) 
 	if build != "" {
 		id, err := r.index.FindBuild(ctx, build)
 		if errors.Is(err, lineage.ErrUnknown) {
-			return "", usage("build %s: there is no such build in %s", build, r.store.Dir())
+			return "", usage("%w", err)
 		}
 		return id, err
 	}

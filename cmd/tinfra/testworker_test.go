@@ -118,6 +118,7 @@ func (w *worker) pinned() {
 	check(err)
 	write(filepath.Join("out/files", filepath.Base(path)), string(b))
 	w.out.Resolved = map[string]string{"file": path}
+	w.out.Observed = map[string]string{"source": w.Source}
 }
 
 func (w *worker) trial() {
