@@ -222,7 +222,15 @@ func (r *Report) markdownRecords(w io.Writer) {
 
 // Title is the group's heading.
 func (g Group) Title() string {
-	return strings.ToUpper(g.Name[:1]) + words(g.Name[1:])
+	kind, variant, told := strings.Cut(g.Name, ", ")
+	title := words(kind)
+	if title != "" {
+		title = strings.ToUpper(title[:1]) + title[1:]
+	}
+	if told {
+		title += ", " + variant
+	}
+	return title
 }
 
 // Summary counts the build's stages.
