@@ -1,4 +1,4 @@
-# Everything here installs what it needs: Go and Python 3.11+ are all that a machine must bring.
+# Everything here installs what it needs: Go, gcc and Python 3.11+ are all that a machine must bring.
 GO       ?= go
 BIN      := bin
 UV       := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv/bin/uv)
