@@ -117,40 +117,16 @@ output "result" {
   doc  = "benchmark.json: every run's seconds, to the first token and of each further one; what was asked, engine, versions, machine, and what else the machine did meanwhile."
 }
 
-metric "prefill_tokens_per_second" {
-  unit   = "token/s"
-  better = "higher"
-  doc    = "batch × prompt, by the time from token ids to the first new token. Median of the repeats."
-}
-
-metric "prefill_tokens_per_second_low" {
-  unit   = "token/s"
-  better = "higher"
-  doc    = "The slowest repeat."
-}
-
-metric "prefill_tokens_per_second_high" {
-  unit   = "token/s"
-  better = "higher"
-  doc    = "The fastest repeat."
-}
-
 metric "decode_tokens_per_second" {
   unit   = "token/s"
   better = "higher"
   doc    = "batch × (tokens - 1), by the time from the first new token to the last. Median of the repeats."
 }
 
-metric "decode_tokens_per_second_low" {
+metric "prefill_tokens_per_second" {
   unit   = "token/s"
   better = "higher"
-  doc    = "The slowest repeat."
-}
-
-metric "decode_tokens_per_second_high" {
-  unit   = "token/s"
-  better = "higher"
-  doc    = "The fastest repeat."
+  doc    = "batch × prompt, by the time from token ids to the first new token. Median of the repeats."
 }
 
 metric "first_token_ms" {
@@ -177,12 +153,6 @@ metric "token_ms_p99" {
   doc    = "99th percentile of the same."
 }
 
-metric "load_seconds" {
-  unit   = "s"
-  better = "lower"
-  doc    = "Time until the engine has the model, its files being in the system's cache. Libraries are loaded before."
-}
-
 metric "peak_memory_bytes" {
   unit   = "byte"
   better = "lower"
@@ -195,7 +165,37 @@ metric "size_bytes" {
   doc    = "The files of graph and weights."
 }
 
+metric "load_seconds" {
+  unit   = "s"
+  better = "lower"
+  doc    = "Time until the engine has the model, its files being in the system's cache. Libraries are loaded before."
+}
+
 metric "batch" {
   unit = "sequence"
   doc  = "As asked."
+}
+
+metric "decode_tokens_per_second_low" {
+  unit   = "token/s"
+  better = "higher"
+  doc    = "The slowest repeat."
+}
+
+metric "decode_tokens_per_second_high" {
+  unit   = "token/s"
+  better = "higher"
+  doc    = "The fastest repeat."
+}
+
+metric "prefill_tokens_per_second_low" {
+  unit   = "token/s"
+  better = "higher"
+  doc    = "The slowest repeat."
+}
+
+metric "prefill_tokens_per_second_high" {
+  unit   = "token/s"
+  better = "higher"
+  doc    = "The fastest repeat."
 }
