@@ -254,6 +254,44 @@ func TestNothingRanIsDrawnByWhatItOnceTook(t *testing.T) {
 	}
 }
 
+func TestTimelineOfARun(t *testing.T) {
+	r := mustMake(t, fiveQuestion())
+	bars := map[string]Bar{}
+	for _, b := range r.Timeline().Bars {
+		bars[b.Address] = b
+		if b.Left < 0 || b.Left+b.Width > 100.01 {
+			t.Errorf("%s leaves the drawing: %+v", b.Address, b)
+		}
+	}
+	if hit := bars["import_gguf.base"]; !hit.Mark || hit.Left != 0 || hit.Width != 0 || hit.Said() != "reused" {
+		t.Errorf("a hit: %+v", hit)
+	}
+	a, b := bars["gptq.gptq"], bars["perplexity.gptq"]
+	if a.Mark || a.Width <= 0 || b.Left < a.Left+a.Width-0.02 {
+		t.Errorf("gptq %+v, then its perplexity %+v", a, b)
+	}
+}
+
+func TestWhatFailedHasNoBar(t *testing.T) {
+	c := newChain()
+	c.add("make", "make.a", made{types: map[string]string{"files": "files"}, seconds: 5})
+	c.build.Steps = append(c.build.Steps, artifacts.Step{Address: "score.a", Kind: "score", State: artifacts.Failed, Reason: "it crashed"},
+		artifacts.Step{Address: "score.b", Kind: "score", State: artifacts.Blocked})
+	c.build.Exit, c.build.Problem = 3, "one stage failed"
+	r := mustMake(t, Question{Title: "t", Runs: c.runs, Build: c.build, Rows: []Asked{{Name: "a", Runs: c.runs}}})
+	for _, b := range r.Timeline().Bars[1:] {
+		if b.Mark || b.Width != 0 {
+			t.Errorf("%+v", b)
+		}
+	}
+	page := render(t, r, "html")
+	for _, said := range []string{"1 failed", "1 not run", "one stage failed"} {
+		if !strings.Contains(page, said) {
+			t.Errorf("the page does not say %q", said)
+		}
+	}
+}
+
 func TestOneModelTypeIsEnough(t *testing.T) {
 	run := &Run{Run: lineage.Run{Kind: "score", Address: "score.a", Record: artifacts.Sum([]byte("x")), Metrics: map[string]float64{"score": 3}},
 		Outputs: map[string]lineage.Artifact{"result": {Type: "result", Digest: artifacts.Sum([]byte("y"))}}}

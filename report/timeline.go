@@ -14,10 +14,12 @@ type Timeline struct {
 	Bars   []Bar
 }
 
-// Bar is a stage in a Timeline. A hit has no width: it is a mark at the moment from which its output could be used.
+// Bar is a stage in a Timeline. A hit has no width: it is a mark at the moment from which its output could be used. What
+// failed has neither: a record has times, and there is none.
 type Bar struct {
 	Step
 	Left, Width float64
+	Mark        bool
 	Took        string
 	Anchor      string
 }
@@ -28,7 +30,7 @@ func (r *Report) Timeline() *Timeline {
 	if b == nil || len(b.Steps) == 0 {
 		return nil
 	}
-	t := &Timeline{Reused: b.Ran == 0}
+	t := &Timeline{Reused: b.Ran+b.Failed == 0}
 	length := b.Ended.Sub(b.Started).Seconds()
 	for _, s := range b.Steps {
 		switch {
@@ -71,10 +73,22 @@ func (t *Timeline) bar(s Step, start time.Time, length float64, ready map[artifa
 		from := s.Started.Sub(start).Seconds()
 		bar.Left = percent(from)
 		bar.Width = math.Round((percent(from+s.Seconds)-bar.Left)*100) / 100
-	default:
-		bar.Left = percent(ready[s.Record])
+	case s.State == artifacts.Hit:
+		bar.Left, bar.Mark = percent(ready[s.Record]), true
 	}
 	return bar
+}
+
+// Said is what became of the stage, as the page's summary says it.
+func (b Bar) Said() string {
+	switch b.State {
+	case artifacts.Hit:
+		return "reused"
+	case artifacts.Blocked:
+		return "not run"
+	default:
+		return string(b.State)
+	}
 }
 
 // readiness is how many seconds into the build each record's inputs were there.
