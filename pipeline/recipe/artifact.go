@@ -22,8 +22,14 @@ func (a *artifact) String() string {
 	return a.ref.Address + "." + a.ref.Port
 }
 
-// artifactType compares by what it refers to: the same port reached in two ways is one element of a set.
-var artifactType = capsule("artifact", func(a *artifact) string { return a.String() })
+// artifactType compares by what it refers to: the same port reached in two ways is one element of a set, and one pattern
+// in the folders of two modules is two.
+var artifactType = capsule("artifact", func(a *artifact) string {
+	if a.files != nil {
+		return a.files.Dir + "\x00" + a.files.Pattern
+	}
+	return a.String()
+})
 
 // secretType is the type of secret("NAME"); nothing converts to or from it.
 var secretType = capsule("secret", func(s *SecretRef) string { return s.Variable })

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -170,5 +171,77 @@ func BenchmarkLoad1000Modules(b *testing.B) {
 		if r, diags := Load(filepath.Join(dir, "root.hcl"), Options{Catalog: testCatalog()}); diags.HasErrors() || len(r.Stages) != 2001 {
 			b.Fatal(diags)
 		}
+	}
+}
+
+// What --set gives to a variable holds, in whatever order the flags stand: where it decides which instances another one
+// means, that is told, and never is a value dropped.
+func TestSetsThatDecideWhatOthersMean(t *testing.T) {
+	files := map[string]string{
+		"root.hcl": `
+module "b" {
+  for_each = toset(module.a.names)
+  source   = "./b.hcl"
+}
+module "c" {
+  for_each = toset([for b in module.b : b.name])
+  source   = "./b.hcl"
+}
+module "a" { source = "./a.hcl" }
+`,
+		"a.hcl": `
+variable "names" {
+  type    = list(string)
+  default = ["x"]
+}
+output "names" { value = var.names }
+`,
+		"b.hcl": `
+variable "name" { default = "b" }
+variable "codes" {
+  type      = list(number)
+  default   = []
+  sensitive = true
+}
+stage "download" "it" { source = var.name }
+output "name" { value = var.name }
+`,
+	}
+	for _, set := range [][]string{{"module.b.name=n", `module.a.names=["y"]`}, {`module.a.names=["y"]`, "module.b.name=n"}} {
+		r, diags := tree(t, files, set...)
+		want := []string{`module.b["y"].download.it`, `module.c["n"].download.it`}
+		if got := addresses(r); len(diags) > 0 || !slices.Equal(got, want) {
+			t.Errorf("%q: %q\n%s", set, got, show(r, diags))
+		}
+	}
+	r, diags := tree(t, files, "module.c.name=m", "module.b.name=n")
+	if said := show(r, diags); !strings.Contains(said, "module.b.name decides which instances there are") {
+		t.Errorf("an order that cannot hold: %q\n%s", addresses(r), said)
+	}
+	r, diags = tree(t, files, "module.b.codes=[12341234", "module.c.name=m", "module.b.codes=5678")
+	if said := show(r, diags); len(diags) == 0 || strings.Contains(said, "1234") || strings.Contains(said, "5678") {
+		t.Errorf("a sensitive value is shown, or a mistake in it is not:\n%s", said)
+	}
+}
+
+// The same pattern in the folders of two modules is not the same files.
+func TestFilesOfTwoModulesAreTwo(t *testing.T) {
+	r, diags := tree(t, map[string]string{
+		"root.hcl": `
+module "a" { source = "./a/m.hcl" }
+module "b" { source = "./b/m.hcl" }
+stage "download" "base" { source = "https://example.org/base" }
+stage "perplexity" "p" {
+  for_each  = { for i, f in distinct([module.a.f, module.b.f, module.a.f]) : "k${i}" => f }
+  model     = download.base.model
+  tokenizer = download.base.tokenizer
+  text      = each.value
+}
+`,
+		"a/m.hcl": `output "f" { value = path("t/*") }`, "a/t/x": "a",
+		"b/m.hcl": `output "f" { value = path("t/*") }`, "b/t/x": "b",
+	})
+	if got, want := addresses(r), []string{"download.base", `perplexity.p["k0"]`, `perplexity.p["k1"]`}; len(diags) > 0 || !slices.Equal(got, want) {
+		t.Errorf("%q\n%s", got, show(r, diags))
 	}
 }

@@ -1,6 +1,7 @@
 package recipe
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -26,11 +27,12 @@ type assignment struct {
 	target, text string
 	steps        []targetStep
 	variable     bool // of a module
+	counts       bool // some for_each must be evaluated to find out what it names
 	at           *hcl.Range
 }
 
-// parseOverrides finds what each --set means. Variables of modules come first, outer ones before inner ones: they may
-// decide which instances there are to be named.
+// parseOverrides finds what each --set means. Variables of modules come first: they may decide which instances there are
+// to be named. Among them those that need no for_each to be found are first, then outer ones before inner ones.
 func (l *loader) parseOverrides() {
 	var all []assignment
 	for _, set := range l.options.Set {
@@ -46,22 +48,39 @@ func (l *loader) parseOverrides() {
 			continue
 		}
 		steps := targetSteps(t)
-		all = append(all, assignment{target, strings.TrimSpace(text), steps, len(behindModules(steps)) == 1, at})
+		all = append(all, assignment{target, strings.TrimSpace(text), steps, len(behindModules(steps)) == 1, l.countsOn(steps), at})
 	}
-	slices.SortStableFunc(all, func(a, b assignment) int {
+	rank := func(a assignment) int { // of params none: the last of several wins
 		switch {
-		case a.variable && b.variable:
-			return len(a.steps) - len(b.steps)
-		case a.variable:
-			return -1
-		case b.variable:
-			return 1
+		case !a.variable:
+			return 1 << 20
+		case a.counts:
+			return 1<<16 + len(a.steps)
 		}
-		return 0
-	})
+		return len(a.steps)
+	}
+	slices.SortStableFunc(all, func(a, b assignment) int { return cmp.Compare(rank(a), rank(b)) })
 	for _, a := range all {
 		l.assign(a)
 	}
+}
+
+// countsOn says whether a module on the way that steps go has for_each.
+func (l *loader) countsOn(steps []targetStep) bool {
+	for len(steps) >= 2 && steps[0].name == "module" {
+		c := l.module.calls[steps[1].name]
+		switch {
+		case c == nil:
+			return false // told when it is followed
+		case c.forEach() != nil:
+			return true
+		}
+		if l = l.scope.children(c)[""]; l == nil {
+			return false
+		}
+		steps = steps[2:]
+	}
+	return false
 }
 
 func (l *loader) invalidSet(target string, at *hcl.Range) {
@@ -150,7 +169,15 @@ func (l *loader) setVariable(name string, a assignment) {
 		l.problem(a.at, "Unknown variable", "%s has no variable %q.%s", l.path, name, didYouMean(name, l.module.names))
 		return
 	}
-	l.given[name] = l.parseValue(v, a.at.Filename+" (value)", a.text)
+	at, origin := a.at, a.at.Filename+" (value)"
+	if v.sensitive { // the name of the pseudo file holds the value
+		at, origin = v.header(), "--set "+a.target
+	}
+	if l.scope.variables[name] != nil {
+		l.problem(at, "--set comes too late", "%s decides which instances there are that another --set names. Give it before that one.", a.target)
+		return
+	}
+	l.given[name] = l.parseValue(v, origin, a.text)
 }
 
 // modulesNamed goes from files to the modules that they call by the name, and the key, at the beginning of steps.
