@@ -23,6 +23,7 @@ type reporting struct {
 	runs    []string
 	out     string
 	formats []string
+	json    bool // short for --format json
 }
 
 // reportForms are the forms of a report, in the order in which they are written.
@@ -73,11 +74,15 @@ instead: a record, or a stage, of some build if you like; --run NAME=RUN,RUN mak
 	f.StringArrayVar(&o.runs, "run", nil, "compare this `RUN`: a record, STAGE, STAGE@BUILD, or NAME=RUN,RUN for a row of several (repeatable)")
 	f.StringVarP(&o.out, "output", "o", "", "the folder to write to, or a file that ends in .html, .md, .json or .csv")
 	f.StringSliceVar(&o.formats, "format", nil, "html, md, json, csv: one on its own is written here, several to the folder of -o")
+	f.BoolVar(&o.json, "json", false, "write JSON, as --format json does")
 	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(reportForms, cobra.ShellCompDirectiveNoFileComp)) // fails only for a flag that is not there
 	return cmd
 }
 
 func (o *reporting) check() error {
+	if o.json {
+		o.formats = append(o.formats, "json")
+	}
 	for _, f := range o.formats {
 		if !slices.Contains(reportForms, f) {
 			return usage("--format %s: there are %s", f, strings.Join(reportForms, ", "))
