@@ -74,11 +74,10 @@ def score(job: Job, model: Runner, ids: np.ndarray, protocol: dict[str, Any]) ->
     done = 0
     job.progress(0, len(ids), "tokens", "scoring")
     for w in passes:
-        logits, _ = model.forward(ids[None, w.begin : w.end])
-        # Logits at one token are about the next.
-        rows = logits[0, w.first - 1 - w.begin : w.end - 1 - w.begin]
-        score_rows(found, done, rows, ids[w.first : w.end])
-        done += len(rows)
+        rows = slice(w.first - 1 - w.begin, w.end - 1 - w.begin)  # logits at one token are about the next
+        # No name keeps a window's logits while the next one's are computed.
+        score_rows(found, done, model.forward(ids[None, w.begin : w.end])[0][0, rows], ids[w.first : w.end])
+        done += w.end - w.first
         job.progress(w.end, len(ids), "tokens", "scoring")
     return found
 

@@ -56,7 +56,7 @@ class CheckpointRunner:
         import transformers
 
         self.model = load_model(job, port, dtype, **_read_plainly(check_model(job, port)))
-        self.vocabulary = self.model.get_output_embeddings().weight.shape[0]
+        self.vocabulary = self.model.config.get_text_config().vocab_size
         self.dtype = str(self.model.dtype).removeprefix("torch.")
         self.engine = f"transformers {transformers.__version__} {self.model.device.type} {self.dtype}"
 

@@ -4,13 +4,13 @@ import shutil
 from types import SimpleNamespace
 
 import numpy as np
-import onnx
 import pytest
 import torch
-from onnx import TensorProto, helper, numpy_helper
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
+import onnx
 from lib.llm.runner import open_runner
+from onnx import TensorProto, helper, numpy_helper
 from tinfra_worker import BadInput, Resources
 
 SHAPES = [(1, 1), (3, 17), (2, 60)]  # batch and length
@@ -79,7 +79,18 @@ def test_pieces_through_the_cache_are_the_whole_pass(runner):
     assert np.allclose(np.concatenate([first, second], axis=1), want, atol=1e-5)
 
 
-def test_padding_before_the_text(checkpoint):
+@pytest.fixture(scope="module")
+def absolute(tmp_path_factory):
+    """A model whose positions are embedded: to one that rotates them it is all the same where they begin."""
+    folder = tmp_path_factory.mktemp("gpt2")
+    torch.manual_seed(0)
+    GPT2LMHeadModel(GPT2Config(vocab_size=300, n_embd=32, n_layer=2, n_head=2, n_positions=64)).save_pretrained(folder)
+    return run(folder)
+
+
+@pytest.mark.parametrize("positions", ["rotated", "embedded"])
+def test_padding_before_the_text(checkpoint, absolute, positions):
+    checkpoint = checkpoint if positions == "rotated" else absolute
     ids = drawn(2, 30)
     mask = np.ones((2, 30), np.int64)
     mask[1, :7] = 0
@@ -124,7 +135,9 @@ def test_packed_weights_are_those_that_transformers_unpacks_in_each_pass(tiny, t
     ids = drawn(2, 20)
     with torch.no_grad():
         want = AutoModelForCausalLM.from_pretrained(tmp_path).eval()(torch.from_numpy(ids)).logits.numpy()
-    got, _ = run(tmp_path).forward(ids)
+    runner = run(tmp_path)
+    assert not any(name.endswith("packed") for name in runner.model.state_dict())  # unpacked once, on loading
+    got, _ = runner.forward(ids)
     plain, _ = run(tiny / "model").forward(ids)
     assert np.allclose(got, want, atol=1e-5)
     assert not np.allclose(got, plain, atol=1e-3)

@@ -34,11 +34,24 @@ def test_it_covers_the_truth_as_often_as_it_says(kinship):
     assert 178 <= hits <= 198
 
 
-def test_single_tokens_would_not_cover_it():
-    """What blocks are for: the same texts, each token taken for a block of its own."""
-    texts = series(np.random.default_rng(1), 200, 8000, 0.8)
-    error = texts.std(axis=1) / np.sqrt(8000)
-    assert sum(abs(texts.mean(axis=1)) <= 1.96 * error) < 140
+@pytest.mark.parametrize("kinship", [0, 0.8])
+def test_its_width_is_that_of_the_true_error(kinship):
+    texts = series(np.random.default_rng(3), 200, 8000, kinship)
+    # The mean of n such values has the variance (1 + kinship) / (1 − kinship) / n, but for ends of 1/n².
+    error = np.sqrt((1 + kinship) / (1 - kinship) / 8000)
+    widths = np.diff([interval(t, 1024) for t in texts]) / (2 * 1.96 * error)
+    assert 0.95 < widths.mean() < 1.01  # 64 blocks of 125 tokens see a percent less than all
+    # Without blocks it would be a third of that.
+    assert (texts.std(axis=1) / np.sqrt(8000)).mean() < 1.01 * error * np.sqrt((1 - kinship) / (1 + kinship))
+
+
+def test_both_bounds_leave_the_same_out():
+    values = np.random.default_rng(4).normal(size=64 * 100)
+    means = values.reshape(64, 100).mean(axis=1)
+    error = means.std() / np.sqrt(64)
+    low, high = interval(values, 1024)
+    assert (values.mean() - low) / error == pytest.approx(1.96, rel=0.06)
+    assert (high - values.mean()) / error == pytest.approx(1.96, rel=0.06)
 
 
 def test_skewed_values():
