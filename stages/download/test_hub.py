@@ -134,6 +134,14 @@ def test_patterns(get, hub, fragment, want):
     assert names(space) == want
 
 
+def test_a_plus_is_a_plus(get, hub):
+    hub.repo("org/plus", {"a+b.txt": b"", "a b.txt": b"1", "c+d.txt": b"2"})
+    space = get("hf://org/plus#include=a+b.txt&include=c%2Bd.txt")
+    done = space.run()
+    assert done.code == 0, done.problem
+    assert names(space) == {"a+b.txt", "c+d.txt"}
+
+
 def test_shards_and_other_forms_of_the_same_weights(get, hub):
     shards = {f"model-0000{n}-of-00002.safetensors": os.urandom(500) for n in (1, 2)}
     index = {"model.safetensors.index.json": b"{}"}
@@ -155,6 +163,8 @@ def test_shards_and_other_forms_of_the_same_weights(get, hub):
         ("hf://org/toy@", "cannot be a revision"),
         ("hf://org/toy@a b", "cannot be a revision"),
         ("hf://org/toy#path=x", "no option of a hf: source"),
+        ("hf://org/toy#include=", "no file matches include="),
+        ("file:toy#sha256=", "sha256 must be 64"),
         ("hf://org/toy#include=*.onnx", "no file matches include=*.onnx"),
         ("hf://org/toy#include=LICENSE&exclude=*", "no file is left"),
         ("hf://org/gguf", "neither *.safetensors nor pytorch_model*.bin"),
