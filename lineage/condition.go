@@ -112,41 +112,6 @@ func member(t hcl.Traversal) (space, name string, at hcl.Range) {
 	return "", "", hcl.Range{}
 }
 
-// kind is the kind that the condition asks for in any case; "" where it may hold for several. It saves looking at the
-// others.
-func (c *Condition) kind() string {
-	if c == nil {
-		return ""
-	}
-	return kindOf(c.expr)
-}
-
-func kindOf(e hclsyntax.Expression) string {
-	switch e := e.(type) {
-	case *hclsyntax.ParenthesesExpr:
-		return kindOf(e.Expression)
-	case *hclsyntax.BinaryOpExpr:
-		switch e.Op {
-		case hclsyntax.OpLogicalAnd:
-			if kind := kindOf(e.LHS); kind != "" {
-				return kind
-			}
-			return kindOf(e.RHS)
-		case hclsyntax.OpEqual:
-			for _, sides := range [][2]hclsyntax.Expression{{e.LHS, e.RHS}, {e.RHS, e.LHS}} {
-				name, ok := sides[0].(*hclsyntax.ScopeTraversalExpr)
-				if !ok || len(name.Traversal) != 1 || name.Traversal.RootName() != "kind" {
-					continue
-				}
-				if v, diags := sides[1].Value(nil); !diags.HasErrors() && v.Type() == cty.String && v.IsKnown() && !v.IsNull() {
-					return v.AsString()
-				}
-			}
-		}
-	}
-	return ""
-}
-
 // didYouMean ends a message: the nearest name, or all where they are few.
 func didYouMean(given string, names []string) string {
 	const readable = 16

@@ -24,7 +24,7 @@ type Artifact struct {
 // Graph is a part of the lineage: artifacts, and the runs between them.
 type Graph struct {
 	Artifacts map[artifacts.Digest]Artifact // those on the way, and the other outputs of Runs
-	Runs      []Run // the last ended first
+	Runs      []Run                         // the last ended first
 	makers    map[artifacts.Digest][]int
 	users     map[artifacts.Digest][]int
 }

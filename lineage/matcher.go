@@ -3,7 +3,9 @@ package lineage
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
@@ -135,7 +137,7 @@ func (r *Run) scalars(vars map[string]cty.Value) {
 	if r.Env != (artifacts.Digest{}) {
 		vars["env"] = cty.StringVal(r.Env.String())
 	}
-	vars["seconds"] = cty.NumberFloatVal(r.Seconds())
+	vars["seconds"] = number(r.Seconds())
 	vars["size"] = cty.NumberIntVal(r.OutputBytes)
 	if r.PeakMemory > 0 {
 		vars["peak_memory"] = cty.NumberIntVal(r.PeakMemory)
@@ -144,7 +146,7 @@ func (r *Run) scalars(vars map[string]cty.Value) {
 
 func (r *Run) members(into map[string]map[string]cty.Value) {
 	for name, v := range r.Metrics {
-		into["metrics"][name] = cty.NumberFloatVal(v)
+		into["metrics"][name] = number(v)
 	}
 	for name, v := range r.Params {
 		into["params"][name] = valueOf(v)
@@ -156,13 +158,21 @@ func (r *Run) members(into map[string]map[string]cty.Value) {
 	}
 }
 
+// number is what people read and write of a float: 0.1 in a condition is a decimal, and the nearest float is another number.
+func number(v float64) cty.Value {
+	if v == math.Trunc(v) && math.Abs(v) < 1<<53 {
+		return cty.NumberIntVal(int64(v))
+	}
+	return cty.MustParseNumberVal(strconv.FormatFloat(v, 'g', -1, 64))
+}
+
 // valueOf is a JSON value in a condition.
 func valueOf(v any) cty.Value {
 	switch v := v.(type) {
 	case string:
 		return cty.StringVal(v)
 	case float64:
-		return cty.NumberFloatVal(v)
+		return number(v)
 	case bool:
 		return cty.BoolVal(v)
 	case []any:

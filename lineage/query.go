@@ -22,6 +22,17 @@ var ErrQuery = errors.New("the query was refused")
 // Query answers one SQL query. It can only read, and only this index: writing, attaching other files and loading
 // extensions are refused. It ends when its context does.
 func (x *Index) Query(ctx context.Context, query string) (*Table, error) {
+	t, err := x.query(ctx, query)
+	if !errors.Is(err, errUnusable) {
+		return t, err
+	}
+	if err := x.mend(ctx, err); err != nil {
+		return nil, err
+	}
+	return x.query(ctx, query)
+}
+
+func (x *Index) query(ctx context.Context, query string) (*Table, error) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	if x.db == nil {

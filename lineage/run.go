@@ -118,8 +118,8 @@ func (f *Filter) query() (string, []any, error) {
 	if f.Kind != "" {
 		where, args = append(where, "a.kind = ?"), append(args, f.Kind)
 	}
-	if kind := f.Where.kind(); kind != "" {
-		where, args = append(where, "a.kind = ?"), append(args, kind)
+	for _, c := range f.Where.needed() {
+		where, args = append(where, c.sql), append(args, c.args...)
 	}
 	if f.Address != "" {
 		query, with := covers("s.address", f.Address)

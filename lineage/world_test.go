@@ -155,19 +155,21 @@ func (w *world) chain() *chain {
 			took: 100 * time.Second, peak: 1 << 30, labels: map[string]string{"scheme": "gptq"},
 		})
 	}
-	scored := func(r *ran, perplexity float64) *ran {
+	scored := func(r *ran, perplexity float64, more map[string]float64) *ran {
+		metrics := map[string]float64{"perplexity": perplexity}
+		maps.Copy(metrics, more)
 		return w.publish(what{
 			kind: "perplexity", params: `{"window":256}`, inputs: map[string]artifacts.Digest{"model": r.Outputs["model"]},
-			outputs: map[string]string{"result": fmt.Sprint(perplexity)}, metrics: map[string]float64{"perplexity": perplexity},
+			outputs: map[string]string{"result": fmt.Sprint(perplexity)}, metrics: metrics,
 			took: 30 * time.Second, facts: map[string]string{"gpu.arch": "sm_90"},
 		})
 	}
 	c.four = quantized(4)
-	c.scoreFour = scored(c.four, 22.5)
+	c.scoreFour = scored(c.four, 22.5, nil)
 	c.first = w.build("/r/a.hcl", step("download.base", c.base, artifacts.Ran), step("gptq.int4", c.four, artifacts.Ran),
 		step("perplexity.int4", c.scoreFour, artifacts.Ran))
 	c.three = quantized(3)
-	c.scoreThree = scored(c.three, 40)
+	c.scoreThree = scored(c.three, 40, map[string]float64{"nll": 0.1})
 	c.second = w.build("/r/a.hcl", step("download.base", c.base, artifacts.Hit), step("gptq.int4", c.three, artifacts.Ran),
 		step("perplexity.int4", c.scoreThree, artifacts.Ran),
 		artifacts.Step{Address: "compare.both", Kind: "compare", State: artifacts.Failed, Reason: "it crashed"})
