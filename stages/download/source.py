@@ -32,7 +32,7 @@ def parse(text: str) -> Source:
         hint = "write https:// instead" if scheme == "http" else f"a source is one of: {SHAPES}"
         raise BadParam("source", f"{head.partition('?')[0]!r} is no source that is known here", hint)
     try:
-        # Unlike in a form a + is itself, as in torch-2.0+cpu; and a value that is empty by mistake must not be no check.
+        # Unlike in a form a + is itself, as in torch-2.0+cpu; and a value that is empty by mistake is not no check.
         plain = fragment.replace("+", "%2B")
         pairs = parse_qsl(plain, keep_blank_values=True, strict_parsing=True) if fragment else []
     except ValueError as e:
