@@ -32,7 +32,7 @@ const maxConnections = 4 // to one file, of one process
 
 func connect(path string) *sql.DB {
 	db := sql.OpenDB(connector{
-		&sqlite3.SQLiteDriver{ConnectHook: keepLog},
+		&sqlite3.SQLiteDriver{ConnectHook: settle},
 		dsn(path, "_txlock=immediate&_busy_timeout=10000&_journal_mode=WAL&_synchronous=NORMAL"),
 	})
 	db.SetMaxOpenConns(maxConnections)
@@ -43,6 +43,18 @@ func connect(path string) *sql.DB {
 // someone has deleted the index, that name may be another process's new log.
 func keepLog(c *sqlite3.SQLiteConn) error {
 	return c.SetFileControlInt("main", sqlite3.SQLITE_FCNTL_PERSIST_WAL, 1)
+}
+
+// logPages is how long the log may grow before it is moved into the file by itself, 64 MiB: Sync does that at its end, and
+// a rebuild would otherwise wait for the disk hundreds of times.
+const logPages = 16 << 10
+
+func settle(c *sqlite3.SQLiteConn) error {
+	if err := keepLog(c); err != nil {
+		return err
+	}
+	_, err := c.Exec(fmt.Sprintf("PRAGMA wal_autocheckpoint = %d", logPages), nil)
+	return err
 }
 
 // prepare makes the schema in an empty file, and checks that of any other.

@@ -37,12 +37,12 @@ type matcher struct {
 // matcher checks the condition's names against those that any run has.
 func (x *Index) matcher(ctx context.Context, c *Condition) (*matcher, error) {
 	names := map[string][]string{}
-	any := false
+	runs := false
 	err := x.ask(ctx, func(row scanner) error {
 		var space, name string
 		err := row.Scan(&space, &name)
 		names[space] = append(names[space], name)
-		any = true
+		runs = true
 		return err
 	}, `SELECT space, name FROM _name ORDER BY space, name`)
 	if err != nil {
@@ -50,7 +50,7 @@ func (x *Index) matcher(ctx context.Context, c *Condition) (*matcher, error) {
 	}
 	for _, t := range c.named {
 		space, name, at := member(t)
-		if name == "" || !any || slices.Contains(names[space], name) {
+		if name == "" || !runs || slices.Contains(names[space], name) {
 			continue
 		}
 		noun := map[string]string{"observed": "observation"}[space]
