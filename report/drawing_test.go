@@ -105,7 +105,7 @@ func TestFiguresOfAColumnAreWrittenAlike(t *testing.T) {
 		want   []string
 	}{
 		{"byte", []float64{542113792, 173015040}, []string{"517", "165"}},
-		{"byte", []float64{1900000000, 1500}, []string{"1.770", "1.4e-06"}},
+		{"byte", []float64{1900000000, 1500}, []string{"1.770", "1.4e−06"}},
 		{"s", []float64{22.6, 199.1, 4000}, []string{"0:23", "3:19", "1:06:40"}},
 		{"s", []float64{1.5, 22}, []string{"1.50", "22.00"}},
 		{"1", []float64{0.0913, 0.212}, []string{"0.0913", "0.2120"}},

@@ -1,6 +1,9 @@
 package report
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // headline are the metrics that a reader looks for first, in the order of the first table. Other metrics stand in the
 // tables below it; of a kind that has none of these, the first one whose direction is known stands with the rest.
@@ -14,7 +17,9 @@ var spared = []string{"prefill_tokens_per_second", "peak_memory_bytes", "same_to
 
 const mostHeadline = 11
 
-// choose marks the columns of the first table: of speeds, one for each variant; of what was made and of its quality, one.
+const perSecond = "_per_second"
+
+// choose marks the columns of the first table: of speeds, one for each variant; of all else, one.
 func (r *Report) choose(kinds map[string]Kind) {
 	measured := func(c *Column) bool {
 		return slices.ContainsFunc(c.Kinds, func(k string) bool { return kinds[k].Measured })
@@ -24,7 +29,7 @@ func (r *Report) choose(kinds map[string]Kind) {
 		for _, c := range r.Columns {
 			switch {
 			case c.Metric != name || c.Group != modelGroup && !c.Quality && !measured(c):
-			case measured(c):
+			case measured(c) && strings.HasSuffix(name, perSecond):
 				c.Headline = true
 			case one == nil || len(r.figures(c)) >= len(r.figures(one)): // the later one is about what is handed out
 				one = c

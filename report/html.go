@@ -18,7 +18,9 @@ var pageFiles embed.FS
 var pages = template.Must(template.New("page").Funcs(template.FuncMap{
 	"anchor": anchor, "bytes": bytesText, "clip": clip, "code": shortOf, "count": count, "duration": duration, "join": strings.Join,
 	"lines": func(text string) string { return count(strings.Count(strings.TrimSuffix(text, "\n"), "\n")+1, "line") },
-	"keys":  sorted[string, string], "moment": moment, "number": format, "style": pageStyle, "texts": texts, "words": words,
+	"keys":  sorted[string, string], "moment": moment,
+	"nobreak": func(label string) string { return strings.ReplaceAll(label, "-", "\u2011") }, // between words only
+	"number":  format, "style": pageStyle, "texts": texts, "words": words,
 	"metrics": sorted[string, float64], "outputs": sorted[string, Output], "params": sorted[string, any],
 }).ParseFS(pageFiles, "page/*.html"))
 

@@ -221,15 +221,15 @@ func (r *Report) mark(c *Column, figures []*Figure) {
 	if len(figures) < 2 {
 		return
 	}
-	best, worst := figures[0].Value, figures[0].Value
+	best, alike := figures[0], true
 	for _, f := range figures {
-		best, worst = min(best, f.Value), max(worst, f.Value)
+		if c.Better == "higher" && f.Value > best.Value || c.Better != "higher" && f.Value < best.Value {
+			best = f
+		}
+		alike = alike && c.Text(f) == c.Text(figures[0])
 	}
-	if c.Better == "higher" {
-		best, worst = worst, best
-	}
-	for _, f := range figures {
-		f.Best = c.Better != "" && best != worst && f.Value == best
+	for _, f := range figures { // what reads the same is as good
+		f.Best = c.Better != "" && !alike && c.Text(f) == c.Text(best)
 	}
 	base := r.row(r.Baseline)
 	if base == nil || c.Better == "" || c.ID == timeColumn || c.ID == memoryColumn {

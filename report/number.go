@@ -99,14 +99,14 @@ func (s scale) text(v float64) string {
 		return clock(v)
 	}
 	v /= s.divisor
-	if math.Abs(v) >= 1e9 {
-		return strconv.FormatFloat(v, 'e', 3, 64)
-	}
 	text := strconv.FormatFloat(v, 'f', s.decimals, 64)
-	if v != 0 && strings.Trim(text, "-0.") == "" {
-		return strconv.FormatFloat(v, 'e', 1, 64)
+	switch {
+	case math.Abs(v) >= 1e9:
+		text = strconv.FormatFloat(v, 'e', 3, 64)
+	case v != 0 && strings.Trim(text, "-0.") == "": // too small for the others' digits, and not nothing
+		text = strconv.FormatFloat(v, 'e', 1, 64)
 	}
-	return strings.Replace(text, "-", "−", 1)
+	return strings.ReplaceAll(text, "-", "−")
 }
 
 // clock is 2:54, or 1:02:54 from an hour on.
@@ -158,6 +158,8 @@ func (f *Figure) RatioText() string {
 	switch r := *f.Ratio; {
 	case math.Abs(r-1) < 0.005:
 		return ""
+	case r < 0.1:
+		return strconv.FormatFloat(r, 'g', 2, 64) + "×"
 	case r >= 100:
 		return strconv.FormatFloat(r, 'f', 0, 64) + "×"
 	case r >= 10:
@@ -191,7 +193,11 @@ func (c *Column) Span(f *Figure) string {
 	if f.Low == nil || f.High == nil {
 		return ""
 	}
-	return c.scale.text(*f.Low) + " – " + c.scale.text(*f.High)
+	between := " – "
+	if *f.Low < 0 {
+		between = " to "
+	}
+	return c.scale.text(*f.Low) + between + c.scale.text(*f.High)
 }
 
 func sorted[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }

@@ -141,6 +141,18 @@ const (
 // box is a rectangle that is taken.
 type box struct{ x1, y1, x2, y2 float64 }
 
+// obstacle is something that a label had better not cover.
+type obstacle struct {
+	box
+	weight float64 // of each square pixel
+}
+
+// A name that covers another one cannot be read; one that lies over the thin line of an interval can.
+const (
+	overNames, overDots = 100.0, 20.0
+	overIntervals       = 0.3
+)
+
 func (b box) overlap(o box) float64 {
 	w := min(b.x2, o.x2) - max(b.x1, o.x1)
 	h := min(b.y2, o.y2) - max(b.y1, o.y1)
@@ -152,11 +164,11 @@ func (b box) overlap(o box) float64 {
 
 // placeLabels finds for each name the nearest place where it covers nothing.
 func placeLabels(dots []Dot) {
-	var taken []box
+	var taken []obstacle
 	for _, d := range dots {
-		taken = append(taken, box{d.X - 6, d.Y - 6, d.X + 6, d.Y + 6})
+		taken = append(taken, obstacle{box{d.X - 6, d.Y - 6, d.X + 6, d.Y + 6}, overDots})
 		if d.Low != 0 || d.High != 0 {
-			taken = append(taken, box{d.X - 4, min(d.Low, d.High), d.X + 4, max(d.Low, d.High)})
+			taken = append(taken, obstacle{box{d.X - 4, min(d.Low, d.High), d.X + 4, max(d.Low, d.High)}, overIntervals})
 		}
 	}
 	order := make([]int, len(dots))
@@ -167,7 +179,7 @@ func placeLabels(dots []Dot) {
 	for _, i := range order {
 		label, b := bestPlace(dots, i, taken)
 		dots[i].Label = label
-		taken = append(taken, b)
+		taken = append(taken, obstacle{b, overNames})
 	}
 }
 
@@ -177,7 +189,7 @@ var (
 	heights = []float64{0, -8, 8, -15, 15, -23, 23, -30, 30, -45, 45, -60, 60, -75, 75, -90, 90, -105, 105, -120, 120, -135, 135}
 )
 
-func bestPlace(dots []Dot, own int, taken []box) (Label, box) {
+func bestPlace(dots []Dot, own int, taken []obstacle) (Label, box) {
 	d := dots[own]
 	text := clip(d.Name, labelLetters)
 	w := float64(utf8.RuneCountInString(text)) * letterWidth
@@ -222,12 +234,12 @@ func (b box) distance(d Dot) float64 {
 	return math.Hypot(max(b.x1-d.X, d.X-b.x2, 0), max(b.y1-d.Y, d.Y-b.y2, 0))
 }
 
-// covered is what a place costs: the square pixels of others that a label covers there, many times, and of what is
+// covered is what a place costs: the square pixels of others that a label covers there by their weight, and of what is
 // outside of the plot more than anything.
-func covered(b box, taken []box) float64 {
+func covered(b box, taken []obstacle) float64 {
 	sum := 0.0
 	for _, t := range taken {
-		sum += 20 * b.overlap(t)
+		sum += t.weight * b.overlap(t.box)
 	}
 	inside := box{plotLeft + 2, plotTop - 8, plotWidth - 2, plotHeight - plotBottom - 2}
 	area := (b.x2 - b.x1) * (b.y2 - b.y1)
