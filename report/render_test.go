@@ -197,6 +197,30 @@ func TestPageCanBeHeard(t *testing.T) {
 	}
 }
 
+// TestTextKeepsToItsWidth: what has no room is left out by need, and said to be.
+func TestTextKeepsToItsWidth(t *testing.T) {
+	r := mustMake(t, fiveQuestion())
+	for width := 40; width <= 160; width += 5 {
+		var b strings.Builder
+		if err := r.Text(&b, width); err != nil {
+			t.Fatal(err)
+		}
+		table, _, _ := strings.Cut(b.String(), "\n\n")
+		for _, line := range strings.Split(table, "\n") {
+			if wide(line) > width {
+				t.Errorf("width %d: a line of %d: %s", width, wide(line), line)
+			}
+		}
+		if !strings.Contains(table, "22.68*") || !strings.Contains(table, "517") {
+			t.Errorf("width %d: size or perplexity is left out:\n%s", width, table)
+		}
+		columns, left := r.fitting(width)
+		if said := strings.Contains(b.String(), "no room"); said != (left > 0) || len(columns)+left != len(r.Headline()) {
+			t.Errorf("width %d: %d columns, %d left, said: %v", width, len(columns), left, said)
+		}
+	}
+}
+
 // hostile is a name that tries to be something else in every form.
 const hostile = `</style><script>alert(1)</script>"><img src=x onerror=alert(1)> | ` + "`x` [a](javascript:alert(1)) \x1b[31m\n# h =1+1"
 

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/text"
@@ -93,18 +94,35 @@ func fold(text string, width int) []string {
 
 func wide(s string) int { return text.StringWidthWithoutEscSequences(s) }
 
+// urgent are the metrics that a narrow table keeps, the first the longest.
+var urgent = []string{sizeColumn, "perplexity", "decode_tokens_per_second", "nll_difference", "kl_mean", "bits_per_weight", "same_top1"}
+
+// fitting chooses the columns that have room, and gives them in their order.
 func (r *Report) fitting(width int) (columns []*Column, left int) {
+	all := r.Headline()
+	byNeed := slices.Clone(all)
+	slices.SortStableFunc(byNeed, func(a, b *Column) int { return urgency(a) - urgency(b) })
 	room := width - r.names().width
-	for _, c := range r.Headline() {
-		need := r.textOf(c).width + len(cellGap)
-		if need > room {
-			left++
-			continue
+	fits := map[*Column]bool{}
+	for _, c := range byNeed {
+		if need := r.textOf(c).width + len(cellGap); need <= room {
+			room -= need
+			fits[c] = true
 		}
-		room -= need
-		columns = append(columns, c)
 	}
-	return columns, left
+	for _, c := range all {
+		if fits[c] {
+			columns = append(columns, c)
+		}
+	}
+	return columns, len(all) - len(columns)
+}
+
+func urgency(c *Column) int {
+	if i := slices.Index(urgent, c.Metric); i >= 0 {
+		return i
+	}
+	return len(urgent)
 }
 
 func (r *Report) writeText(w io.Writer, columns []*Column) {
