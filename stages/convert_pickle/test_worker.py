@@ -115,6 +115,7 @@ def test_shared_memory_that_the_config_does_not_tie(convert, folder):
     state["model.norm.weight"] = base[0]  # a part of a larger memory
     state["model.layers.0.input_layernorm.weight"] = base[1]
     state["model.layers.0.mlp.down_proj.weight"] = state["model.layers.0.mlp.down_proj.weight"].t().contiguous().t()
+    state["model.layers.0.mlp.up_proj.weight"] = torch._neg_view(state["model.layers.0.mlp.up_proj.weight"])
     save(folder, model, state)
     space, done = convert(folder)
     assert done.code == 0, done.events
@@ -166,6 +167,9 @@ def test_code_is_not_run(convert, folder, tmp_path, shape):
         (lambda f: (f / "config.json").write_text('{"model_type": "nosuch"}'), "not that of a causal LM"),
         (lambda f: torch.save([1, 2], f / "pytorch_model.bin"), "holds a list"),
         (lambda f: torch.save({"a": 1}, f / "pytorch_model.bin"), "'a' is a int"),
+        (lambda f: torch.save({}, f / "pytorch_model.bin"), "holds no tensor"),
+        (lambda f: torch.save({"a": torch.eye(3).to_sparse()}, f / "pytorch_model.bin"), "'a' is sparse"),
+        (lambda f: torch.save({"a": torch.empty(3, device="meta")}, f / "pytorch_model.bin"), "'a' is without data"),
         (lambda f: shutil.copytree(f, f / "again"), "2 folders hold"),
     ],
 )

@@ -36,6 +36,8 @@ def main(job: Job) -> None:
         homes |= dict.fromkeys(tensors, name)
         parameters += sum(t.numel() for t in tensors.values())
         size += sum(t.numel() * t.element_size() for t in tensors.values())
+    if not homes:
+        raise BadInput("files", f"{shards[0].name} holds no tensor")
     check_index(folder, homes, tied)
     if len(shards) > 1:
         index = {"metadata": {"total_size": size}, "weight_map": dict(sorted(homes.items()))}
@@ -114,7 +116,11 @@ def load(shard: Path) -> dict[str, torch.Tensor]:
     for name, value in state.items():
         if not (isinstance(name, str) and isinstance(value, torch.Tensor)):
             raise BadInput("files", f"{shard.name}: {name!r} is a {type(value).__name__}, no tensor")
-    return state
+        if value.layout != torch.strided or value.is_quantized or value.is_meta:
+            kind = "without data" if value.is_meta else "quantized" if value.is_quantized else "sparse"
+            raise BadInput("files", f"{shard.name}: the tensor {name!r} is {kind}; safetensors holds plain ones only")
+    # A view that says "negated" or "conjugated" has the bytes of what it is a view of.
+    return {name: value.resolve_conj().resolve_neg() for name, value in state.items()}
 
 
 def plain(state: dict[str, torch.Tensor], tied: dict[str, str]) -> dict[str, torch.Tensor]:
