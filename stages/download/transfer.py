@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -118,7 +119,7 @@ def drop_empty(store: Path) -> None:
     for path in store.iterdir():
         if not have(path):
             path.unlink(missing_ok=True)
-    if not any(store.iterdir()):
+    with suppress(OSError):  # not empty: something came, or a thread still at work has begun a file
         store.rmdir()
 
 
@@ -133,7 +134,11 @@ def room(store: Path, wanted: list[Wanted]) -> None:
 
 
 def have(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
+    """Bytes of a file, which its own thread may remove at any moment."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def follow(job: Job, running: list[Future[None]], wanted: list[Wanted], store: Path) -> None:
