@@ -20,7 +20,7 @@ param "lm_head" {
   type    = string
   default = "keep"
   one_of  = ["keep", "int8", "int4"]
-  doc     = "keep leaves the head as the checkpoint has it. int8 and int4 round it to nearest in groups of 32, with precision int4 only; int4 costs much quality. An int8 head is computed at accuracy level 4, since onnxruntime has no fast code for it at 1."
+  doc     = "keep leaves the head as the checkpoint has it. int8 and int4 round it to nearest in groups of 16, with precision int4 only; int4 costs much quality. An int8 head is computed at accuracy level 4, since onnxruntime has no fast code for it at 1."
 }
 
 param "accuracy_level" {

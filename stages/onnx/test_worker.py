@@ -124,7 +124,7 @@ def test_what_the_graph_says(space, packed, level):
 
 @pytest.mark.parametrize(
     ("head", "level", "nodes", "most"),
-    [("int8", 1, (8, 32, 4), 0.2), ("int4", 1, (4, 32, 1), 3), ("int4", 4, (4, 32, 4), 3)],
+    [("int8", 1, (8, 16, 4), 0.2), ("int4", 1, (4, 16, 1), 3), ("int4", 4, (4, 16, 4), 3)],
 )
 def test_rounded_heads(space, packed, head, level, nodes, most):
     checkpoint = packed(tie_word_embeddings=True)

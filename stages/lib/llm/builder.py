@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
 HEAD = "/lm_head/MatMul"
-HEAD_BLOCK = 32  # group size of a head that the builder rounds
+HEAD_BLOCK = 16  # group size of a head that the builder rounds: as fast as 32 on a CPU, and nearer
 
 
 class Unsupported(Exception):
