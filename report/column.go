@@ -162,17 +162,23 @@ func (t *table) rank(group string) int {
 type Group struct {
 	Name    string
 	Columns []*Column
+	Explain []*Column // those that no group before it has explained
 }
 
 // Groups are the tables below the first one.
 func (r *Report) Groups() []Group {
 	var out []Group
+	explained := map[string]bool{}
 	for _, c := range r.Columns {
 		if len(out) == 0 || out[len(out)-1].Name != c.Group {
 			out = append(out, Group{Name: c.Group})
 		}
 		last := &out[len(out)-1]
 		last.Columns = append(last.Columns, c)
+		if text := c.Label + ": " + c.Explained(); c.Explained() != "" && !explained[text] {
+			explained[text] = true
+			last.Explain = append(last.Explain, c)
+		}
 	}
 	return out
 }

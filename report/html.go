@@ -58,6 +58,7 @@ type Sheet struct {
 	Columns []*Column
 	Lines   []Line
 	Short   bool // headings leave out the variant, which the caption says
+	Explain []*Column
 }
 
 // Line is a row of a Sheet.
@@ -83,7 +84,9 @@ func (r *Report) HeadSheet() Sheet { return r.sheet("Comparison", r.Headline(), 
 func (r *Report) Sheets() []Sheet {
 	var out []Sheet
 	for _, g := range r.Groups() {
-		out = append(out, r.sheet(g.Title(), g.Columns, true))
+		s := r.sheet(g.Title(), g.Columns, true)
+		s.Explain = g.Explain
+		out = append(out, s)
 	}
 	return out
 }
@@ -114,17 +117,6 @@ func cellOf(c *Column, f *Figure) Cell {
 		cell.Title += fmt.Sprintf("; the sum over %d runs", n)
 	}
 	return cell
-}
-
-// Explained are a sheet's columns with what they mean.
-func (s Sheet) Explained() []*Column {
-	var out []*Column
-	for _, c := range s.Columns {
-		if c.Explained() != "" {
-			out = append(out, c)
-		}
-	}
-	return out
 }
 
 // Machine is what the measurements say about where they were made.

@@ -27,7 +27,7 @@ func (r *Report) Markdown(w io.Writer) error {
 	for _, g := range r.Groups() {
 		fmt.Fprintf(out, "\n### %s\n\n", inMarkdown(g.Title()))
 		r.markdownTable(out, g.Columns, true)
-		markdownDocs(out, g.Columns)
+		markdownDocs(out, g.Explain)
 	}
 	r.markdownFronts(out)
 	r.markdownProtocols(out)
@@ -139,17 +139,11 @@ func markdownFigure(c *Column, f *Figure) string {
 
 // markdownDocs says what the columns mean.
 func markdownDocs(w io.Writer, columns []*Column) {
-	first := true
+	if len(columns) > 0 {
+		fmt.Fprintln(w)
+	}
 	for _, c := range columns {
-		text := c.Explained()
-		if text == "" {
-			continue
-		}
-		if first {
-			fmt.Fprintln(w)
-			first = false
-		}
-		fmt.Fprintf(w, "- *%s*: %s\n", inMarkdown(c.Label), inMarkdown(text))
+		fmt.Fprintf(w, "- *%s*: %s\n", inMarkdown(c.Label), inMarkdown(c.Explained()))
 	}
 }
 
