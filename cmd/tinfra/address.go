@@ -26,6 +26,20 @@ func canonical(address string) string {
 	return b.String() + address
 }
 
+// canonicalSet does the same for what stands before the = of ADDRESS.NAME=VALUE.
+func canonicalSet(set string) string {
+	inKey := false
+	for i := range len(set) {
+		switch {
+		case set[i] == '[', set[i] == ']':
+			inKey = set[i] == '['
+		case set[i] == '=' && !inKey:
+			return canonical(set[:i]) + set[i:]
+		}
+	}
+	return set
+}
+
 // keyEnd is where the bracket closes that s begins with: behind a quoted key, else where an address can go on or end.
 // It is -1 where none does.
 func keyEnd(s string) int {

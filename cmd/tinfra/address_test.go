@@ -30,3 +30,19 @@ func TestAddresses(t *testing.T) {
 		}
 	}
 }
+
+// A shell eats the quotes of --set's instance keys too; what is given as the value stays as it is.
+func TestSetsWithoutQuotes(t *testing.T) {
+	for in, want := range map[string]string{
+		"gptq.int4.bits=2":                     "gptq.int4.bits=2",
+		"module.q[a].gptq.int4[g=1].bits=[x]":  `module.q["a"].gptq.int4["g=1"].bits=[x]`,
+		`module.q["a]=b"].sizes={ a = [1] }`:   `module.q["a]=b"].sizes={ a = [1] }`,
+		`gptq.int4["g128"].ignore=["a", "b"]`:  `gptq.int4["g128"].ignore=["a", "b"]`,
+		"gptq.int4['g128'].ignore=['a'].x=b[c": `gptq.int4["g128"].ignore=['a'].x=b[c`,
+		"gptq.int4[g128.bits":                  "gptq.int4[g128.bits",
+	} {
+		if got := canonicalSet(in); got != want {
+			t.Errorf("%s: %s, want %s", in, got, want)
+		}
+	}
+}

@@ -158,7 +158,7 @@ func (h *house) environments(offline bool) (*env.Set, error) {
 func (h *house) load(path string, s *selection) (*recipe.Recipe, error) {
 	h.recipePath = path
 	r, diags := recipe.Load(path, recipe.Options{
-		Catalog: h.catalog, Vars: s.variables(), VarFiles: s.varFiles, Env: os.Environ(), Set: s.set,
+		Catalog: h.catalog, Vars: s.variables(), VarFiles: s.varFiles, Env: os.Environ(), Set: s.assignments(),
 	})
 	if err := h.told(diags, r.Files); err != nil {
 		return nil, err

@@ -42,6 +42,15 @@ func (s *selection) variables() map[string]string {
 	return m
 }
 
+// assignments is --set with addresses as recipes write them.
+func (s *selection) assignments() []string {
+	out := make([]string, len(s.set))
+	for i, set := range s.set {
+		out[i] = canonicalSet(set)
+	}
+	return out
+}
+
 func (s *selection) check() error {
 	for _, v := range s.vars {
 		if !strings.Contains(v, "=") {
