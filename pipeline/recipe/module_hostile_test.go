@@ -245,3 +245,44 @@ stage "perplexity" "p" {
 		t.Errorf("%q\n%s", got, show(r, diags))
 	}
 }
+
+// try() loses what a value was made of. A require that reads a metric through it, a local and a module still waits for it.
+func TestMetricsBehindTry(t *testing.T) {
+	r, diags := tree(t, map[string]string{
+		"root.hcl": `
+stage "download" "base" { source = "https://example.org/base" }
+stage "perplexity" "base" {
+  model     = download.base.model
+  tokenizer = download.base.tokenizer
+  text      = path("*.hcl")
+}
+locals { small = try(perplexity.base.metrics.perplexity < 3, false) }
+module "m" {
+  source = "./m.hcl"
+  loss   = try(perplexity.base.metrics.perplexity, 9)
+}
+stage "perplexity" "gated" {
+  model     = download.base.model
+  tokenizer = download.base.tokenizer
+  text      = path("*.hcl")
+  require { condition = local.small }
+  require { condition = module.m.small }
+}
+`,
+		"m.hcl": "variable \"loss\" { type = number }\noutput \"small\" { value = try(var.loss < 3, false) }\n",
+	})
+	if len(diags) > 0 {
+		t.Fatal(show(r, diags))
+	}
+	for i, q := range r.Stage("perplexity.gated").Requires {
+		if want := []MetricRef{{"perplexity.base", "perplexity"}}; !slices.Equal(q.Reads, want) {
+			t.Errorf("require %d reads %v", i, q.Reads)
+		}
+		for loss, want := range map[float64]bool{2: true, 4: false} {
+			ok, _, diags := q.Check(func(MetricRef) (float64, bool) { return loss, true })
+			if ok != want || diags.HasErrors() {
+				t.Errorf("require %d with %g: %v, %v", i, loss, ok, diags)
+			}
+		}
+	}
+}

@@ -156,6 +156,13 @@ func (x *expression) value(each map[string]cty.Value) cty.Value {
 	if (x.tainted || isBrokenEach(each)) && !v.IsWhollyKnown() {
 		v = v.Mark(brokenMark{})
 	}
+	if !v.IsKnown() && !v.IsMarked() { // try() and can() lose the marks
+		reads := map[MetricRef]bool{}
+		x.scope.noteStatic(reads, x, each)
+		for r := range reads {
+			v = v.Mark(metricMark{r})
+		}
+	}
 	return v
 }
 
