@@ -80,6 +80,10 @@ def connect(job: Job) -> Hub:
     """Set the client up. Comes before huggingface_hub is first imported, which reads its settings then."""
     endpoint = endpoint_of(job)
     token = os.environ.pop("HF_TOKEN", "").strip() or None
+    if token and not (token.isascii() and token.isprintable() and " " not in token):
+        raise BadParam(
+            "token", "HF_TOKEN holds characters that no token has", "copy it anew, without blanks or line ends"
+        )
     rules = guard(job, endpoint)
     if endpoint.startswith("http://"):
         rules.clear = urlsplit(endpoint).netloc.lower()

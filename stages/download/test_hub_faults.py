@@ -252,6 +252,16 @@ def test_refusals(get, hub, source, token, says):
     assert "hf_wrong" not in str(done.events)
 
 
+@pytest.mark.parametrize("token", ["hf_one\nhf_two", "hf_one hf_two", "hf_öne"])
+def test_what_cannot_be_a_token(get, hub, token):
+    hub.repo("org/toy", FILES)
+    done = get("hf://org/toy", env={"HF_TOKEN": token}).run()
+    assert done.code == 10, done.stderr
+    assert done.problem["param"] == "token"
+    assert "hf_" not in str(done.events) + done.stderr
+    assert hub.seen == []
+
+
 def test_a_locked_commit_that_is_gone(get, hub):
     hub.repo("org/toy", FILES)
     pin = {"path": "model.safetensors", "sha256": sha256(BODY), "size": len(BODY)}
