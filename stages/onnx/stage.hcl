@@ -1,7 +1,7 @@
 kind        = "onnx"
 doc         = "Exports a causal LM to an ONNX graph with its key-value cache as inputs and outputs, by onnxruntime-genai's model builder, for onnxruntime and onnxruntime-genai on the CPU. Batch and sequence are dynamic; tensors lie in a file beside the graph. 4-bit weights of a checkpoint become MatMulNBits nodes with the same integers, scales and zero points."
 env         = "torch"
-uses        = ["lib/llm"]
+uses        = ["lib/llm", "lib/onnx"]
 determinism = "exact"
 
 needs {

@@ -14,8 +14,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
 import onnx
-from lib.llm.graph import read_graph
 from lib.llm.runner import open_runner
+from lib.onnx.graph import read_graph
 from tinfra_worker import BadInput, BadParam, Fault
 
 # Not `import onnx.worker`: that name is the library's.

@@ -11,11 +11,11 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lib.llm.builder import HEAD, HEAD_BLOCK, Options, Unsupported, build
 from lib.llm.checkpoint import check_model, load_config, load_model
-from lib.llm.genai import copy_tokenizer, settle_class
-from lib.llm.graph import Graph, read_graph
-from lib.llm.repack import BITS, Layer, attach, check_scheme
+from lib.onnx.builder import HEAD, HEAD_BLOCK, Options, Unsupported, build
+from lib.onnx.genai import copy_tokenizer, settle_class
+from lib.onnx.graph import Graph, read_graph
+from lib.onnx.repack import BITS, Layer, attach, check_scheme
 from tinfra_worker import BadInput, BadParam, Fault, Job, run
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 kind        = "onnx_check"
 doc         = "Runs an ONNX graph beside the checkpoint that it came from and compares their logits, in shapes that the export did not see: a prefill, then tokens one at a time through the key-value cache, against PyTorch's pass over all of them at once. What difference is too much, a require in the recipe says."
 env         = "torch"
-uses        = ["lib/llm"]
+uses        = ["lib/llm", "lib/onnx"]
 determinism = "statistical"
 
 needs {

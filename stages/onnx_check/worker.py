@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lib.llm.checkpoint import check_model
-from lib.llm.graph import read_graph
 from lib.llm.runner import Runner, open_runner
+from lib.onnx.graph import read_graph
 from tinfra_worker import BadInput, BadParam, Job, run
 
 if TYPE_CHECKING:
