@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,9 @@ from tinfra_worker.request import inside
 
 if TYPE_CHECKING:
     from huggingface_hub import RepoFile
+
+LEAVE_OUT = "choose by #include=, or leave it out by #exclude="
+LONGEST_PATH, LONGEST_NAME = 1024, 255  # bytes, of a manifest's paths
 
 
 def fetch(job: Job, source: Source, out: Path) -> None:
@@ -77,16 +81,32 @@ def chosen(job: Job, at: Commit, source: Source) -> list[Wanted]:
 
 
 def check_names(paths: list[str]) -> None:
-    """A name is the hub's word: none may climb out, and no two may become one file."""
-    seen: set[str] = set()
+    """A name is the hub's word: none may climb out, each must do on any system, and no two may become one there.
+
+    An artifact's manifest asks for the same; here it is asked before gigabytes come.
+    """
+    seen: dict[
+        str, tuple[str, bool]
+    ] = {}  # as a system without upper case sees it → the name, and whether it is a file's
     for path in paths:
         if not inside(path):
             raise BadInput("", f"the repository holds a file that climbs out: {path!r}")
-        if path.casefold() in seen:
-            raise BadInput(
-                "", f"the repository holds two files called {path}", "take one of them by #include= or #exclude="
-            )
-        seen.add(path.casefold())
+        if not is_portable(path):
+            raise BadInput("", f"the repository holds a name that not every system can keep: {path!r}", LEAVE_OUT)
+        parts = path.split("/")
+        for n in range(1, len(parts) + 1):
+            here = ("/".join(parts[:n]), n == len(parts))
+            was = seen.setdefault(unicodedata.normalize("NFC", here[0].casefold()), here)
+            if was != here:
+                raise BadInput("", f"the repository holds {was[0]} and {path}, which cannot both be kept", LEAVE_OUT)
+
+
+def is_portable(path: str) -> bool:
+    drive = path[1:2] == ":" and path[0].isascii() and path[0].isalpha()
+    broken = any(c < " " or c == "\x7f" or "\ud800" <= c <= "\udfff" for c in path)
+    if drive or broken or not unicodedata.is_normalized("NFC", path):
+        return False
+    return len(path.encode()) <= LONGEST_PATH and all(len(part.encode()) <= LONGEST_NAME for part in path.split("/"))
 
 
 def wanted(entry: RepoFile) -> Wanted:

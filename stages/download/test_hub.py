@@ -214,11 +214,25 @@ def test_names_that_climb_out(get, hub, bad):
     assert not list(space.root.parent.rglob("evil"))
 
 
-def test_names_that_collide(get, hub):
-    hub.repo("org/toy", {"a.json": b"1", "A.json": b"2"})
-    done = get("hf://org/toy#include=*").run()
-    assert done.code == 11
-    assert "two files called" in done.problem["message"]
+@pytest.mark.parametrize(
+    ("bad", "says"),
+    [
+        (["a.json", "A.json"], "holds A.json and a.json, which cannot both be kept"),
+        (["D/a.json", "d/b.json"], "holds D and d/b.json, which cannot both be kept"),
+        (["ren\u00e9e.json", "REN\u00c9E.json"], "cannot both be kept"),
+        (["rene\u0301e.json"], "not every system can keep"),
+        (["a\tb.json"], "not every system can keep"),
+        (["x" * 256], "not every system can keep"),
+        (["c:a.json"], "not every system can keep"),
+    ],
+)
+def test_names_that_no_manifest_may_hold(get, hub, bad, says):
+    hub.repo("org/toy", dict.fromkeys(bad, b"1"))
+    done = get("hf://org/toy#include=**").run()
+    assert done.code == 11, done.stderr
+    assert says in done.problem["message"]
+    assert "#exclude=" in done.problem["hint"]
+    assert not [p for p in hub.asked() if "/resolve/" in p]
 
 
 def test_the_same_bytes_under_two_names(get, hub, read_tree):
