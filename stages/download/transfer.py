@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from download.client import Hub
+from download.folder import weights_of
 from download.pins import sha256_of
 from download.repo import Repo
 from download.trouble import explained
@@ -84,7 +85,8 @@ def bring(job: Job, source: Commit, wanted: list[Wanted], out: Path) -> None:
     by_digest = {w.digest: w for w in wanted}
     pool = ThreadPoolExecutor(AT_ONCE)
     try:
-        room(store, list(by_digest.values()))
+        copied = set(weights_of([w.path for w in wanted])) if job.wants("model") else set()
+        room(store, list(by_digest.values()), sum(w.size for w in wanted if w.path in copied))
         running = [pool.submit(bring_one, job, source, w, store / w.digest) for w in by_digest.values()]
         follow(job, running, list(by_digest.values()), store)
     except BaseException:
@@ -123,13 +125,18 @@ def drop_empty(store: Path) -> None:
         store.rmdir()
 
 
-def room(store: Path, wanted: list[Wanted]) -> None:
-    """:class:`Resources` before anything is fetched, when it cannot all fit."""
+def room(store: Path, wanted: list[Wanted], copied: int) -> None:
+    """:class:`Resources` before anything is fetched, when it cannot all fit, with the bytes that are copied at the end.
+
+    Then it would be too late: what has come is no longer kept for another attempt.
+    """
     missing = sum(w.size - min(w.size, have(store / w.digest)) for w in wanted)
     free = shutil.disk_usage(store).free
-    if missing > free:
+    if missing + copied > free:
         raise Resources(
-            f"no disk space left: {missing} bytes are to come, {free} are free", "free space where the cache stands"
+            f"no disk space left: {missing} bytes are to come and {copied} to be copied to the port `model`,"
+            f" {free} are free",
+            "free space where the cache stands",
         )
 
 
