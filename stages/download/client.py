@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 HUB = "https://huggingface.co"
 PIECE = 1 << 16  # bytes; what a cut costs at most. The client's own 10 MiB are lost whole, however often
 TIMEOUT = 60.0  # seconds; of one read, not of the whole
+LIMITS = {"connect": 20.0, "read": TIMEOUT, "write": TIMEOUT, "pool": TIMEOUT}  # seconds
 
 
 @dataclass
@@ -41,12 +42,18 @@ class Hub:
         return httpx.Client(
             event_hooks={"request": [self.before], "response": [self.after]},
             follow_redirects=True,
-            timeout=httpx.Timeout(TIMEOUT, connect=20.0),
+            timeout=httpx.Timeout(**LIMITS),
         )
 
     def before(self, request: httpx.Request) -> None:
-        """Called for each request, those that a redirect asks for too."""
-        self.rules.check_url(str(request.url), hop=not self.is_own(str(request.url)))
+        """Called for each request, those that a redirect or a list's next page asks for too."""
+        own = self.is_own(str(request.url))
+        self.rules.check_url(str(request.url), hop=not own)
+        if not own:
+            request.headers.pop("Authorization", None)
+        waits = request.extensions.get("timeout", {})
+        # The client asks for lists without any: a hub that falls silent would hold the stage up for ever.
+        request.extensions["timeout"] = {**LIMITS, **{name: value for name, value in waits.items() if value}}
 
     def after(self, response: httpx.Response) -> None:
         """Look at each response before the client does, which would wait for as long as a server says, silently."""
@@ -116,11 +123,17 @@ def connect(job: Job) -> Hub:
 
 def endpoint_of(job: Job) -> str:
     """The hub, or a mirror of it: HF_ENDPOINT, else what tinfra.hcl says."""
+    import httpx
+
     named = os.environ.get("HF_ENDPOINT") or job.request.settings.get("endpoint") or HUB
     where = "HF_ENDPOINT" if os.environ.get("HF_ENDPOINT") else "endpoint in tinfra.hcl"
-    parts = urlsplit(named) if isinstance(named, str) else None
+    try:
+        parts, url = urlsplit(named), httpx.URL(named)
+    except (ValueError, TypeError, AttributeError, httpx.InvalidURL):
+        parts = None
     if parts is None or parts.scheme not in ("https", "http") or not parts.hostname or parts.query or parts.fragment:
-        raise BadParam("source", f"{where} must be an address, as in {HUB}, not {named!r}")
+        given = f", not {named!r}" if "@" not in str(named) else ""  # a password may stand before it
+        raise BadParam("source", f"{where} must be an address, as in {HUB}{given}")
     if parts.username or parts.password:
         raise BadParam("source", f"{where} must hold no password")
-    return named.rstrip("/")
+    return str(url).rstrip("/")  # as requests have it: lower case, no :443

@@ -318,6 +318,8 @@ def test_proxy(get, hub):
     ("endpoint", "says"),
     [
         ("mirror.example.org", "must be an address"),
+        ("https://mirror.example.org:hf", "must be an address"),
+        ("https://me:pw@[::1", "must be an address"),
         ("https://me:pw@mirror.example.org", "must hold no password"),
         ("http://mirror.example.org", "a token is not sent there"),
     ],
@@ -326,6 +328,7 @@ def test_bad_endpoints(get, endpoint, says):
     done = get("hf://org/toy", env={"HF_ENDPOINT": endpoint, "HF_TOKEN": "hf_token"}).run()
     assert done.code == 10
     assert says in done.problem["message"]
+    assert "me:pw" not in str(done.events) + done.stderr
 
 
 def test_only_allowed_hosts_are_asked(get, hub):
