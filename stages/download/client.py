@@ -35,6 +35,10 @@ class Hub:
 
         return {**build_hf_headers(token=self.token or False), "Accept-Encoding": "identity"}
 
+    def headers_for(self, url: str) -> dict[str, str]:
+        """Of requests that another library sends by itself: the token is left out where the hub names another place."""
+        return {k: v for k, v in self.headers().items() if self.is_own(url) or k.lower() != "authorization"}
+
     def make_client(self) -> httpx.Client:
         """What huggingface_hub sends all of its requests with."""
         import httpx

@@ -32,6 +32,8 @@ def test_token_stays_with_the_hub(hub):
     assert asked(hub, "https://hub.invalid:443/list?page=2").headers["Authorization"] == "Bearer hf_token"
     for other in ("https://cdn.invalid/list", "https://hub.invalid:444/list", "https://hub.invalid.evil.invalid/"):
         assert "Authorization" not in asked(hub, other).headers
+        assert hub.headers_for(other) == {k: v for k, v in hub.headers().items() if k.lower() != "authorization"}
+    assert hub.headers_for("https://hub.invalid/api/token") == hub.headers()
 
 
 @pytest.mark.parametrize(

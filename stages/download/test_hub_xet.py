@@ -1,10 +1,18 @@
 """hf:// files that the hub keeps in xet's storage: the tests' hub serves such a storage too."""
 
+import io
 import os
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 
+from download import transfer
+from download.client import Hub
+from download.hosts import Guard
+from download.repo import Repo
 from download.tests.hub_server import sha256
+from download.transfer import Commit, Wanted
 
 BODY = os.urandom(300_000)
 FILES = {"config.json": b"{}", "model.safetensors": BODY}
@@ -75,6 +83,22 @@ def test_storage_that_fails(get, hub, toy):
     assert (space.out("files") / "model.safetensors").read_bytes() == BODY
     assert by_https(hub)
     assert any("going on by https" in e.get("message", "") for e in done.events)
+
+
+@pytest.mark.parametrize(("pieces", "whole"), [([], False), ([b"ab"], False), ([b"ab", b"cd"], True)])
+def test_a_stream_that_ends_early(monkeypatch, pieces, whole):
+    """It has been seen to end so, with no error, when the storage failed: https has the rest."""
+    group = SimpleNamespace(download_stream=lambda *_, **__: iter(pieces))
+    session = SimpleNamespace(new_download_stream_group=lambda **_: nullcontext(group))
+    known = SimpleNamespace(endpoint="https://xet.invalid", access_token="", expiration_unix_epoch=0)
+    monkeypatch.setattr("huggingface_hub.utils._xet.get_xet_session", lambda: session)
+    monkeypatch.setattr("huggingface_hub.utils._xet.refresh_xet_connection_info", lambda **_: known)
+    source = Commit(
+        Hub("https://hub.invalid", None, Guard(None, "hub.invalid"), xet=True), Repo("model", "a/b", ""), ""
+    )
+    job, sink = SimpleNamespace(log=lambda *_: None), io.BytesIO()
+    assert transfer.by_xet(job, source, Wanted("model.safetensors", 4, xet="0" * 64), sink) is whole
+    assert sink.getvalue() == b"".join(pieces)
 
 
 def test_mirror_that_gives_no_token(get, hub, toy):

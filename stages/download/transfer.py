@@ -245,7 +245,7 @@ def by_xet(job: Job, source: Commit, w: Wanted, sink: BinaryIO) -> bool:
     from hf_xet import XetFileInfo
     from huggingface_hub.utils._xet import get_xet_session, refresh_xet_connection_info, xet_headers_without_auth
 
-    headers = hub.headers()
+    headers = hub.headers_for(found.refresh_route)
     try:
         connection = refresh_xet_connection_info(file_data=found, headers=headers)
     except ValueError as e:  # a mirror that knows of xet and gives no token for it
@@ -267,6 +267,9 @@ def by_xet(job: Job, source: Commit, w: Wanted, sink: BinaryIO) -> bool:
         if full := shortage(e):
             raise full from e
         job.log(f"{w.path}: xet's storage fails ({type(e).__name__}); going on by https", "warning")
+        return False
+    if sink.tell() < w.size:  # its stream has been seen to end without an error when its storage failed
+        job.log(f"{w.path}: xet's storage gave {sink.tell()} of {w.size} bytes; going on by https", "warning")
         return False
     return True
 
