@@ -62,6 +62,8 @@ module "int4" {
   window           = 1024
   eval_tokens      = var.eval_tokens
   max_loss         = var.max_loss
+  max_perplexity   = 40
+  memory_gib       = { load = 3, wide = 4, check = 6 }
   check_tolerance  = { float = 0.005, int4 = 0.01 }
   benchmark        = { batches = var.batches, prompt = 64, tokens = 64, repeats = 3 }
 }

@@ -51,6 +51,16 @@ variable "max_loss" {
   description = "How much worse a quantized model's perplexity may be: 0.45 is 45 %."
 }
 
+variable "max_perplexity" {
+  type        = number
+  description = "What the model itself must reach: a model that does not work is neither compared with nor timed."
+}
+
+variable "memory_gib" {
+  type        = object({ load = number, wide = number, check = number })
+  description = "Memory of a stage that loads the model as it is stored, that runs it in float32, and that holds graph and checkpoint at once."
+}
+
 variable "check_tolerance" {
   type        = object({ float = number, int4 = number })
   description = "How far logits of a graph may be from those of the checkpoint that it was made from."
@@ -105,6 +115,10 @@ stage "rtn" "int4" {
   model      = var.model
   group_size = var.group_size
   symmetric  = each.value
+
+  needs {
+    memory_gib = var.memory_gib.load
+  }
 }
 
 stage "gptq" "int4" {
@@ -112,6 +126,10 @@ stage "gptq" "int4" {
   calibration = calibrate.gptq.tokens
   group_size  = var.group_size
   observer    = "imatrix"
+
+  needs {
+    memory_gib = var.memory_gib.load
+  }
 }
 
 stage "awq" "int4" {
@@ -119,6 +137,10 @@ stage "awq" "int4" {
   calibration = calibrate.awq.tokens
   group_size  = var.group_size
   duo_scaling = "off"
+
+  needs {
+    memory_gib = var.memory_gib.load
+  }
 }
 
 # Measure the checkpoints, all under one protocol, and compare them token by token.
@@ -130,6 +152,15 @@ stage "perplexity" "base" {
   window     = var.window
   stride     = var.window
   max_tokens = var.eval_tokens
+
+  require {
+    condition = metrics.perplexity <= var.max_perplexity
+    message   = format("The model itself does not work: perplexity %.1f.", metrics.perplexity)
+  }
+
+  needs {
+    memory_gib = var.memory_gib.wide
+  }
 }
 
 stage "perplexity" "int4" {
@@ -144,6 +175,10 @@ stage "perplexity" "int4" {
   require {
     condition = metrics.perplexity <= perplexity.base.metrics.perplexity * (1 + var.max_loss)
     message   = format("%s lost too much: perplexity %.2f against %.2f. Raise max_loss if that will do.", each.key, metrics.perplexity, perplexity.base.metrics.perplexity)
+  }
+
+  needs {
+    memory_gib = var.memory_gib.wide
   }
 }
 
@@ -160,6 +195,10 @@ stage "onnx" "model" {
   model     = each.value.model
   tokenizer = var.tokenizer
   precision = each.value.precision
+
+  needs {
+    memory_gib = var.memory_gib.wide
+  }
 }
 
 stage "onnx_check" "model" {
@@ -170,6 +209,10 @@ stage "onnx_check" "model" {
   require {
     condition = metrics.max_difference <= var.check_tolerance[each.value.bound]
     message   = format("The graph of %s is not its checkpoint: logits differ by %.4f.", each.key, metrics.max_difference)
+  }
+
+  needs {
+    memory_gib = var.memory_gib.check
   }
 }
 
@@ -183,8 +226,17 @@ stage "perplexity" "onnx" {
   max_tokens = var.eval_tokens
 
   require {
+    condition = onnx_check.model[each.key].metrics.max_difference <= var.check_tolerance[each.value.bound]
+    message   = "The graph of ${each.key} is not its checkpoint: its perplexity says nothing."
+  }
+
+  require {
     condition = abs(metrics.perplexity - each.value.measured.metrics.perplexity) <= var.loss_tolerance[each.value.bound]
     message   = format("The graph of %s lost what its checkpoint has: perplexity %.3f against %.3f.", each.key, metrics.perplexity, each.value.measured.metrics.perplexity)
+  }
+
+  needs {
+    memory_gib = var.memory_gib.wide
   }
 }
 
@@ -198,16 +250,24 @@ stage "benchmark" "transformers" {
   prompt   = var.benchmark.prompt
   tokens   = var.benchmark.tokens
   repeats  = var.benchmark.repeats
+
+  needs {
+    memory_gib = var.memory_gib.wide
+  }
 }
 
 stage "benchmark" "onnx" {
   for_each = local.timed
   model    = onnx.model[each.value.graph].model
-  verified = onnx_check.model[each.value.graph].result
+  verified = perplexity.onnx[each.value.graph].result
   batch    = each.value.batch
   prompt   = var.benchmark.prompt
   tokens   = var.benchmark.tokens
   repeats  = var.benchmark.repeats
+
+  needs {
+    memory_gib = var.memory_gib.wide
+  }
 }
 
 output "models" {

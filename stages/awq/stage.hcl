@@ -101,5 +101,5 @@ metric "quantized_layers" {
 
 metric "scaled_layers" {
   unit = "1"
-  doc  = "Layers whose input channels were scaled. With fewer key than query heads o_proj is not among them."
+  doc  = "Layers for whose input channels scales were searched; the best may be none. With fewer key than query heads o_proj is not among them."
 }

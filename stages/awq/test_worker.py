@@ -74,8 +74,10 @@ def test_metrics_and_progress(space):
     assert (weights["weights"]["num_bits"], weights["weights"]["symmetric"]) == (4, False)
 
 
-@pytest.mark.parametrize(("symmetric", "duo"), [(False, "on"), (True, "off"), (False, "both")])
-def test_nearer_to_the_model_than_rounding(space, uneven, tokens, symmetric, duo):
+@pytest.mark.parametrize(
+    ("symmetric", "duo", "limit"), [(False, "on", 0.8), (False, "both", 0.8), (True, "off", 0.95)]
+)  # off may not scale by the weights, which is what this model would gain most from
+def test_nearer_to_the_model_than_rounding(space, uneven, tokens, symmetric, duo, limit):
     """What AWQ promises: channels that are loud keep their precision, and the model's output moves less."""
     from safetensors import safe_open
 
@@ -90,7 +92,7 @@ def test_nearer_to_the_model_than_rounding(space, uneven, tokens, symmetric, duo
             assert done.code == 0, done.stderr
             model = AutoModelForCausalLM.from_pretrained(s.out("model")).eval()
             errors[kind] = (model(ids).logits - plain).square().mean().item()
-    assert errors["awq"] < 0.95 * errors["rtn"]
+    assert errors["awq"] < limit * errors["rtn"]
 
 
 def test_refusal_has_the_exit_code(space, tmp_path):

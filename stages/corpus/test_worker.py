@@ -59,6 +59,14 @@ def test_packed_json_lines_and_a_limit(space, read_tree):
     assert text_of(made) == "one|two"
 
 
+def test_a_row_without_a_text_is_no_document(space, tmp_path):
+    made = space({"a.parquet": parquet(tmp_path, ["one", None, "two"])}, separator="|")
+    done = made.run()
+    assert done.code == 0, done.stderr
+    assert text_of(made) == "one|two"
+    assert done.metrics["documents"] == 2
+
+
 def test_plain_text_is_one_document_a_file(space):
     made = space({"1.txt": b"a\nb\n", "2.txt": b"c"}, separator="--")
     assert made.run().code == 0

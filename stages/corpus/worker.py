@@ -71,6 +71,8 @@ def texts(files: list[Path], column: str) -> Iterator[str]:
         rows = load_dataset(kind, data_files=[str(f) for f in files], split="train", streaming=True, **options)
         for row in rows:
             value = row.get(column)
+            if value is None and column in row:
+                continue  # a document without a text is none
             if not isinstance(value, str):
                 held = ", ".join(sorted(row))
                 raise BadParam("column", f"column {column!r} holds no text; the columns are: {held}")

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tinfra_worker import BadInput
+from tinfra_worker import BadInput, Fault
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -98,4 +99,10 @@ def _read_by_genai(folder: Path) -> list[list[int]] | None:
         text=True,
         check=False,
     )
-    return json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else None
+    if done.returncode == 0:
+        return json.loads(done.stdout.splitlines()[-1])
+    # 1 is what Python gives for a refusal by genai. A kill for want of memory must not pass for one: the class that is
+    # written would depend on the machine.
+    if done.returncode not in (1, -signal.SIGSEGV, -signal.SIGABRT) or "ImportError" in done.stderr:
+        raise Fault(f"onnxruntime-genai could not be asked (exit {done.returncode}): {done.stderr.strip()[-500:]}")
+    return None
