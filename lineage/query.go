@@ -52,6 +52,10 @@ func (x *Index) query(ctx context.Context, query string) (*Table, error) {
 	if t.Columns, err = rows.Columns(); err != nil {
 		return nil, refused(ctx, err)
 	}
+	if len(t.Columns) == 0 {
+		// The driver answers with what the last statement gives, and a comment gives nothing.
+		return nil, fmt.Errorf("%w: it must be one SELECT, with nothing behind its semicolon", ErrQuery)
+	}
 	for rows.Next() {
 		row, into := make([]any, len(t.Columns)), make([]any, len(t.Columns))
 		for i := range row {

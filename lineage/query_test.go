@@ -64,6 +64,7 @@ func TestQueryOnlyReads(t *testing.T) {
 		`PRAGMA writable_schema = 1`, `BEGIN IMMEDIATE`, `SAVEPOINT s`, `SELECT 1; DELETE FROM _run`, `DELETE FROM _run RETURNING record`,
 		`WITH x AS (SELECT 1) DELETE FROM _run`, `EXPLAIN DELETE FROM _run`, `SELECT writefile('` + elsewhere + `', 'x')`,
 		`SELECT readfile('/etc/passwd')`, `SELECT length(zeroblob(1000000000))`, `SELECT nonsense FROM runs`, `nonsense`,
+		`SELECT 1 -- all` + "\n" + `; -- a comment is a statement without an answer`, ``, `-- only this`,
 	} {
 		table, err := x.Query(t.Context(), query)
 		if !errors.Is(err, lineage.ErrQuery) {

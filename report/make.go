@@ -114,9 +114,11 @@ func measured(runs []*Run, g *graph) map[string]*Figure {
 	if maker == nil {
 		return out
 	}
-	out[sizeColumn] = &Figure{
-		Value: float64(model.Bytes), Stage: maker.Address, Build: maker.BuildID, Records: []artifacts.Digest{maker.Record},
-		Synthetic: maker.Synthetic(),
+	if model.Bytes > 0 { // 0: its manifest cannot be read
+		out[sizeColumn] = &Figure{
+			Value: float64(model.Bytes), Stage: maker.Address, Build: maker.BuildID, Records: []artifacts.Digest{maker.Record},
+			Synthetic: maker.Synthetic(),
+		}
 	}
 	spent := Figure{Stage: maker.Address, Build: maker.BuildID, Synthetic: maker.Synthetic()}
 	peak := spent

@@ -242,6 +242,16 @@ func TestProducersComeFirst(t *testing.T) {
 	}
 }
 
+func TestTwoStagesOfOneRecordBothStay(t *testing.T) {
+	c := fiveSchemes()
+	twin := *c.runs[len(c.runs)-1]
+	twin.Address = "twin.of"
+	all := append(slices.Clone(c.runs), &twin)
+	if ordered := inOrder(all); len(ordered) != len(all) || !slices.Contains(ordered, &twin) {
+		t.Errorf("%d runs became %d, or the twin is not among them", len(all), len(ordered))
+	}
+}
+
 func TestNothingRanIsDrawnByWhatItOnceTook(t *testing.T) {
 	c := newChain()
 	c.add("make", "make.a", made{types: map[string]string{"files": "files"}, seconds: 5, hit: true})

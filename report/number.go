@@ -111,6 +111,9 @@ func (s scale) text(v float64) string {
 
 // clock is 2:54, or 1:02:54 from an hour on.
 func clock(seconds float64) string {
+	if seconds < 0 {
+		return "-" + clock(-seconds)
+	}
 	n := int(math.Round(seconds))
 	if n >= 3600 {
 		return fmt.Sprintf("%d:%02d:%02d", n/3600, n/60%60, n%60)

@@ -83,12 +83,12 @@ func withOutputs(ctx context.Context, x *lineage.Index, found []lineage.Run) ([]
 // inOrder puts producers before their users, and keeps the order otherwise.
 func inOrder(runs []*Run) []*Run {
 	g := newGraph(runs)
-	seen := map[artifacts.Digest]bool{}
+	seen := map[*Run]bool{} // two stages may share one record
 	var out []*Run
 	for _, r := range runs {
-		for _, a := range g.ancestors(r, func(r *Run) bool { return !seen[r.Record] }) {
-			if !seen[a.Record] {
-				seen[a.Record] = true
+		for _, a := range g.ancestors(r, func(r *Run) bool { return !seen[r] }) {
+			if !seen[a] {
+				seen[a] = true
 				out = append(out, a)
 			}
 		}

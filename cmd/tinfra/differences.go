@@ -71,10 +71,15 @@ func (c *comparing) walk(ctx context.Context, was, now *lineage.Run) error {
 			continue
 		}
 		a, b := c.was.Makers(before), c.now.Makers(now.Inputs[port])
-		if len(a) > 0 && len(b) > 0 {
-			above = append(above, both{a[0], b[0]})
-			through[port] = true
+		if len(a) == 0 || len(b) == 0 {
+			continue
 		}
+		from, to := c.pick(a, was.BuildID), c.pick(b, now.BuildID)
+		if from.Record == to.Record {
+			continue // another output of one run: the input itself is the change
+		}
+		above = append(above, both{from, to})
+		through[port] = true
 	}
 	c.add(stage, changes, through)
 	for _, pair := range above {
@@ -83,6 +88,16 @@ func (c *comparing) walk(ctx context.Context, was, now *lineage.Run) error {
 		}
 	}
 	return nil
+}
+
+// pick prefers, among the runs that made the same bytes, one that the build used: another recipe may have made them too.
+func (c *comparing) pick(makers []*lineage.Run, build string) *lineage.Run {
+	for _, m := range makers {
+		if m.BuildID == build {
+			return m
+		}
+	}
+	return makers[0]
 }
 
 // add keeps the changes of a stage's own: those of an input that a run made are told of that run.

@@ -252,7 +252,7 @@ func (e *evidence) recipeOf(b *artifacts.Build) (*recipe.Recipe, error) {
 	}
 	var vars []string
 	for _, name := range sortedKeys(b.Variables) {
-		if declared[name] {
+		if declared[name] && b.Variables[name] != "null" { // --var cannot say null: it is the default then
 			vars = append(vars, name+"="+variableText(b.Variables[name]))
 		}
 	}

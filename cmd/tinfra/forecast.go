@@ -30,6 +30,9 @@ func (t *site) forecast(ctx context.Context) forecast {
 	if len(wants) == 0 {
 		return nil
 	}
+	// What has been read by then is kept, and the next build foretells more.
+	ctx, cancel := context.WithTimeout(ctx, refreshTime)
+	defer cancel()
 	x, err := lineage.Open(ctx, filepath.Join(t.store.Dir(), lineage.FileName))
 	if err != nil {
 		return nil
@@ -57,6 +60,9 @@ func (t *site) outlook(f forecast) view.Outlook {
 	out := make(view.Outlook, len(t.plan.Steps))
 	for _, s := range t.plan.Steps {
 		p := view.Prospect{Expects: time.Duration(f[s.Node.Stage.Address].Seconds * float64(time.Second))}
+		if s.Same != nil {
+			p.Expects = 1 // it takes nothing of its own, and that is known
+		}
 		for _, n := range s.Node.Data {
 			p.After = append(p.After, n.Stage.Address)
 		}

@@ -50,6 +50,9 @@ func (h *house) outputsOf(b *artifacts.Build) []*recipe.Output {
 	}
 	vars := map[string]string{}
 	for name, value := range b.Variables {
+		if value == "null" { // --var cannot say it: it is the default then
+			continue
+		}
 		var text string
 		if json.Unmarshal([]byte(value), &text) != nil {
 			text = value // JSON of anything but a string is an expression of HCL

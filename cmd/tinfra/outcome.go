@@ -47,7 +47,10 @@ const tailLines = 12
 func (o *outcome) tell(ctx context.Context, err error) error {
 	ctx = context.WithoutCancel(ctx)
 	if o.build != nil && !o.asJSON {
-		if werr := o.writeSummary(ctx); werr != nil {
+		switch werr := o.writeSummary(ctx); {
+		case werr != nil && err != nil:
+			fmt.Fprintln(o.site.app.stderr, "tinfra: the summary cannot be shown:", werr)
+		case werr != nil:
 			return werr
 		}
 	}

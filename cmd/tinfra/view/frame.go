@@ -68,7 +68,7 @@ type columns struct{ width, address, bar, amount, eta int }
 const (
 	percentWidth = 5 // " 100%"
 	elapsedWidth = 7 // "  1m25s"
-	etaWidth     = 11
+	etaWidth     = 12
 	barMin       = 8
 	barMax       = 20
 )

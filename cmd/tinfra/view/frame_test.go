@@ -168,6 +168,25 @@ func TestLiveLeavesOnlyWhatHappened(t *testing.T) {
 	}
 }
 
+func TestAFullScreenDoesNotScroll(t *testing.T) {
+	const height = 10
+	var planned Outlook
+	s := &screen{width: 80}
+	l := newLive(s, func() (int, int) { return 80, height }, func() time.Time { return at(10) }, false, planned, false)
+	for i := range 30 {
+		l.Event(event.Event{Time: at(0), Type: event.Planned, Stage: "a." + strings.Repeat("x", i+1), State: "run"})
+	}
+	for i := range 30 {
+		l.Event(event.Event{Time: at(1), Type: event.Started, Stage: "a." + strings.Repeat("x", i+1), Attempt: 1})
+	}
+	l.draw(false)
+	l.draw(false)
+	// Every line ends with a line end, so the cursor takes a row of its own.
+	if len(l.drawn) > height-1 {
+		t.Errorf("a frame of %d lines on a screen of %d", len(l.drawn), height)
+	}
+}
+
 func TestRowsAfterTheTerminalWasMadeNarrower(t *testing.T) {
 	lines := []string{strings.Repeat("x", 79), "short", ""}
 	if got := rows(lines, 80); got != 3 {

@@ -119,7 +119,7 @@ func (l *Live) draw(last bool) {
 	width = max(width-1, 1)
 	var lines []string
 	if !last && l.headed {
-		lines = frame(l.board, l.now(), width, height, l.style)
+		lines = frame(l.board, l.now(), width, height-1, l.style) // the cursor stands in the line below
 	}
 	if len(lines) == 0 && len(l.above) == 0 && len(l.drawn) == 0 {
 		return
