@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -251,9 +250,10 @@ func (e *evidence) recipeOf(b *artifacts.Build) (*recipe.Recipe, error) {
 		declared[string(m[1])] = true
 	}
 	var vars []string
-	for _, name := range sortedKeys(b.Variables) {
-		if declared[name] && b.Variables[name] != "null" { // --var cannot say null: it is the default then
-			vars = append(vars, name+"="+variableText(b.Variables[name]))
+	values := variablesOf(b)
+	for _, name := range sortedKeys(values) {
+		if declared[name] {
+			vars = append(vars, name+"="+values[name])
 		}
 	}
 	return e.load(e.recipePath, &selection{vars: vars})
@@ -339,13 +339,4 @@ func kindsOf(c *stages.Catalog) map[string]report.Kind {
 		out[name] = kind
 	}
 	return out
-}
-
-// variableText is a variable's value as --var takes it: text as it is, JSON of anything else as an expression.
-func variableText(value string) string {
-	var text string
-	if json.Unmarshal([]byte(value), &text) == nil {
-		return text
-	}
-	return value
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -33,7 +32,7 @@ func (t *site) forecast(ctx context.Context) forecast {
 	// What has been read by then is kept, and the next build foretells more.
 	ctx, cancel := context.WithTimeout(ctx, refreshTime)
 	defer cancel()
-	x, err := lineage.Open(ctx, filepath.Join(t.store.Dir(), lineage.FileName))
+	x, err := t.openIndex(ctx)
 	if err != nil {
 		return nil
 	}

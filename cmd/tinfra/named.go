@@ -48,9 +48,16 @@ func (h *house) outputsOf(b *artifacts.Build) []*recipe.Output {
 	if h.recipePath == "" {
 		return nil
 	}
+	r, _ := recipe.Load(h.recipePath, recipe.Options{Catalog: h.catalog, Vars: variablesOf(b), Env: os.Environ()})
+	return r.Outputs
+}
+
+// variablesOf are the values that a build gave its variables as --var takes them: a text as it is, anything else as an
+// expression. null is left out, since --var cannot say it: the default holds then.
+func variablesOf(b *artifacts.Build) map[string]string {
 	vars := map[string]string{}
 	for name, value := range b.Variables {
-		if value == "null" { // --var cannot say it: it is the default then
+		if value == "null" {
 			continue
 		}
 		var text string
@@ -59,6 +66,5 @@ func (h *house) outputsOf(b *artifacts.Build) []*recipe.Output {
 		}
 		vars[name] = text
 	}
-	r, _ := recipe.Load(h.recipePath, recipe.Options{Catalog: h.catalog, Vars: vars, Env: os.Environ()})
-	return r.Outputs
+	return vars
 }

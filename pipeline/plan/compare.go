@@ -3,7 +3,6 @@ package plan
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
 	"github.com/Ruihan11/tiny-infra/pipeline/graph"
@@ -24,16 +23,7 @@ func Compare(ctx context.Context, cache *artifacts.Cache, was, now *artifacts.Ac
 		step.Source, step.Pins = "its source", []recipe.Pin{}
 	}
 	d := &differ{ctx: ctx, cache: cache, step: step, was: was, now: now}
-	d.header()
-	if err := d.params(); err != nil {
-		return nil, fmt.Errorf("comparing the params of %s: %w", now.Kind, err)
-	}
-	d.inputs()
-	d.outputs()
-	d.worker()
-	d.env()
-	d.facts()
-	return d.out, nil
+	return d.changes(now.Kind)
 }
 
 func hasPins(a *artifacts.Action) bool {

@@ -106,9 +106,14 @@ func Explain(ctx context.Context, cache *artifacts.Cache, old artifacts.Step, s 
 		now = s.partial
 	}
 	d := &differ{ctx: ctx, cache: cache, step: s, was: was, now: now}
+	return d.changes(s.address())
+}
+
+// changes compares field by field; of is what is compared, for people.
+func (d *differ) changes(of string) ([]Change, error) {
 	d.header()
 	if err := d.params(); err != nil {
-		return nil, fmt.Errorf("comparing the params of %s: %w", s.address(), err)
+		return nil, fmt.Errorf("comparing the params of %s: %w", of, err)
 	}
 	d.inputs()
 	d.outputs()

@@ -9,6 +9,7 @@ import (
 
 // Tally is what is known of one stage from its events.
 type Tally struct {
+	Prospect
 	Address string
 	Planned string // hit, run or pending
 	State   string // hit, run or pending as planned; then running; then hit, ran, failed or blocked
@@ -21,10 +22,7 @@ type Tally struct {
 	Total   float64
 	Unit    string
 	What    string
-	Trouble string        // the last problem that was told
-	After   []string      // addresses that it waits for, over or not
-	Expects time.Duration // what a run of it takes, from earlier ones; 0: unknown
-	Metrics []string      // names, in the order in which they are shown
+	Trouble string // the last problem that was told
 
 	repeats bool    // the last problem says again what was told, in other words
 	base    float64 // Done when this piece of progress began, at since
@@ -42,12 +40,11 @@ type Board struct {
 // Outlook is what is known of stages before they begin, by address.
 type Outlook map[string]Prospect
 
-// Prospect is what one stage waits for, what a run of it takes, from earlier ones (0: unknown), and its kind's metrics in
-// the order in which they are shown.
+// Prospect is what is known of one stage before it begins.
 type Prospect struct {
-	After   []string
-	Expects time.Duration
-	Metrics []string
+	After   []string      // addresses that it waits for, over or not
+	Expects time.Duration // what a run of it takes, from earlier ones; 0: unknown
+	Metrics []string      // of its kind, in the order in which they are shown
 }
 
 // NewBoard is a Board that has heard nothing.
@@ -66,8 +63,7 @@ func (b *Board) Apply(e event.Event) {
 	}
 	t := b.by[e.Stage]
 	if t == nil {
-		known := b.outlook[e.Stage]
-		t = &Tally{Address: e.Stage, After: known.After, Expects: known.Expects, Metrics: known.Metrics}
+		t = &Tally{Address: e.Stage, Prospect: b.outlook[e.Stage]}
 		b.by[e.Stage] = t
 		b.Stages = append(b.Stages, t)
 	}
