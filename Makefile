@@ -19,7 +19,7 @@ test-go: ## packages and stories, under the race detector
 
 test-python: .venv/fetch.done .venv/torch.done ## workers at toy size, each in its locked environment
 	.venv/fetch/bin/python -m pytest -q $(PY_SMALL)
-	.venv/torch/bin/python -m pytest -q $(PY_TORCH)
+	.venv/torch/bin/python -m pytest -q -n 2 --dist loadfile $(PY_TORCH) # two at a time: most of each is the import of torch, on one core
 
 # The environment of a test is the locked one and the test tools, nothing resolved anew.
 .venv/%.done: stages/env/%/requirements.lock stages/env/%/test.lock $(UV)
