@@ -11,35 +11,16 @@ import (
 	"math"
 	"math/bits"
 	"slices"
-	"unicode/utf8"
 )
 
-// ErrHeader: the file does not begin with a sound header.
-var ErrHeader = errors.New("not a sound safetensors file")
+// ErrSafetensors: the file does not begin with a sound header.
+var ErrSafetensors = errors.New("not a sound safetensors file")
 
 const (
-	// maxHeader is the limit of the format's reference implementation.
-	maxHeader = 100_000_000
 	// lengthSize is how many bytes hold the header's length, little-endian.
 	lengthSize = 8
 	metadata   = "__metadata__"
 )
-
-// Tensor is one tensor of a file. Offset counts from the beginning of the file.
-type Tensor struct {
-	Name   string
-	DType  string
-	Shape  []int64
-	Offset int64
-	Size   int64 // bytes
-}
-
-// Header is what a safetensors file says of itself.
-type Header struct {
-	Tensors  []Tensor // in the order in which they lie in the file
-	Metadata map[string]string
-	Data     int64 // where the tensors begin
-}
 
 // dtypeBits is the width of an element. Types narrower than a byte are packed.
 var dtypeBits = map[string]uint64{
@@ -55,7 +36,7 @@ var dtypeBits = map[string]uint64{
 func ReadSafetensors(r io.ReaderAt, size int64) (*Header, error) {
 	h, err := readSafetensors(r, size)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrHeader, err)
+		return nil, fmt.Errorf("%w: %w", ErrSafetensors, err)
 	}
 	return h, nil
 }
@@ -91,30 +72,21 @@ func (h *Header) decode(text []byte) error {
 	if len(text) == 0 || text[0] != '{' {
 		return errors.New("the header does not begin with {")
 	}
-	if !utf8.Valid(text) {
-		return errors.New("the header is not UTF-8")
+	if err := strictJSON(text); err != nil {
+		return fmt.Errorf("the header %w", err)
 	}
 	d := json.NewDecoder(bytes.NewReader(text))
-	if _, err := d.Token(); err != nil {
-		return fmt.Errorf("the header: %w", err)
-	}
-	seen := make(map[string]bool)
-	for d.More() {
-		t, err := d.Token()
-		if err != nil {
-			return fmt.Errorf("the header: %w", err)
+	err := members(d, func(name string) error {
+		if name == metadata {
+			return h.describe(d)
 		}
-		name, _ := t.(string)
-		if seen[name] {
-			return fmt.Errorf("tensor %q is listed twice", name)
+		if err := h.add(d, name); err != nil {
+			return fmt.Errorf("tensor %q: %w", name, err)
 		}
-		seen[name] = true
-		if err := h.member(d, name); err != nil {
-			return err
-		}
-	}
-	if _, err := d.Token(); err != nil {
-		return fmt.Errorf("the header: %w", err)
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	if rest := bytes.TrimLeft(text[d.InputOffset():], " \t\r\n"); len(rest) > 0 {
 		return fmt.Errorf("%d bytes follow the header's JSON", len(rest))
@@ -122,35 +94,60 @@ func (h *Header) decode(text []byte) error {
 	return nil
 }
 
-func (h *Header) member(d *json.Decoder, name string) error {
-	if name == metadata {
-		if err := d.Decode(&h.Metadata); err != nil {
-			return fmt.Errorf("%s: %w", metadata, err)
-		}
-		return nil
-	}
-	var in struct {
-		DType   *string  `json:"dtype"`
-		Shape   *[]int64 `json:"shape"`
-		Offsets *[]int64 `json:"data_offsets"`
-	}
+func (h *Header) describe(d *json.Decoder) error {
+	var in map[string]*string
 	if err := d.Decode(&in); err != nil {
-		return fmt.Errorf("tensor %q: %w", name, err)
+		return fmt.Errorf("%s: %w", metadata, err)
 	}
-	if in.DType == nil || in.Shape == nil || in.Offsets == nil || len(*in.Offsets) != 2 {
-		return fmt.Errorf("tensor %q: want dtype, shape and two data_offsets", name)
+	for name, text := range in {
+		if text == nil {
+			return fmt.Errorf("%s: %q is null", metadata, name)
+		}
+		if h.Metadata == nil {
+			h.Metadata = make(map[string]string, len(in))
+		}
+		h.Metadata[name] = *text
 	}
-	begin, end := (*in.Offsets)[0], (*in.Offsets)[1]
-	if begin < 0 || end < begin || end > math.MaxInt64-h.Data {
-		return fmt.Errorf("tensor %q: data_offsets [%d, %d]", name, begin, end)
+	return nil
+}
+
+// add reads what the header says of one tensor. Fields are looked up by hand, since encoding/json also takes "DTYPE" for
+// dtype, and null for 0.
+func (h *Header) add(d *json.Decoder, name string) error {
+	fields := make(map[string]json.RawMessage)
+	err := members(d, func(field string) error {
+		var raw json.RawMessage
+		err := d.Decode(&raw)
+		fields[field] = raw
+		return err
+	})
+	if err != nil {
+		return err
 	}
-	t := Tensor{name, *in.DType, *in.Shape, h.Data + begin, end - begin}
+	t := Tensor{Name: name}
+	if fields["dtype"] == nil || fields["shape"] == nil || fields["data_offsets"] == nil {
+		return errors.New("want dtype, shape and two data_offsets")
+	}
+	if raw := fields["dtype"]; raw[0] != '"' || json.Unmarshal(raw, &t.DType) != nil {
+		return fmt.Errorf("dtype is %.40s", raw)
+	}
+	if t.Shape, err = wholes(fields["shape"]); err != nil {
+		return fmt.Errorf("shape: %w", err)
+	}
+	offsets, err := wholes(fields["data_offsets"])
+	if err != nil {
+		return fmt.Errorf("data_offsets: %w", err)
+	}
+	if len(offsets) != 2 || offsets[1] < offsets[0] || offsets[1] > math.MaxInt64-h.Data {
+		return fmt.Errorf("%d: want two data_offsets, the first not after the second", offsets)
+	}
+	t.Offset, t.Size = h.Data+offsets[0], offsets[1]-offsets[0]
 	want, err := t.bytes()
 	if err != nil {
-		return fmt.Errorf("tensor %q: %w", name, err)
+		return err
 	}
 	if want != uint64(t.Size) {
-		return fmt.Errorf("tensor %q: %s of shape %v takes %d bytes; data_offsets give it %d", name, t.DType, t.Shape, want, t.Size)
+		return fmt.Errorf("%s of shape %v takes %d bytes; data_offsets give it %d", t.DType, t.Shape, want, t.Size)
 	}
 	h.Tensors = append(h.Tensors, t)
 	return nil
@@ -163,9 +160,6 @@ func (t *Tensor) bytes() (uint64, error) {
 		return 0, fmt.Errorf("unknown dtype %q", t.DType)
 	}
 	for _, dim := range t.Shape {
-		if dim < 0 {
-			return 0, fmt.Errorf("shape %v has a negative dimension", t.Shape)
-		}
 		high, low := bits.Mul64(n, uint64(dim))
 		if high != 0 {
 			return 0, fmt.Errorf("shape %v is larger than any file", t.Shape)
