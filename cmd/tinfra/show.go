@@ -20,7 +20,7 @@ func newShow(a *app) *cobra.Command {
 		Use:   "show [BUILD|STAGE|DIGEST]",
 		Short: "Show a build, a stage's record, or anything stored",
 		Long: `show describes a build (its ID or the beginning of it), the record of a stage in the last build, or whatever is stored
-under a digest or the beginning of one: a manifest, an action, a record, a build, a file (of safetensors, its tensors).
+under a digest or the beginning of one: a manifest, an action, a record, a build, a file (of safetensors or GGUF, its tensors).
 Without an argument it shows the last build.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -37,17 +37,21 @@ type tensorJSON struct {
 	Bytes  int64   `json:"bytes"`
 }
 
-// fileJSON is a file as show writes it; tensors are those of a safetensors file.
+// fileJSON is a file as show writes it; tensors are those of a safetensors or GGUF file.
 type fileJSON struct {
 	Digest  artifacts.Digest `json:"digest"`
 	Size    int64            `json:"size"`
 	Tensors []tensorJSON     `json:"tensors,omitempty"`
 }
 
-// describeFile lists the tensors of what is a safetensors file; any other has none.
+// describeFile lists the tensors of what is a safetensors or GGUF file; any other has none.
 func (h *house) describeFile(ctx context.Context, d artifacts.Digest, size int64) fileJSON {
 	file := fileJSON{Digest: d, Size: size}
-	header, err := tensor.ReadSafetensors(storedFile{ctx, h.cache, d}, size)
+	stored := storedFile{ctx, h.cache, d}
+	header, err := tensor.ReadSafetensors(stored, size)
+	if err != nil {
+		header, err = tensor.ReadGGUF(stored, size)
+	}
 	if err != nil {
 		return file
 	}

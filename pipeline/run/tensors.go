@@ -3,6 +3,7 @@ package run
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -13,11 +14,15 @@ import (
 	"github.com/Ruihan11/tiny-infra/stages/protocol"
 )
 
-const safetensors = ".safetensors"
+// readers are those of the files of tensors, by how their names end.
+var readers = map[string]func(io.ReaderAt, int64) (*tensor.Header, error){
+	".safetensors": tensor.ReadSafetensors,
+	".gguf":        tensor.ReadGGUF,
+}
 
-// soundTensors reads the headers of the safetensors files among a worker's outputs: half a file, or one that would
-// mislead its reader, is refused before anything of it is stored. The worker's processes are gone, so what is read here
-// is what will be stored.
+// soundTensors reads the headers of the files of tensors among a worker's outputs: half a file, or one that would mislead
+// its reader, is refused before anything of it is stored. The worker's processes are gone, so what is read here is what
+// will be stored.
 func soundTensors(ws string, k *stages.Kind) error {
 	for i := range k.Outputs {
 		if err := soundOutput(ws, k.Outputs[i].Name); err != nil {
@@ -40,7 +45,8 @@ func soundOutput(ws, port string) error {
 		if err != nil {
 			return fmt.Errorf("output %s: %w", port, err)
 		}
-		if d.IsDir() || path.Ext(name) != safetensors {
+		read := readers[path.Ext(name)]
+		if d.IsDir() || read == nil {
 			return nil
 		}
 		// What is no file is refused, with its reason, where outputs are stored: links that lead out, pipes.
@@ -48,14 +54,14 @@ func soundOutput(ws, port string) error {
 		if err != nil || !fi.Mode().IsRegular() {
 			return nil
 		}
-		if err := soundFile(root, name, fi); err != nil {
+		if err := soundFile(root, name, fi, read); err != nil {
 			return fmt.Errorf("the worker made %s, which is %w", path.Join(protocol.OutDir, port, name), err)
 		}
 		return nil
 	})
 }
 
-func soundFile(root *os.Root, name string, fi fs.FileInfo) error {
+func soundFile(root *os.Root, name string, fi fs.FileInfo, read func(io.ReaderAt, int64) (*tensor.Header, error)) error {
 	if mode := fi.Mode().Perm(); mode&0o400 == 0 {
 		if err := root.Chmod(name, mode|0o400); err != nil {
 			return fmt.Errorf("unreadable: %w", err)
@@ -66,6 +72,6 @@ func soundFile(root *os.Root, name string, fi fs.FileInfo) error {
 		return fmt.Errorf("unreadable: %w", err)
 	}
 	defer f.Close()
-	_, err = tensor.ReadSafetensors(f, fi.Size())
+	_, err = read(f, fi.Size())
 	return err
 }
