@@ -3,6 +3,7 @@ package lineage
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/agext/levenshtein"
 	"github.com/hashicorp/hcl/v2"
@@ -46,12 +47,26 @@ var (
 // maxCondition bounds a condition in bytes, and so how deep its brackets can nest.
 const maxCondition = 4096
 
+// maxExponentDigits bounds a number: an evaluator takes minutes and gigabytes to write down 1e99999999.
+const maxExponentDigits = 3
+
+func hugeNumber(literal []byte) bool {
+	_, exponent, _ := strings.Cut(strings.ToLower(string(literal)), "e")
+	return len(strings.TrimLeft(exponent, "+-0")) > maxExponentDigits
+}
+
 // ParseCondition reads a condition. Whether its metrics and params exist is seen when runs are asked for: the error is a
 // *ConditionError either way.
 func ParseCondition(text string) (*Condition, error) {
 	c := &Condition{file: &hcl.File{Bytes: []byte(text)}}
 	if len(text) > maxCondition {
 		return nil, c.fail("Condition too long", fmt.Sprintf("It has %d bytes; %d are allowed.", len(text), maxCondition), hcl.Range{Filename: ConditionName})
+	}
+	tokens, _ := hclsyntax.LexExpression(c.file.Bytes, ConditionName, hcl.InitialPos)
+	for _, token := range tokens {
+		if token.Type == hclsyntax.TokenNumberLit && hugeNumber(token.Bytes) {
+			return nil, c.fail("Number too large", fmt.Sprintf("An exponent has %d digits at most.", maxExponentDigits), token.Range)
+		}
 	}
 	expr, diags := hclsyntax.ParseExpression(c.file.Bytes, ConditionName, hcl.InitialPos)
 	if diags.HasErrors() {

@@ -71,6 +71,7 @@ func TestWrongConditionsSayWhatIsWrong(t *testing.T) {
 		`kind == "${file("/etc/passwd")}"`:      "file",
 		`params.group < 3`:                      "number",
 		`length(params.bits) == 3`:              "length",
+		`kind == "${1e99999999}"`:               "Number too large",
 		strings.Repeat("(", 5000):               "too long",
 		strings.Repeat("!", 1000) + "kind.kind": "attribute",
 	} {
@@ -98,8 +99,8 @@ func TestConditionOnAnEmptyIndexMatchesNothing(t *testing.T) {
 	}
 }
 
-// FuzzCondition: whatever is typed, the answer is a set of runs or a ConditionError, and one that has a kind of its own
-// matches no run of another.
+// FuzzCondition: whatever is typed, the answer is a set of runs or a ConditionError with a place, and no run both fulfils
+// a condition and its opposite.
 func FuzzCondition(f *testing.F) {
 	for _, text := range []string{
 		`kind == "gptq" && metrics.perplexity < 30`, `metrics["perplexity"] != null`, `params.pins[0].path == "f"`, `params.pins[*].size == [4]`,
@@ -111,6 +112,9 @@ EOT`, `min(params.bits, 1) < max(2, -3)`, "\x00", `${kind}`, `1/0 == 1`, `params
 	} {
 		f.Add(text)
 	}
+	w := newWorld(f)
+	w.chain()
+	x := w.index()
 	f.Fuzz(func(t *testing.T, text string) {
 		condition, err := lineage.ParseCondition(text)
 		var wrong *lineage.ConditionError
@@ -118,18 +122,32 @@ EOT`, `min(params.bits, 1) < max(2, -3)`, "\x00", `${kind}`, `1/0 == 1`, `params
 			if !errors.As(err, &wrong) {
 				t.Fatalf("%q: %v is no ConditionError", text, err)
 			}
+			for _, d := range wrong.Diagnostics {
+				if d.Subject == nil {
+					t.Fatalf("%q: no place: %v", text, d)
+				}
+			}
 			return
 		}
-		w := newWorld(t)
-		w.chain()
-		x := w.index()
-		defer x.Close()
 		runs, err := x.Runs(t.Context(), lineage.Filter{Where: condition})
 		if err != nil && !errors.As(err, &wrong) {
 			t.Fatalf("%q: %v is no ConditionError", text, err)
 		}
 		if len(runs) > 5 {
 			t.Fatalf("%q: more runs than there are", text)
+		}
+		opposite, wrongOpposite := lineage.ParseCondition("!(" + text + "\n)")
+		if err != nil || wrongOpposite != nil {
+			return // a comment, or a value that is no bool for some run
+		}
+		others, err := x.Runs(t.Context(), lineage.Filter{Where: opposite})
+		if err != nil && !errors.As(err, &wrong) {
+			t.Fatalf("not %q: %v is no ConditionError", text, err)
+		}
+		for _, r := range others {
+			if slices.Contains(records(runs), r.Record) {
+				t.Fatalf("%s fulfils both %q and its opposite", r.Record, text)
+			}
 		}
 	})
 }

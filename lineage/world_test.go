@@ -16,13 +16,13 @@ import (
 
 // world is a cache in which tests publish runs and builds, and its index.
 type world struct {
-	t     *testing.T
+	t     testing.TB
 	cache *artifacts.Cache
 	now   time.Time // moves on by a minute with each run
 	path  string    // of the index
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	store := mem.New()
 	return &world{t, artifacts.NewCache(store, store), time.Date(2026, 3, 1, 23, 50, 0, 0, time.UTC), filepath.Join(t.TempDir(), lineage.FileName)}
 }

@@ -18,6 +18,8 @@ var metaNames = []string{"for_each", "metrics", "needs", "require", "retries", "
 const (
 	maxKindFile  = 64 << 10 // bytes; deeper nesting than such a file holds would still fit the parser's stack
 	maxKindDepth = 100
+	// An evaluator takes minutes and gigabytes to write down 1e99999999.
+	maxExponentDigits = 3
 )
 
 // decoder reads one stage.hcl and collects every mistake in it.
@@ -67,12 +69,21 @@ func tooLarge(text []byte, filename string) hcl.Diagnostics {
 			depth++
 		case hclsyntax.TokenCBrace, hclsyntax.TokenCBrack, hclsyntax.TokenCParen, hclsyntax.TokenTemplateSeqEnd:
 			depth--
+		case hclsyntax.TokenNumberLit:
+			if hugeNumber(token.Bytes) {
+				return problem(token.Range, "Number too large", "An exponent has %d digits at most.", maxExponentDigits)
+			}
 		}
 		if depth > maxKindDepth {
 			return problem(token.Range, "Nested too deeply", "Brackets may stand %d deep.", maxKindDepth)
 		}
 	}
 	return nil
+}
+
+func hugeNumber(literal []byte) bool {
+	_, exponent, _ := strings.Cut(strings.ToLower(string(literal)), "e")
+	return len(strings.TrimLeft(exponent, "+-0")) > maxExponentDigits
 }
 
 func (d *decoder) top(body *hclsyntax.Body, folder string) {

@@ -92,6 +92,7 @@ func TestParserIsGuarded(t *testing.T) {
 		"too large": "doc = \"" + strings.Repeat("x", maxKindFile) + "\"",
 		"brackets":  "doc = " + strings.Repeat("[", 20000),
 		"templates": "doc = " + strings.Repeat(`"${`, 10000),
+		"numbers":   "doc = 1e-0099999999",
 		"signs":     "doc = " + strings.Repeat("!", 60000) + "true",
 	} {
 		if _, diags := Decode([]byte(text), "stage.hcl", "x"); !diags.HasErrors() {

@@ -4,13 +4,16 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"math/big"
 	"net/url"
 	"regexp"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/zclconf/go-cty/cty"
 	"github.com/zclconf/go-cty/cty/function"
+	"github.com/zclconf/go-cty/cty/function/stdlib"
 )
 
 func text(names ...string) []function.Parameter {
@@ -103,5 +106,49 @@ func textual(f function.Function) function.Function {
 			return f.ReturnTypeForValues(args)
 		},
 		Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) { return f.Call(args) },
+	})
+}
+
+// maxWidth is how many characters one number in a call may ask for.
+const maxWidth = 10_000
+
+var formatWidth = regexp.MustCompile(`%[-+ #0]*(?:\[[0-9]*\])?0*([0-9]*)(?:\.0*([0-9]*))?`)
+
+// narrow refuses widths and precisions that would take gigabytes.
+func narrow(f function.Function) function.Function {
+	return guarded(f, func(args []cty.Value) error {
+		for _, verb := range formatWidth.FindAllStringSubmatch(args[0].AsString(), -1) {
+			if wide(verb[1]) || wide(verb[2]) {
+				return function.NewArgErrorf(0, "%s is wider than %d characters", verb[0], maxWidth)
+			}
+		}
+		return nil
+	})
+}
+
+func wide(digits string) bool {
+	n, err := strconv.Atoi(digits)
+	return digits != "" && (err != nil || n > maxWidth)
+}
+
+var indentFunc = guarded(stdlib.IndentFunc, func(args []cty.Value) error {
+	if args[0].AsBigFloat().Cmp(big.NewFloat(maxWidth)) > 0 {
+		return function.NewArgErrorf(0, "it is more than %d characters", maxWidth)
+	}
+	return nil
+})
+
+// guarded is f, which is not called with what check refuses.
+func guarded(f function.Function, check func(args []cty.Value) error) function.Function {
+	return function.New(&function.Spec{
+		Params:   f.Params(),
+		VarParam: f.VarParam(),
+		Type:     func(args []cty.Value) (cty.Type, error) { return f.ReturnTypeForValues(args) },
+		Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) {
+			if err := check(args); err != nil {
+				return cty.NilVal, err
+			}
+			return f.Call(args)
+		},
 	})
 }

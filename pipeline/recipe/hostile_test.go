@@ -34,6 +34,13 @@ func TestTextThatIsNoRecipe(t *testing.T) {
 		"products of both":  {"a = " + strings.Repeat(strings.Repeat("!", 1000)+"(", 200), "Nested too deeply"},
 		"heredoc with code": {"a = <<E\n" + strings.Repeat("${", mib) + "\nE\n", "Nested too deeply"},
 		"wrong closers":     {"a = " + strings.Repeat("[)", mib), "Nested too deeply"},
+		"huge number":       {"stage \"gptq\" \"a\" {\n  bits = 1e99999999\n}\n", "Number too large"},
+		"tiny number":       {"locals {\n  a = \"${1E-99999999}\"\n}\n", "Number too large"},
+		"huge index":        {"locals {\n  a = local.b[1e+0099999999]\n}\n", "Number too large"},
+		"digits":            {"a = " + strings.Repeat("1", mib), "Number too large"},
+		"width":             {"stage \"download\" \"b\" {\n  source = format(\"%0200000000d\", 1)\n}\n", "10000 characters"},
+		"precision":         {"stage \"download\" \"b\" {\n  source = join(\"\", formatlist(\"%.200000000f\", [1]))\n}\n", "10000 characters"},
+		"indent":            {"stage \"download\" \"b\" {\n  source = indent(200000000, \"a\\nb\")\n}\n", "10000 characters"},
 		"garbage":           {strings.Repeat("}\x01{ \" $ ' ;", mib/16), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -65,6 +72,11 @@ func TestNestingCountsCodeOnly(t *testing.T) {
 	var lines strings.Builder
 	for i := range 20000 {
 		fmt.Fprintf(&lines, "  a%d = !true && -1 < 2 ? [1, 2][0] : \"${1 + 2}\"\n", i)
+	}
+	for _, text := range []string{"a = 1e999", "a = \"1e99999999\"", "a = a1e99999999", "a = x_1e99999999.b", "# 1e99999999", "a = 1e0000000001"} {
+		if at, huge := hugeNumber([]byte(text)); huge {
+			t.Errorf("%s: refused at %d", text, at)
+		}
 	}
 	for name, text := range map[string]string{
 		"comments": "# " + many + "\n// " + many + "\n/* " + many + " */\n",
@@ -103,65 +115,6 @@ func TestALongChainOfLocals(t *testing.T) {
 	if len(diags) == 0 || diags[0].Summary != "Chain too long" {
 		t.Errorf("%d diagnostics: %.300s", len(diags), show(r, diags))
 	}
-}
-
-// FuzzLoad: no text of a recipe, nor of a module that it calls, makes Load panic, and without errors the recipe is whole.
-func FuzzLoad(f *testing.F) {
-	for _, pattern := range []string{"testdata/*.hcl", "testdata/wrong/*.hcl"} {
-		paths, _ := filepath.Glob(pattern)
-		for _, p := range paths {
-			src, err := os.ReadFile(p)
-			if err != nil {
-				f.Fatal(err)
-			}
-			f.Add(string(src), quantizeModule)
-		}
-	}
-	modules, _ := filepath.Glob("testdata/wrong/modules/*.hcl")
-	for _, p := range modules {
-		if src, err := os.ReadFile(p); err == nil {
-			f.Add(callingRecipe, string(src))
-		}
-	}
-	f.Add(callingRecipe, quantizeModule)
-	f.Add(valuesRecipe, "")
-	f.Add("stage \"exec\" \"a\" {\n  for_each = { a = [for x in [1] : x] }\n  command = split(\",\", each.key)\n  inputs = { for k, v in exec.a : k => v.files if k != each.key }\n}\n", "")
-	catalog := testCatalog()
-	f.Fuzz(func(t *testing.T, src, module string) {
-		dir := t.TempDir()
-		path := filepath.Join(dir, "r.hcl")
-		if err := os.MkdirAll(filepath.Join(dir, "modules", "parts"), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		for name, text := range map[string]string{"r.hcl": src, "modules/quantize.hcl": module, "modules/parts/score.hcl": scoreModule} {
-			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		r, diags := Load(path, Options{Catalog: catalog})
-		if r.Files == nil {
-			t.Fatal("no files")
-		}
-		_ = show(r, diags)
-		if diags.HasErrors() {
-			return
-		}
-		for _, s := range r.Stages {
-			for _, p := range s.Kind.Params {
-				if _, ok := s.Params[p.Name]; !ok && !p.Optional {
-					t.Errorf("%s has no %s", s.Address, p.Name)
-				}
-			}
-			for name, p := range s.Params {
-				if p.Value.ContainsMarked() || !p.Value.IsWhollyKnown() || !p.Value.Type().Equals(s.Kind.Param(name).Type) {
-					t.Errorf("%s.%s is %#v", s.Address, name, p.Value)
-				}
-			}
-			for _, q := range s.Requires {
-				_, _, _ = q.Check(func(MetricRef) (float64, bool) { return 1, true })
-			}
-		}
-	})
 }
 
 func large(blocks int) string {

@@ -1,12 +1,26 @@
 package recipe
 
-import "bytes"
+import (
+	"bytes"
+	"regexp"
+)
 
 // Limits on what reaches the parser. Parser and evaluator recurse once for each open bracket and for each operator of an
 // expression; with both bounded a stack stays below a few tens of MiB whatever the file says.
 const (
 	maxNesting   = 256
 	maxOperators = 8192
+)
+
+// Limits on a number: its digits, and those of its exponent.
+const (
+	maxDigits         = 1000
+	maxExponentDigits = 3
+)
+
+var (
+	leadingWord   = regexp.MustCompile(`^[\pL_0-9]+`)
+	leadingNumber = regexp.MustCompile(`^[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?0*([0-9]*))?`)
 )
 
 // frame is one open bracket, string or heredoc; operators counts what the recursion may add inside it.
@@ -23,17 +37,35 @@ type nesting struct {
 	pos   int
 	stack []frame
 	total int // operators of all open frames
+	huge  int // where the first number stands that is too long or too large; -1 for none
+}
+
+func newNesting(src []byte) *nesting {
+	return &nesting{src: src, stack: []frame{{kind: '{'}}, huge: -1}
+}
+
+func (n *nesting) step() {
+	if k := n.top().kind; k == '"' || k == 'h' {
+		n.template()
+	} else {
+		n.code()
+	}
+}
+
+// hugeNumber reports the offset of a number that the evaluator would take minutes and gigabytes to write down.
+func hugeNumber(src []byte) (int, bool) {
+	n := newNesting(src)
+	for n.pos < len(src) && n.huge < 0 {
+		n.step()
+	}
+	return n.huge, n.huge >= 0
 }
 
 // tooDeep reports the offset at which a limit is passed.
 func tooDeep(src []byte) (int, bool) {
-	n := &nesting{src: src, stack: []frame{{kind: '{'}}}
+	n := newNesting(src)
 	for n.pos < len(src) {
-		if k := n.top().kind; k == '"' || k == 'h' {
-			n.template()
-		} else {
-			n.code()
-		}
+		n.step()
 		if len(n.stack) > maxNesting || n.total > maxOperators {
 			return min(n.pos, len(src)-1), true
 		}
@@ -115,6 +147,25 @@ func (n *nesting) code() {
 		n.heredoc(rest)
 	case '!', '-', '+', '*', '%', '>', '=', '&', '|', '?', '.':
 		n.operator()
+	default:
+		n.word(rest)
+	}
+}
+
+// word passes over a name or a number.
+func (n *nesting) word(rest []byte) {
+	word := leadingWord.Find(rest)
+	if len(word) == 0 {
+		return
+	}
+	number := leadingNumber.FindSubmatch(rest)
+	if number == nil {
+		n.pos += len(word) - 1
+		return
+	}
+	n.pos += len(number[0]) - 1
+	if n.huge < 0 && (len(number[0]) > maxDigits || len(number[1]) > maxExponentDigits) {
+		n.huge = n.pos - len(number[0])
 	}
 }
 

@@ -105,6 +105,14 @@ func refuse(src []byte, name string) *hcl.Diagnostic {
 			Subject:  at(offset),
 		}
 	}
+	if offset, huge := hugeNumber(src); huge {
+		return &hcl.Diagnostic{
+			Severity: hcl.DiagError,
+			Summary:  "Number too large",
+			Detail:   fmt.Sprintf("A number has %d digits at most, and its exponent %d.", maxDigits, maxExponentDigits),
+			Subject:  at(offset),
+		}
+	}
 	return nil
 }
 

@@ -181,33 +181,3 @@ func TestReadResult(t *testing.T) {
 		t.Errorf("a folder: %v", err)
 	}
 }
-
-func FuzzEvent(f *testing.F) {
-	for _, v := range vectors(f, "events") {
-		f.Add([]byte(v.Text))
-	}
-	f.Fuzz(func(t *testing.T, line []byte) {
-		e, err := DecodeEvent(line)
-		if err != nil {
-			return
-		}
-		text, err := e.MarshalJSON()
-		if err != nil {
-			t.Fatalf("%+v cannot be written: %v", e, err)
-		}
-		if back, err := DecodeEvent(text); err != nil || back != e {
-			t.Fatalf("%s decodes to %+v (%v), not %+v", text, back, err, e)
-		}
-	})
-}
-
-func FuzzResult(f *testing.F) {
-	for _, v := range vectors(f, "results") {
-		f.Add([]byte(v.Text))
-	}
-	f.Fuzz(func(t *testing.T, text []byte) {
-		if r, err := DecodeResult(text); (r == nil) == (err == nil) {
-			t.Fatalf("%+v, %v", r, err)
-		}
-	})
-}
