@@ -52,7 +52,8 @@ func (s *Store) Workspace(key artifacts.Key, attempt int) (*Workspace, error) {
 	if err != nil {
 		return nil, fmt.Errorf("workspace %d of %s: %w", attempt, key.Short(), s.explain(err))
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	// What a worker prints may hold its secrets: it is taken out of what is kept, and here nobody else may read.
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, errors.Join(fmt.Errorf("workspace %d of %s: %w", attempt, key.Short(), s.explain(err)), l.remove())
 	}
 	if err := s.restoreTaken(dir); err != nil {

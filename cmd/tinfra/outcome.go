@@ -191,7 +191,7 @@ func (o *outcome) failed(ctx context.Context, failed *run.Error) error {
 				at := stage.Range
 				diags = append(diags, &hcl.Diagnostic{
 					Severity: hcl.DiagError, Summary: "Stage failed", Subject: &at,
-					Detail: s.Address + ": " + s.Err.Error() + ".",
+					Detail: s.Error() + ".",
 				})
 				continue
 			}

@@ -36,7 +36,7 @@ func testWorker() {
 	kinds := map[string]func(){
 		"make": w.make, "upper": w.upper, "join": w.join, "score": w.score, "trial": w.trial,
 		"model": func() { write("out/model/config.json", "{}") },
-		"login": w.login, "pinned": w.pinned,
+		"login": w.login, "pinned": w.pinned, "leaky": w.leak, "leakysource": w.leakSource,
 	}
 	kinds[w.Kind]()
 	w.finish()

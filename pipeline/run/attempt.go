@@ -286,6 +286,9 @@ func (b *builder) collect(ctx context.Context, t *task, a *artifacts.Action, at 
 	if err := soundTensors(at.ws.Dir, k); err != nil {
 		return err
 	}
+	if err := b.discreet(at.ws.Dir, t.step.Node.Stage); err != nil {
+		return err
+	}
 	outputs, err := b.adopt(ctx, t, a, at, result)
 	if err != nil {
 		return err

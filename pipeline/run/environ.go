@@ -78,7 +78,7 @@ func (b *builder) environ(k *stages.Kind, ws, python string, g *grant) map[strin
 	}
 	for _, pair := range b.o.Environ {
 		name, value, _ := strings.Cut(pair, "=")
-		if slices.Contains(networkVariables, name) || hasAnyPrefix(name, "PIP_", "UV_", "HF_XET_") {
+		if passes(name) {
 			env[name] = value
 		}
 	}
@@ -129,6 +129,10 @@ func (b *builder) secretsOf(st *recipe.Stage) (map[string]string, error) {
 		if !ok {
 			return nil, diagnosed(problem(ref.Range, "Secret is not set",
 				"%s needs the secret %s: set the environment variable %s and build again.", st.Address, ref.Variable, ref.Variable))
+		}
+		if value != "" && len(strings.TrimSpace(value)) < shortest {
+			return nil, diagnosed(problem(ref.Range, "Secret is too short",
+				"The environment variable %s, for %s, holds fewer than %d characters: they cannot be kept out of logs.", ref.Variable, st.Address, shortest))
 		}
 		values[declared.Env] = value
 	}

@@ -51,6 +51,7 @@ func Execute(ctx context.Context, p *plan.Plan, o Options) (*artifacts.Build, er
 		b.add(i, s)
 	}
 	b.link()
+	b.learn()
 	facts := o.Facts
 	var failed error
 	if facts == nil {
@@ -62,6 +63,8 @@ func Execute(ctx context.Context, p *plan.Plan, o Options) (*artifacts.Build, er
 		b.pool = newPool(c, o.Jobs)
 		diags = b.refuse(c)
 	}
+	exposed := b.exposed()
+	diags = append(diags, exposed...)
 	b.sayPlanned()
 	if failed != nil || diags.HasErrors() {
 		for _, t := range b.tasks {
@@ -71,7 +74,7 @@ func Execute(ctx context.Context, p *plan.Plan, o Options) (*artifacts.Build, er
 		b.schedule(ctx)
 		b.workers.Wait()
 	}
-	return b.conclude(ctx, diags, failed)
+	return b.conclude(ctx, diags, failed, exposed.HasErrors())
 }
 
 // identify fills in what the caller left open of the Build.
@@ -165,8 +168,8 @@ func (b *builder) sayPlanned() {
 	}
 }
 
-// conclude stores the Build and says how it ended.
-func (b *builder) conclude(ctx context.Context, diags hcl.Diagnostics, failed error) (*artifacts.Build, error) {
+// conclude stores the Build and says how it ended. One whose recipe or values hold a secret is not stored.
+func (b *builder) conclude(ctx context.Context, diags hcl.Diagnostics, failed error, exposed bool) (*artifacts.Build, error) {
 	e := b.verdict(ctx, diags, failed)
 	b.build.Ended = b.o.Clock.Now().UTC()
 	if e != nil {
@@ -177,6 +180,9 @@ func (b *builder) conclude(ctx context.Context, diags hcl.Diagnostics, failed er
 			Address: t.address(), Kind: t.step.Node.Stage.Kind.Name, Key: t.step.Key, Record: t.digest,
 			State: t.state, Reason: t.reason, Log: t.log,
 		})
+	}
+	if exposed {
+		return b.build, e
 	}
 	if err := b.store(context.WithoutCancel(ctx)); err != nil {
 		if e == nil {
@@ -278,9 +284,15 @@ func (b *builder) unfinished() bool {
 
 // add sorts a task's error into the two families.
 func (e *Error) add(t *task) {
-	left := split(t.err, &e.Diagnostics)
+	var diags hcl.Diagnostics
+	left := split(t.err, &diags)
+	for _, d := range diags {
+		clean := *d
+		clean.Detail = t.report.redact.clean(d.Detail)
+		e.Diagnostics = append(e.Diagnostics, &clean)
+	}
 	for _, err := range left {
-		e.Causes = append(e.Causes, &StageError{t.address(), err, t.report.redact.clean(err.Error())})
+		e.Causes = append(e.Causes, &StageError{t.address(), t.report.redact.clean(err.Error()), err})
 	}
 }
 

@@ -46,15 +46,16 @@ func (e *Error) Unwrap() []error { return e.Causes }
 // ErrInterrupted is the cause of a context that a person cancelled.
 var ErrInterrupted = errors.New("interrupted")
 
-// StageError is a stage that could not be made. Its text is for people and names the stage.
+// StageError is a stage that could not be made. Its text is for people and names the stage. What is unwrapped of it is
+// for errors.Is alone: it may hold secrets.
 type StageError struct {
 	Address string
-	Err     error
-	text    string // of Err, secrets taken out
+	text    string // secrets taken out
+	err     error
 }
 
 func (e *StageError) Error() string { return e.Address + ": " + e.text }
-func (e *StageError) Unwrap() error { return e.Err }
+func (e *StageError) Unwrap() error { return e.err }
 
 // transient marks a failure that another attempt may mend.
 type transient struct{ error }

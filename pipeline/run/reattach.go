@@ -189,7 +189,7 @@ func (b *builder) heldGPUs(key artifacts.Key) []string {
 
 // elsewhere follows the progress of another build's attempt at a key.
 type elsewhere struct {
-	path string
+	dir  string
 	tail *protocol.Tail
 }
 
@@ -199,8 +199,8 @@ func (e *elsewhere) look(w Workspaces, key artifacts.Key) *protocol.Event {
 	if err != nil || len(numbers) == 0 {
 		return nil
 	}
-	if path := filepath.Join(w.Path(key, slices.Max(numbers)), protocol.EventsFile); path != e.path {
-		e.path, e.tail = path, protocol.NewTail(path, 0)
+	if dir := w.Path(key, slices.Max(numbers)); dir != e.dir {
+		e.dir, e.tail = dir, protocol.NewTail(filepath.Join(dir, protocol.EventsFile), 0)
 	}
 	var last *protocol.Event
 	_ = e.tail.Poll(func(p protocol.Event, err error) {

@@ -2,9 +2,7 @@ package run
 
 import (
 	"bytes"
-	"encoding/base64"
-	"encoding/json"
-	"net/url"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -13,55 +11,182 @@ import (
 // hidden stands where a secret stood.
 const hidden = "***"
 
-// shortest is the length below which a value is no secret worth hiding: replacing it would only riddle the log.
-const shortest = 4
+const (
+	// shortest is the length in bytes below which a value cannot be hidden: replacing it would only riddle the log.
+	shortest = 4
+	// part is the length in bytes from which the beginning of a secret is hidden that goes on in the next line or is cut
+	// off. Shorter ones end many a line by chance: in hex, two letters have four digits.
+	part = 6
+	// telling is the length in bytes from which a value does not stand somewhere by chance.
+	telling = 8
+)
 
 // redactor knows the secrets of a build, in every spelling in which programs are known to print them.
 type redactor struct {
-	mu       sync.RWMutex // guards both
-	known    map[string]bool
-	replacer *strings.Replacer
+	mu     sync.RWMutex // guards all
+	known  map[string]bool
+	sure   map[string]bool // those that are long and whole
+	hides  *words          // of known; nil: nothing is secret
+	ends   *words          // of known, each written backwards
+	proves *words          // of sure
 }
 
-func newRedactor() *redactor { return &redactor{known: map[string]bool{}} }
+func newRedactor() *redactor { return &redactor{known: map[string]bool{}, sure: map[string]bool{}} }
 
-// add makes the redactor know a secret; each line of a long one counts alone, since logs are read by lines.
+// add makes the redactor know a secret; each line of a long one counts alone too, since parts of a key are printed.
 func (r *redactor) add(secret string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, s := range append(strings.Split(secret, "\n"), secret) {
+	before := len(r.known) + len(r.sure)
+	lines := strings.FieldsFunc(secret, func(c rune) bool { return c == '\n' || c == '\r' })
+	for _, s := range append(lines, secret) {
 		if s = strings.TrimSpace(s); len(s) < shortest {
 			continue
 		}
 		for _, spelling := range spellings(s) {
 			r.known[spelling] = true
+			if len(s) >= telling && s == strings.TrimSpace(secret) {
+				r.sure[spelling] = true
+			}
 		}
 	}
-	var all []string
-	for s := range r.known {
-		all = append(all, s)
+	if len(r.known)+len(r.sure) == before {
+		return
 	}
-	// The longest first: a secret that begins with another is hidden whole.
-	slices.SortFunc(all, func(a, b string) int {
-		if len(a) != len(b) {
-			return len(b) - len(a)
-		}
-		return strings.Compare(a, b)
-	})
-	var pairs []string
-	for _, s := range all {
-		pairs = append(pairs, s, hidden)
+	all := slices.Sorted(maps.Keys(r.known))
+	r.hides, r.proves = newWords(all), newWords(slices.Sorted(maps.Keys(r.sure)))
+	for i, word := range all {
+		all[i] = backwards(word)
 	}
-	r.replacer = strings.NewReplacer(pairs...)
+	r.ends = newWords(all)
 }
 
-func (r *redactor) clean(s string) string {
+// clean hides the secrets of a text that stands alone.
+func (r *redactor) clean(s string) string { return r.hide(s, nil) }
+
+// trail is how far into secrets the lines of a stream have led, in each reading.
+type trail struct {
+	at    [5]int32
+	words *words // of which at are nodes
+}
+
+// follow hides the secrets of the next line of a stream, and the parts of one that goes on in the next line or began in
+// an earlier one, be it of another stream. Of such a one the first bytes stay, where they are too few to be a part.
+func (r *redactor) follow(t *trail, s string) string { return r.hide(s, t) }
+
+func (r *redactor) hide(s string, t *trail) string {
 	r.mu.RLock()
-	defer r.mu.RUnlock()
-	if r.replacer == nil || s == "" {
+	words, ends := r.hides, r.ends
+	r.mu.RUnlock()
+	if words == nil || s == "" {
 		return s
 	}
-	return r.replacer.Replace(s)
+	if t != nil && t.words != words { // a secret came to be known meanwhile
+		*t = trail{words: words}
+	}
+	cover := make([]bool, len(s))
+	for i, reading := range readings(s) {
+		at := int32(0)
+		if t != nil {
+			at = t.at[i]
+		}
+		at = words.cover(reading, at, cover)
+		if t != nil {
+			reading.hideLast(cover, len(reading.text), words.nodes[at].depth)
+			t.at[i] = at
+			if n := ends.beginning(reading.text); n >= part {
+				reading.hideRange(cover, 0, n)
+			}
+		}
+	}
+	return masked(s, cover)
+}
+
+// cut is how tinfra's own messages end what they shorten.
+var cut = []byte("…")
+
+// cover marks what of the source are words, or the beginning of one that was cut off. at is where the search stands
+// before and after.
+func (w *words) cover(r *reading, at int32, cover []bool) int32 {
+	last, end := at, 0 // where the search stood before blanks
+	for i, c := range r.text {
+		if bytes.HasPrefix(r.text[i:], cut) {
+			r.hideLast(cover, end, w.nodes[last].depth)
+		}
+		at = w.step(at, c)
+		if n := w.nodes[at].found; n > 0 {
+			r.hideRange(cover, max(0, i+1-n), i+1)
+		}
+		if c != ' ' {
+			last, end = at, i+1
+		}
+	}
+	return at
+}
+
+// beginning is how many of the first bytes of a text are the end of a word; w has the words backwards.
+func (w *words) beginning(text []byte) int {
+	at := int32(0)
+	for i := min(len(text), w.longest) - 1; i >= 0; i-- {
+		at = w.step(at, text[i])
+	}
+	return w.nodes[at].depth
+}
+
+func backwards(s string) string {
+	b := []byte(s)
+	slices.Reverse(b)
+	return string(b)
+}
+
+// hideLast marks the n bytes before end, where they are enough to count as part of a secret.
+func (r *reading) hideLast(cover []bool, end, n int) {
+	if n >= part {
+		r.hideRange(cover, max(0, end-n), end)
+	}
+}
+
+func (r *reading) hideRange(cover []bool, from, to int) {
+	for i := from; i < to; i++ {
+		for j := r.from[i]; j < r.to[i]; j++ {
+			cover[j] = true
+		}
+	}
+}
+
+func masked(s string, cover []bool) string {
+	var out strings.Builder
+	for i := 0; i < len(s); {
+		from := i
+		for i < len(s) && cover[i] == cover[from] {
+			i++
+		}
+		if cover[from] {
+			out.WriteString(hidden)
+		} else {
+			out.WriteString(s[from:i])
+		}
+	}
+	return out.String()
+}
+
+// holds tells whether a text has a whole secret in it that does not stand there by chance.
+func (r *redactor) holds(s string) bool {
+	r.mu.RLock()
+	words := r.proves
+	r.mu.RUnlock()
+	if words == nil {
+		return false
+	}
+	for _, reading := range readings(s) {
+		at := int32(0)
+		for _, c := range reading.text {
+			if at = words.step(at, c); words.nodes[at].found > 0 {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (r *redactor) cleanAll(m map[string]string) map[string]string {
@@ -69,33 +194,8 @@ func (r *redactor) cleanAll(m map[string]string) map[string]string {
 		return nil
 	}
 	out := make(map[string]string, len(m))
-	for k, v := range m {
-		out[r.clean(k)] = r.clean(v)
+	for _, k := range slices.Sorted(maps.Keys(m)) { // of two names that become one, always the same stays
+		out[r.clean(k)] = r.clean(m[k])
 	}
 	return out
-}
-
-func spellings(s string) []string {
-	quoted, _ := json.Marshal(s)
-	all := []string{s, url.QueryEscape(s), url.PathEscape(s), string(quoted[1 : len(quoted)-1])}
-	for _, alphabet := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
-		for before := range 3 {
-			if part := inside64(alphabet, s, before); len(part) >= shortest {
-				all = append(all, part)
-			}
-		}
-	}
-	return all
-}
-
-// inside64 is what base64 makes of s within a longer text, as in "user:password": those characters that depend on s
-// alone, when its first byte stands at position `before` of a group of three.
-func inside64(alphabet *base64.Encoding, s string, before int) string {
-	code := alphabet.EncodeToString(append(bytes.Repeat([]byte{0}, before), s...))
-	from := (before*8 + 5) / 6
-	to := (before + len(s)) * 8 / 6
-	if from >= to {
-		return ""
-	}
-	return code[from:to]
 }

@@ -3,9 +3,13 @@ package run
 import (
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/Ruihan11/tiny-infra/stages/protocol"
 )
 
 func TestASecretIsHiddenInEverySpelling(t *testing.T) {
@@ -52,5 +56,74 @@ func TestTheLongerSecretIsHiddenWhole(t *testing.T) {
 	r.add("abc") // too short to be one
 	if got := r.clean("token-and-more token abc"); got != "*** *** abc" {
 		t.Errorf("became %q", got)
+	}
+}
+
+// TestWhatIsCutOffOfASecretIsHidden: messages quote what they complain of, and cut it off anywhere.
+func TestWhatIsCutOffOfASecretIsHidden(t *testing.T) {
+	const secret = `cn4ry/"\\n%ö=+x-and-more`
+	r := newRedactor()
+	r.add(secret)
+	forms := []string{secret, url.QueryEscape(secret), jsonText(t, secret), jsonText(t, jsonText(t, secret)), base64.StdEncoding.EncodeToString([]byte(secret))}
+	for _, form := range forms {
+		for before := range 120 {
+			text := strings.Repeat("x", before) + form
+			if len(text) > 120 {
+				text = strings.ToValidUTF8(text[:120], "") + "…"
+			}
+			got := r.clean((&protocol.LineError{Line: 1, Text: text, Err: errors.New("no event")}).Error())
+			// Of plain text five bytes may stay, of base64 seven.
+			if strings.Contains(got, "cn4ry/") || strings.Contains(got, "Y240cnkv") || strings.Contains(got, "and-mo") {
+				t.Fatalf("%q became %q", text, got)
+			}
+		}
+	}
+}
+
+func jsonText(t *testing.T, s string) string {
+	t.Helper()
+	b, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func TestASecretIsFollowedFromLineToLine(t *testing.T) {
+	const secret = "cn4ry-value-of-a-secret"
+	for name, c := range map[string]struct{ lines, want []string }{
+		"two":            {[]string{"a cn4ry-va", "lue-of-a-secret z"}, []string{"a ***", "*** z"}},
+		"short end":      {[]string{"cn4ry-value-of-a-secr", "et z"}, []string{"***", "*** z"}},
+		"short start":    {[]string{"a cn4", "ry-value-of-a-secret"}, []string{"a cn4", "***"}},
+		"by characters":  {strings.Split(secret, ""), append([]string{"c", "n", "4", "r", "y"}, slices.Repeat([]string{hidden}, len(secret)-5)...)},
+		"empty lines":    {[]string{"cn4ry-va", "", "lue-of-a-secret"}, []string{"***", "", "***"}},
+		"only the end":   {[]string{"of-a-secret z"}, []string{"*** z"}},
+		"something else": {[]string{"cn4ry-va", "sectomy", "cn4ry", "of"}, []string{"***", "sectomy", "cn4ry", "of"}},
+		"colours":        {[]string{"cn4\x1b[31mry-value-of-\x1b[0ma-secret"}, []string{"***\x1b[31m***\x1b[0m***"}},
+	} {
+		r, at := newRedactor(), &trail{}
+		r.add(secret)
+		var got []string
+		for _, line := range c.lines {
+			got = append(got, r.follow(at, line))
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: %q became %q", name, c.lines, got)
+		}
+	}
+}
+
+func TestSecretsThatOverlapAreHiddenWhole(t *testing.T) {
+	r := newRedactor()
+	r.add("first-and-second")
+	r.add("second-and-third")
+	r.add("and")
+	r.add("-and-s")
+	for text, want := range map[string]string{
+		"a first-and-second-and-third z": "a *** z", "a first-and-third z": "a first-and-third z", "x-and-some": "x***ome",
+	} {
+		if got := r.clean(text); got != want {
+			t.Errorf("%q became %q", text, got)
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/Ruihan11/tiny-infra/pipeline/event"
@@ -27,18 +28,37 @@ type reporter struct {
 	attempt int
 	last    time.Time // when progress was passed on
 	held    *event.Event
+	trails  map[string]*trail // of what is said line by line
 }
 
 func (r *reporter) say(e event.Event) {
 	e.Time = r.clock.Now().UTC()
 	e.Build, e.Stage, e.Kind, e.Key, e.Attempt = r.base.Build, r.base.Stage, r.base.Kind, r.base.Key, r.attempt
-	e.Message, e.What, e.Reason, e.Unit = cutText(r.redact.clean(e.Message)), r.redact.clean(e.What), r.redact.clean(e.Reason), r.redact.clean(e.Unit)
+	if e.Type == event.Log {
+		e.Message = r.follow(e.Stream, e.Message)
+	}
+	e.Message, e.What, e.Reason, e.Unit = cutText(r.redact.clean(e.Message)), r.follow("what", e.What), r.redact.clean(e.Reason), r.redact.clean(e.Unit)
+	e.Name = r.redact.clean(e.Name)
 	e.Observed, e.Labels = r.redact.cleanAll(e.Observed), r.redact.cleanAll(e.Labels)
 	r.log.add(e)
 	r.bus.Publish(e)
 }
 
+// follow hides secrets in a stream of lines, those too that are split over two of them.
+func (r *reporter) follow(stream, line string) string {
+	t := r.trails[stream]
+	if t == nil {
+		if r.trails == nil {
+			r.trails = map[string]*trail{}
+		}
+		t = &trail{}
+		r.trails[stream] = t
+	}
+	return r.redact.follow(t, line)
+}
+
 func cutText(s string) string {
+	s = strings.ToValidUTF8(s, "\uFFFD") // after secrets are taken out, half of a character may be a part of one
 	if len(s) > maxText {
 		return s[:maxText] + " … (cut)"
 	}
@@ -134,7 +154,8 @@ func (t *tails) event(e protocol.Event, err error) {
 	case protocol.Metric:
 		r.say(event.Event{Type: event.Metric, Name: e.Name, Value: e.Value})
 	case protocol.Problem:
-		e.Message, e.Hint = r.redact.clean(e.Message), r.redact.clean(e.Hint)
+		e.Message, e.Hint = r.follow("problem", e.Message), r.follow("hint", e.Hint)
+		e.Param, e.Input = r.redact.clean(e.Param), r.redact.clean(e.Input)
 		t.problems = append(t.problems, e)
 		text := e.Message
 		if e.Hint != "" {

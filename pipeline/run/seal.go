@@ -5,7 +5,9 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -52,17 +54,18 @@ func (b *builder) writeSeal(ws string, st *recipe.Stage) error {
 	return nil
 }
 
-// unseal tells whether a workspace's worker has the secrets that we know, and makes the redactor know them.
+// unseal tells whether a workspace's worker has the secrets that we know, and makes the redactor know them. Secrets are
+// in no key, so a recipe that names none any more leads to the same workspace.
 func (b *builder) unseal(ws string, st *recipe.Stage) bool {
-	if len(st.Secrets) == 0 {
-		return true
-	}
 	values, err := b.secretsOf(st)
 	if err != nil {
 		return false
 	}
-	var was seal
 	text, err := os.ReadFile(filepath.Join(ws, sealFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return len(values) == 0
+	}
+	var was seal
 	if err != nil || json.Unmarshal(text, &was) != nil {
 		return false
 	}

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"strings"
-	"unicode/utf8"
 )
 
 const (
@@ -94,9 +93,6 @@ func (t *lineTail) emit(line func(string)) {
 	t.partial = t.partial[:0]
 	if i := strings.LastIndexByte(text, '\r'); i >= 0 {
 		text = text[i+1:]
-	}
-	if !utf8.ValidString(text) {
-		text = strings.ToValidUTF8(text, "\uFFFD")
 	}
 	line(text)
 }

@@ -158,6 +158,9 @@ func (b *builder) leased(ctx context.Context, t *task) error {
 			return err
 		}
 	}
+	if err := b.presentable(t.step.Node.Stage, a); err != nil {
+		return err
+	}
 	for _, s := range t.step.Support {
 		if err := b.support(ctx, s); err != nil {
 			return err
@@ -271,7 +274,11 @@ func (f *follower) progress() {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.t.report.progress(event.Event{Type: event.Progress, Done: p.Done, Total: p.Total, Unit: p.Unit, What: p.What})
+	e := event.Event{Type: event.Progress, Done: p.Done, Total: p.Total}
+	if f.b.unseal(f.recent.dir, f.t.step.Node.Stage) { // else its worker knows secrets that we do not
+		e.Unit, e.What = p.Unit, p.What
+	}
+	f.t.report.progress(e)
 }
 
 func (f *follower) held(who []byte) {
