@@ -132,11 +132,7 @@ class Workspace:
         """Send SIGTERM once the worker's events say that it is at work, and give it the 20 s that the core gives."""
         process = self.start(env)
         try:
-            deadline = time.monotonic() + 120
-            while not ready(self.events()):
-                assert process.poll() is None, (self.root / "stderr").read_text()
-                assert time.monotonic() < deadline, "the worker never got to work"
-                time.sleep(0.01)
+            self._await(process, lambda: ready(self.events()))
             os.killpg(process.pid, signal.SIGTERM)
             process.wait(timeout=20)
         finally:
@@ -144,6 +140,24 @@ class Workspace:
                 process.kill()
                 process.wait()
         return self.outcome(process)
+
+    def kill_at(self, ready: Callable[[], bool]) -> None:
+        """Send SIGKILL to the worker and all that it started, once it has got far enough."""
+        process = self.start()
+        try:
+            self._await(process, ready)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        assert process.returncode == -signal.SIGKILL, "the worker had ended by itself"
+
+    def _await(self, process: subprocess.Popen[str], ready: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 120
+        while not ready():
+            assert process.poll() is None, (self.root / "stderr").read_text()
+            assert time.monotonic() < deadline, "the worker never got to work"
+            time.sleep(0.01)
 
 
 def tree_digest(folder: Path) -> str:
