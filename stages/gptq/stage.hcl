@@ -1,5 +1,5 @@
 kind        = "gptq"
-doc         = "Quantizes the linear layers of a causal LM with GPTQ (arXiv 2210.17323), layer by layer, by llm-compressor. The checkpoint is in compressed-tensors' packed format, which transformers and vLLM read."
+doc         = "Quantizes the linear layers of a causal LM with GPTQ (arXiv 2210.17323), layer by layer, by llm-compressor. The checkpoint is in compressed-tensors' packed format, which transformers and vLLM read. Layers that are finished outlive an attempt that fails, and are not made again; until all are, they take about as much room as the model."
 env         = "torch"
 uses        = ["lib/compress", "lib/llm"]
 determinism = "statistical"
