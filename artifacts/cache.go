@@ -12,10 +12,23 @@ import (
 type Cache struct {
 	Store
 	Pointers
+	holder Holder // nil where nothing is ever collected beside a build
 }
 
-// NewCache joins the bytes and the names of one place.
-func NewCache(s Store, p Pointers) *Cache { return &Cache{Store: s, Pointers: p} }
+// NewCache joins the bytes and the names of one place. A Store that is a Holder is told what is relied on.
+func NewCache(s Store, p Pointers) *Cache {
+	holder, _ := s.(Holder)
+	return &Cache{s, p, holder}
+}
+
+// Hold says that this build relies on these keys and blobs. Whoever skips a write since the bytes are there, or takes a
+// record for a hit, holds first and looks then: in the other order they could be collected in between.
+func (c *Cache) Hold(ctx context.Context, names ...Digest) error {
+	if c.holder == nil {
+		return nil
+	}
+	return c.holder.Hold(ctx, names...)
+}
 
 // maxObject bounds what is read whole into memory to be decoded: a manifest of some 200,000 files.
 const maxObject = 64 << 20
@@ -23,6 +36,9 @@ const maxObject = 64 << 20
 // PutBytes stores b unless it is there already, intact.
 func (c *Cache) PutBytes(ctx context.Context, mediaType string, b []byte) (Blob, error) {
 	blob := Blob{MediaType: mediaType, Digest: Sum(b), Size: int64(len(b))}
+	if err := c.Hold(ctx, blob.Digest); err != nil {
+		return Blob{}, fmt.Errorf("storing %s: %w", blob.Digest.Short(), err)
+	}
 	if old, err := c.GetBytes(ctx, blob.Digest); err == nil && bytes.Equal(old, b) {
 		return blob, nil
 	}
@@ -126,6 +142,9 @@ func (c *Cache) Lookup(ctx context.Context, k Key) (*Record, Digest, error) {
 
 // lookup also gives the pointer's version, so that a broken winner can be replaced.
 func (c *Cache) lookup(ctx context.Context, k Key) (*Record, Digest, Version, error) {
+	if err := c.Hold(ctx, k.Digest()); err != nil {
+		return nil, Digest{}, Absent, fmt.Errorf("key %s: %w", k.Short(), err)
+	}
 	val, v, err := c.Get(ctx, keyName(k))
 	if err != nil {
 		return nil, Digest{}, Absent, fmt.Errorf("key %s: %w", k.Short(), err)

@@ -29,6 +29,18 @@ var Steps = []string{
 	StepPointer, StepRuns, StepRecords, StepKeys, StepBuildBlob, StepBuilds, StepRefs,
 }
 
+// The named points of collecting garbage, in their order.
+const (
+	StepCollectKey        = "gc.key"        // the first of the pointers is deleted
+	StepCollectKeys       = "gc.keys"       // all of them are
+	StepCollectBlob       = "gc.blob"       // the first of the blobs is deleted
+	StepCollectBlobs      = "gc.blobs"      // all of them are
+	StepCollectCheckpoint = "gc.checkpoint" // the first of the abandoned checkpoints is deleted
+)
+
+// GCSteps lists them.
+var GCSteps = []string{StepCollectKey, StepCollectKeys, StepCollectBlob, StepCollectBlobs, StepCollectCheckpoint}
+
 // Reached tells Crash of a named point. Stores call it too.
 func Reached(step string) {
 	if Crash != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"iter"
+	"time"
 )
 
 var (
@@ -41,4 +42,21 @@ type Pointers interface {
 type Sweeper interface {
 	All(ctx context.Context) iter.Seq2[Blob, error]
 	Delete(ctx context.Context, name string) error
+}
+
+// Holder knows what running builds rely on. A key or a blob that is held stays for as long as its build runs: what is
+// found after Hold has returned is there to the end. Both are named by digest; a key is that of its action.
+type Holder interface {
+	Hold(ctx context.Context, names ...Digest) error
+}
+
+// Ground is what gc must know of a place beyond its bytes and names.
+type Ground interface {
+	// Held is what builds rely on that run now or have run since the collection began, and what dead ones have left half
+	// published.
+	Held(ctx context.Context) (map[Digest]bool, error)
+	// Still calls do while no build can begin to rely on anything; held is what they rely on by then.
+	Still(ctx context.Context, do func(held map[Digest]bool) error) error
+	// Changed is when a blob or a pointer was last written, or its file linked.
+	Changed(ctx context.Context, name string) (time.Time, error)
 }

@@ -41,7 +41,11 @@ func (s *Store) adoptTree(ctx context.Context, dir, typ string, labels map[strin
 		return nil, errors.Join(err, out.putBack())
 	}
 	artifacts.Reached(artifacts.StepAdoptHashed)
-	if err := out.leave(blobs); err != nil {
+	names := make([]artifacts.Digest, 0, len(blobs))
+	for _, b := range blobs {
+		names = append(names, b.Digest)
+	}
+	if err := errors.Join(s.Hold(ctx, names...), out.leave(blobs)); err != nil {
 		return nil, errors.Join(err, out.putBack())
 	}
 	if err := s.nameBlobs(blobs); err != nil {

@@ -65,6 +65,9 @@ func (s *section) Close() error { return s.f.Close() }
 
 // Put stores the bytes of r, which must be those that want names.
 func (s *Store) Put(ctx context.Context, want artifacts.Blob, r io.Reader) error {
+	if err := s.Hold(ctx, want.Digest); err != nil {
+		return err
+	}
 	f, err := s.temp()
 	if err != nil {
 		return err

@@ -152,6 +152,9 @@ func (h *Hasher) Import(ctx context.Context, m *artifacts.Manifest, dir string) 
 	}
 	defer root.Close()
 	for _, f := range m.Files {
+		if err := h.s.Hold(ctx, f.Digest); err != nil {
+			return fmt.Errorf("storing files: %w", err)
+		}
 		if n, err := h.s.Stat(ctx, f.Digest); err == nil && n == f.Size {
 			continue
 		}

@@ -2,6 +2,7 @@ package disk
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -42,6 +43,17 @@ func tryLock(path string) (*lock, error) {
 		}
 		if err := f.Close(); err != nil {
 			return nil, fmt.Errorf("locking %s: %w", path, err)
+		}
+	}
+}
+
+// lockNew makes a file of a random name and locks it. Someone who sweeps may hold it for a moment, between its making and
+// its locking, and remove it: then another name is as good.
+func lockNew(dir, suffix string) (*lock, error) {
+	for {
+		l, err := tryLock(filepath.Join(dir, rand.Text()[:16]+suffix))
+		if l != nil || err != nil {
+			return l, err
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 )
 
@@ -28,14 +29,11 @@ func (s *Store) scratch() (string, error) {
 	if s.private != nil {
 		return s.private.dir, nil
 	}
-	dir := filepath.Join(s.dir, tmpDir, rand.Text()[:16])
-	l, err := tryLock(dir + lockSuffix)
+	l, err := lockNew(filepath.Join(s.dir, tmpDir), lockSuffix)
 	if err != nil {
 		return "", s.explain(err)
 	}
-	if l == nil {
-		return "", fmt.Errorf("%s is locked by another process", dir)
-	}
+	dir := strings.TrimSuffix(l.f.Path(), lockSuffix)
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return "", errors.Join(s.explain(err), l.remove())
 	}

@@ -42,6 +42,8 @@ type Store struct {
 
 	mu      sync.Mutex
 	private *scratch // made when first needed
+
+	holds holds
 }
 
 // Open prepares the cache in dir, which is created if it is not there.
@@ -75,11 +77,11 @@ func (s *Store) Dir() string { return s.dir }
 
 // Close gives back what the Store holds. A process that ends without it leaves an empty folder for SweepWork.
 func (s *Store) Close() error {
+	err := s.end()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var err error
 	if s.private != nil {
-		err = s.private.remove()
+		err = errors.Join(err, s.private.remove())
 		s.private = nil
 	}
 	return errors.Join(err, s.root.Close())

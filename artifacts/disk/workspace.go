@@ -98,6 +98,7 @@ func (s *Store) SweepWork(ctx context.Context) error {
 	errs := []error{
 		sweepLocked(ctx, filepath.Join(s.dir, tmpDir), func(string) bool { return false }),
 		s.sweepLeases(ctx),
+		s.sweepRunning(ctx),
 	}
 	keys, err := os.ReadDir(filepath.Join(s.dir, workDir))
 	errs = append(errs, err)

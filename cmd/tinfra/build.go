@@ -81,7 +81,7 @@ func (b *building) build(ctx context.Context, path string) error {
 		return usage("--jobs %d: give a number of stages from 1 on", b.jobs)
 	}
 	started := time.Now()
-	t, err := b.app.survey(ctx, path, &b.selection, surveying{offline: b.offline, unpin: b.update})
+	t, err := b.app.survey(ctx, path, &b.selection, surveying{offline: b.offline, unpin: b.update, build: true})
 	if err != nil {
 		return err
 	}

@@ -12,7 +12,7 @@ import (
 
 func newCache(a *app) *cobra.Command {
 	cmd := &cobra.Command{Use: "cache", Short: "Look after the cache", Args: cobra.NoArgs, RunE: needsVerb}
-	cmd.AddCommand(newCacheStat(a), newCacheVerify(a))
+	cmd.AddCommand(newCacheStat(a), newCacheVerify(a), newCacheGC(a))
 	return cmd
 }
 

@@ -33,9 +33,10 @@ type site struct {
 type surveying struct {
 	offline bool // environments may not be installed
 	unpin   bool // what the lock pins does not count
+	build   bool // what is found must stay until it is built
 }
 
-// survey reads a recipe and plans it. It writes nothing to the cache.
+// survey reads a recipe and plans it. Unless it is for a build, it writes nothing to the cache.
 func (a *app) survey(ctx context.Context, path string, s *selection, how surveying) (*site, error) {
 	h, r, err := a.read(path, s)
 	if err != nil {
@@ -43,6 +44,11 @@ func (a *app) survey(ctx context.Context, path string, s *selection, how surveyi
 	}
 	if err := h.open(); err != nil {
 		return nil, err
+	}
+	if how.build {
+		if err := h.store.BeginBuild(); err != nil {
+			return nil, &failure{code: exitCache, err: err}
+		}
 	}
 	if how.unpin {
 		clear(r.Lock.Sources)

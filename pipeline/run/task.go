@@ -210,6 +210,9 @@ func (b *builder) settleAgain(ctx context.Context, t *task) error {
 
 // support puts one blob that the Action refers to into the store.
 func (b *builder) support(ctx context.Context, s plan.Support) error {
+	if err := b.o.Cache.Hold(ctx, s.Blob.Digest); err != nil {
+		return cacheTrouble{fmt.Errorf("storing what the stage is made of: %w", err)}
+	}
 	if n, err := b.o.Cache.Stat(ctx, s.Blob.Digest); err == nil && n == s.Blob.Size {
 		return nil
 	}
