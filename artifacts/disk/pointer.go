@@ -144,7 +144,7 @@ func (s *Store) entries(dir string) ([]string, error) {
 	}
 	defer f.Close()
 	list, err := f.ReadDir(-1)
-	if errors.Is(err, syscall.ENOTDIR) {
+	if errors.Is(err, syscall.ENOTDIR) || errors.Is(err, fs.ErrNotExist) { // removed since it was opened
 		return nil, nil
 	}
 	if err != nil {

@@ -54,10 +54,25 @@ func (h *house) get(ctx context.Context, what, dir string, s lookup) error {
 	if err := mustBeEmpty(dir); err != nil {
 		return err
 	}
+	if err := h.present(ctx, what, m); err != nil {
+		return err
+	}
 	if err := h.store.Extract(ctx, m, dir); err != nil {
 		return fmt.Errorf("writing %s: %w", what, err)
 	}
 	fmt.Fprintf(h.app.stdout, "%s: %s, %s → %s\n", what, view.Count(len(m.Files), "file"), view.Bytes(m.Size()), dir)
+	return nil
+}
+
+// present says before anything is written that the files were collected, or deleted.
+func (h *house) present(ctx context.Context, what string, m *artifacts.Manifest) error {
+	for _, f := range m.Files {
+		_, err := h.store.Stat(ctx, f.Digest)
+		if errors.Is(err, artifacts.ErrMissing) {
+			return fmt.Errorf("%s: %s: %w any more: it was collected or deleted; `tinfra build` with the same recipe and values makes it again",
+				what, f.Path, err)
+		}
+	}
 	return nil
 }
 
