@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -264,14 +265,13 @@ func (m *marker) history(ctx context.Context) error {
 // inputs are people's own files that entered a stage as they were: they stay as long as a key that is wanted names them.
 // The other inputs are outputs of other keys.
 func (m *marker) inputs(context.Context) error {
-	wanted := map[Key]bool{}
-	for k := range m.wanted {
-		wanted[k] = true
-	}
+	staying := maps.Clone(m.wanted)
 	for _, r := range m.results {
-		wanted[r.Key] = wanted[r.Key] || r.Need != ""
+		if r.Need != "" {
+			staying[r.Key] = true
+		}
 	}
-	for k := range wanted {
+	for k := range staying {
 		a := m.actions[k]
 		if a == nil {
 			continue
