@@ -5,13 +5,14 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
 )
 
-// docs/format.md shows the golden files whole, names each step of publishing, and cites tests that there are.
+// docs/format.md shows the golden files whole, names each step of publishing and of collecting, and cites tests that there are.
 func TestFormatDocument(t *testing.T) {
 	doc, err := os.ReadFile(filepath.Join("..", "docs", "format.md"))
 	if err != nil {
@@ -22,13 +23,13 @@ func TestFormatDocument(t *testing.T) {
 			t.Errorf("it does not hold the example of a %s:\n%s", name, o.bytes)
 		}
 	}
-	for _, step := range artifacts.Steps {
+	for _, step := range slices.Concat(artifacts.Steps, artifacts.GCSteps) {
 		if !bytes.Contains(doc, []byte("`"+step+"`")) {
 			t.Errorf("it does not name the step %s", step)
 		}
 	}
 	var tests strings.Builder
-	for _, pattern := range []string{"*_test.go", "*/*_test.go", "storetest/*.go", "../lineage/*_test.go"} {
+	for _, pattern := range []string{"*_test.go", "*/*_test.go", "storetest/*.go", "../lineage/*_test.go", "../cmd/tinfra/*_test.go"} {
 		paths, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)

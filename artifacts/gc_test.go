@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
+	"github.com/Ruihan11/tiny-infra/artifacts/mem"
 )
 
 // quiet is a place in which nothing runs but what a test says, and everything is old but what it says.
@@ -25,7 +26,9 @@ func (q quiet) Still(_ context.Context, do func(map[artifacts.Digest]bool) error
 	return do(q.held)
 }
 
-func (q quiet) Changed(_ context.Context, name string) (time.Time, error) { return q.changed[name], nil }
+func (q quiet) Changed(_ context.Context, name string) (time.Time, error) {
+	return q.changed[name], nil
+}
 
 var noon = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
 
@@ -310,28 +313,28 @@ func TestCollectRefusesToGuess(t *testing.T) {
 		"a name in records": func(_ *testing.T, s *story) { s.set("records/2026-03-04/what", "nonsense") },
 	} {
 		t.Run(what, func(t *testing.T) {
-			everywhere(t, func(t *testing.T, c *artifacts.Cache, sw artifacts.Sweeper) {
-				s := newStory(t, c, sw)
-				s.make("old", "f=old")
-				s.make("last", "f=last")
-				s.build("r.hcl", 1, nil, "last")
-				spoil(t, s)
-				g := s.find(artifacts.Policy{Keep: 1})
-				if len(g.Problems) == 0 {
-					t.Fatal("no problem was seen")
-				}
-				if _, err := c.Collect(t.Context(), sw, s.ground, g); !errors.Is(err, artifacts.ErrUnreadable) {
-					t.Errorf("Collect = %v", err)
-				}
-				must[int64](t)(c.Stat(t.Context(), digest("old")))
-				// Repair removes what is damaged, and then it can be told again what is needed.
-				for _, p := range verify(t, c, sw) {
-					s.remove(p.Name)
-				}
-				if g := s.find(artifacts.Policy{Keep: 1}); len(g.Problems) > 0 {
-					t.Errorf("after repair: %+v", g.Problems)
-				}
-			})
+			place := mem.New()
+			c := artifacts.NewCache(place, place)
+			s := newStory(t, c, place)
+			s.make("old", "f=old")
+			s.make("last", "f=last")
+			s.build("r.hcl", 1, nil, "last")
+			spoil(t, s)
+			g := s.find(artifacts.Policy{Keep: 1})
+			if len(g.Problems) == 0 {
+				t.Fatal("no problem was seen")
+			}
+			if _, err := c.Collect(t.Context(), place, s.ground, g); !errors.Is(err, artifacts.ErrUnreadable) {
+				t.Errorf("Collect = %v", err)
+			}
+			must[int64](t)(c.Stat(t.Context(), digest("old")))
+			// Repair removes what is damaged, and then it can be told again what is needed.
+			for _, p := range verify(t, c, place) {
+				s.remove(p.Name)
+			}
+			if g := s.find(artifacts.Policy{Keep: 1}); len(g.Problems) > 0 {
+				t.Errorf("after repair: %+v", g.Problems)
+			}
 		})
 	}
 }

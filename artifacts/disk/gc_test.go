@@ -381,6 +381,18 @@ func TestCollectSparesTheFuture(t *testing.T) {
 	}
 }
 
+func TestLeasesAreHeldByTheLiving(t *testing.T) {
+	s := open(t, t.TempDir())
+	dead, alive := artifacts.Sum([]byte("dead")), artifacts.Sum([]byte("alive"))
+	release, err := s.Lease(t.Context(), artifacts.Key(alive), []byte("me"), nil)
+	must(t, err, os.WriteFile(filepath.Join(s.Dir(), "leases", dead.Hex()), []byte("who died"), 0o644))
+	held, err := s.Ground().Held(t.Context())
+	must(t, err, release())
+	if !held[alive] || held[dead] {
+		t.Errorf("held: %v", held)
+	}
+}
+
 func TestOneCollectionAtATime(t *testing.T) {
 	p := planOne(t)
 	ctx, cancel := context.WithCancelCause(t.Context())

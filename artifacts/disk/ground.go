@@ -106,8 +106,11 @@ func (g *Ground) running(ctx context.Context) error {
 		path := filepath.Join(g.s.dir, runningDir, name)
 		if g.lock == nil {
 			l, err := tryLock(path)
-			if err != nil || l != nil {
-				return errors.Join(err, releaseAny(l))
+			if l != nil {
+				return l.release()
+			}
+			if err != nil {
+				return err
 			}
 		}
 		f, err := os.Open(path)
@@ -130,16 +133,16 @@ func (g *Ground) running(ctx context.Context) error {
 	})
 }
 
-func releaseAny(l *lock) error {
-	if l == nil {
-		return nil
-	}
-	return l.release()
-}
-
 // leases: a key that somebody makes is needed, whether its build is registered or not.
 func (g *Ground) leases(ctx context.Context) error {
 	return g.s.eachEntry(ctx, leasesDir, func(name string) error {
+		l, err := tryLock(filepath.Join(g.s.dir, leasesDir, name))
+		if l != nil { // of a build that died
+			return l.remove()
+		}
+		if err != nil {
+			return err
+		}
 		if d, err := artifacts.ParseHex(name); err == nil {
 			g.held[d] = true
 		}

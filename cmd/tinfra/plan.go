@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"syscall"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/spf13/cobra"
@@ -54,7 +55,11 @@ func (a *app) survey(ctx context.Context, path string, s *selection, how surveyi
 		clear(r.Lock.Sources)
 	}
 	t := &site{house: h, recipe: r}
-	return t, t.make(ctx, s, how.offline)
+	err = t.make(ctx, s, how.offline)
+	if how.build && (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)) { // of what holds the build's hits
+		err = &failure{code: exitCache, err: err}
+	}
+	return t, err
 }
 
 func (t *site) make(ctx context.Context, s *selection, offline bool) error {
