@@ -20,19 +20,21 @@ var (
 func normalise(text string) ([]string, error) {
 	var entries []string
 	var errs []error
-	line, start := "", 0
+	var parts []string // of a line that goes on behind a backslash
+	start := 0
 	for i, part := range strings.Split(text, "\n") {
-		if line == "" {
+		if len(parts) == 0 {
 			start = i + 1
 		}
 		part, more := strings.CutSuffix(strings.TrimRight(part, " \t\r"), `\`)
 		if strings.Contains(part, "#") {
 			part = comment.ReplaceAllString(part, "")
 		}
-		line += part + " "
+		parts = append(parts, part)
 		if more {
 			continue
 		}
+		line := strings.Join(parts, " ")
 		if strings.TrimSpace(line) != "" {
 			entry, err := entry(line)
 			if err != nil {
@@ -40,9 +42,9 @@ func normalise(text string) ([]string, error) {
 			}
 			entries = append(entries, entry)
 		}
-		line = ""
+		parts = parts[:0]
 	}
-	if strings.TrimSpace(line) != "" {
+	if strings.TrimSpace(strings.Join(parts, " ")) != "" {
 		errs = append(errs, fmt.Errorf("line %d: it goes on after the end of the file", start))
 	}
 	if len(errs) > 0 {

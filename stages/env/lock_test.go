@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 const (
@@ -90,6 +91,17 @@ func TestDeclarationsThatAreWrong(t *testing.T) {
 		if _, err := decode([]byte(text), "env.hcl"); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, which does not say %q", text, err, want)
 		}
+	}
+}
+
+// A line that goes on and on is put together once: this took a minute when each part was added to the whole.
+func TestNormaliseALongLine(t *testing.T) {
+	begun := time.Now()
+	if _, err := normalise("six==1 " + hashA + strings.Repeat(" \\\n", 200_000) + hashB); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(begun); took > 10*time.Second {
+		t.Errorf("took %s", took)
 	}
 }
 
