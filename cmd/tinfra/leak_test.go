@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/Ruihan11/tiny-infra/stages/protocol"
 )
@@ -36,8 +37,17 @@ var leakyForms = map[string]func(string) string{
 	"go":          strconv.Quote,
 	"bytes":       func(s string) string { return "b'" + everyByte(`\x%02x`, s) + "'" },
 	"html":        html.EscapeString,
-	"colour":      func(s string) string { return s[:9] + "\x1b[31m" + s[9:] + "\x1b[0m" },
-	"control":     func(s string) string { return s[:9] + "\x00" + s[9:] },
+	"colour":      func(s string) string { a, b := halves(s); return a + "\x1b[31m" + b + "\x1b[0m" },
+	"control":     func(s string) string { a, b := halves(s); return a + "\x00" + b },
+}
+
+// halves breaks a text near its middle, between two characters.
+func halves(s string) (before, after string) {
+	at := len(s) / 2
+	for !utf8.RuneStart(s[at]) {
+		at--
+	}
+	return s[:at], s[at:]
 }
 
 func jsonOf(s string) string {
@@ -150,6 +160,9 @@ func leakSplit(s string) {
 		fmt.Print("two lines: ", s[:at], "\n", s[at:], "\n")
 		fmt.Println("two streams:", s[:at])
 		fmt.Fprintln(os.Stderr, s[at:])
+		for !utf8.RuneStart(s[at]) { // JSON has no half of a character
+			at--
+		}
 		emit(protocol.Event{Type: "log", Message: "two events: " + s[:at]})
 		emit(protocol.Event{Type: "log", Message: s[at:]})
 	}

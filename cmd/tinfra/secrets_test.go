@@ -30,7 +30,7 @@ var moreCanaries = map[string][2]string{
 	"token":   {"hf_cN4ryAbCdEfGhIjKlMnOpQrStUvWxYz12", "hf_cN4ryAbCdEfGh"},
 	"spaces":  {"cn4ry correct horse battery staple", "  padded-cn4ry-value\t"},
 	"unicode": {"cn4ry-пароль-密码-🔑-ende", "cn4rỳ-\U0001d54f-ÿþ-x"},
-	"long":    {strings.Repeat("cn4ry/K3y+", 40) + "==", "cn4ry/K3y+cn4ry/K3y+tail"},
+	"long":    {strings.Repeat("cn4ry.K3y+", 40) + "==", "cn4ry.K3y+cn4ry.K3y+tail"},
 	"escapes": {`cn4ry\u0041\x41%41\\n"'z`, `n4ry%2Fcn4ry%252F`},
 }
 
@@ -243,6 +243,7 @@ func newHunt(secrets ...string) *hunt {
 	for _, s := range secrets {
 		s = squeezed(strings.TrimSpace(s))
 		h.add(piecePlain, 1, s, "plain")
+		h.add(piecePlain, 1, strings.ReplaceAll(s, " ", "+"), "as forms write blanks")
 		h.add(pieceHex, 2, hex.EncodeToString([]byte(s)), "hex")
 		h.add(pieceHex, 2, strings.ToUpper(hex.EncodeToString([]byte(s))), "HEX")
 		for before := range 3 {

@@ -64,7 +64,8 @@ func TestWhatIsCutOffOfASecretIsHidden(t *testing.T) {
 	const secret = `cn4ry/"\\n%ö=+x-and-more`
 	r := newRedactor()
 	r.add(secret)
-	forms := []string{secret, url.QueryEscape(secret), jsonText(t, secret), jsonText(t, jsonText(t, secret)), base64.StdEncoding.EncodeToString([]byte(secret))}
+	forms := []string{secret, url.QueryEscape(secret), jsonText(t, secret), jsonText(t, jsonText(t, secret)), base64.StdEncoding.EncodeToString([]byte(secret)),
+		secret[:7] + "\x1b[31;1m" + secret[7:]}
 	for _, form := range forms {
 		for before := range 120 {
 			text := strings.Repeat("x", before) + form

@@ -109,17 +109,18 @@ func (r *reading) skipped() *reading {
 		if rest[0] >= ' ' && rest[0] != 0x7f {
 			return nil, 0
 		}
-		if rest[0] == 0x1b && len(rest) > 1 && rest[1] == '[' {
-			for i := 2; i < len(rest); i++ {
-				if rest[i] >= '@' && rest[i] <= '~' {
-					return nil, i + 1
-				}
-				if rest[i] < ' ' {
-					break
-				}
+		if rest[0] != 0x1b || len(rest) == 1 || rest[1] != '[' {
+			return nil, 1
+		}
+		for i := 2; i < len(rest); i++ {
+			switch {
+			case rest[i] >= '@' && rest[i] <= '~':
+				return nil, i + 1
+			case rest[i] < ' ' || rest[i] > '~': // it was cut off
+				return nil, i
 			}
 		}
-		return nil, 1
+		return nil, len(rest)
 	})
 }
 
