@@ -78,7 +78,8 @@ func TestTheLinesOfAGrowingFile(t *testing.T) {
 	write("o\n\n10%\r50%\r100%\n\xff\r\nlast")
 	poll(false)
 	poll(true)
-	want := []string{"one", "two", "", "100%", "\uFFFD", "last"}
+	// The reporter makes valid UTF-8 of it, when secrets are out.
+	want := []string{"one", "two", "", "100%", "\xff", "last"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}

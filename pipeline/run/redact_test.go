@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/Ruihan11/tiny-infra/pipeline/event"
 	"github.com/Ruihan11/tiny-infra/stages/protocol"
 )
 
@@ -128,3 +129,21 @@ func TestSecretsThatOverlapAreHiddenWhole(t *testing.T) {
 		}
 	}
 }
+
+// TestHalfACharacterOfASecret: a secret that is split within a character is hidden, and what is said is UTF-8.
+func TestHalfACharacterOfASecret(t *testing.T) {
+	heard := &messages{}
+	bus := event.NewBus(heard)
+	r := &reporter{bus: bus, clock: realClock{}, redact: newRedactor(), log: newStoredLog(halfLog)}
+	r.redact.add("cn4ry-ö-value")
+	r.line("stdout", "a cn4ry-\xc3")
+	r.line("stdout", "\xb6-value z\xff")
+	bus.Close()
+	if want := []string{"a ***", "*** z\uFFFD"}; !slices.Equal(heard.said, want) {
+		t.Errorf("said %q", heard.said)
+	}
+}
+
+type messages struct{ said []string }
+
+func (m *messages) Event(e event.Event) { m.said = append(m.said, e.Message) }
