@@ -128,6 +128,9 @@ func strays(ws string, k *stages.Kind, found bool) error {
 			outside = append(outside, e.Name())
 		}
 	}
+	if err := ownFolder(ws, protocol.OutDir); err != nil {
+		return err
+	}
 	outs, err := os.ReadDir(filepath.Join(ws, protocol.OutDir))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("looking at what the worker left: %w", err)
@@ -146,6 +149,21 @@ func strays(ws string, k *stages.Kind, found bool) error {
 	}
 	if len(undeclared) > 0 {
 		return fmt.Errorf("the worker made %s, which stage.hcl does not declare as an output", few(undeclared))
+	}
+	return nil
+}
+
+// ownFolder: what lies behind a link is not the worker's alone, and storing it would take it away from where it is.
+func ownFolder(ws, name string) error {
+	switch info, err := os.Lstat(filepath.Join(ws, name)); {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("looking at what the worker left: %w", err)
+	case info.Mode().Type() == fs.ModeSymlink:
+		return fmt.Errorf("the worker made %s a link; it must stay the folder that it was given", name)
+	case !info.IsDir():
+		return fmt.Errorf("the worker made %s a file; it must stay the folder that it was given", name)
 	}
 	return nil
 }

@@ -84,7 +84,7 @@ func (b *builder) adoptOne(ctx context.Context, o *stages.Output, typ, dir strin
 func readAdopted(ws string) map[string]*artifacts.Manifest {
 	taken := map[string]*artifacts.Manifest{}
 	var stored map[string]json.RawMessage
-	text, err := os.ReadFile(filepath.Join(ws, adoptedFile))
+	text, err := protocol.ReadFile(filepath.Join(ws, adoptedFile), maxNote)
 	if err != nil || json.Unmarshal(text, &stored) != nil {
 		return taken
 	}
@@ -115,7 +115,7 @@ const recordNote = "/record"
 // and publishes that: one run leaves one record, whatever it took to write it down.
 func noteRecord(ws string, rec *artifacts.Record) (*artifacts.Record, error) {
 	stored := map[string]json.RawMessage{}
-	text, err := os.ReadFile(filepath.Join(ws, adoptedFile))
+	text, err := protocol.ReadFile(filepath.Join(ws, adoptedFile), maxNote)
 	if err == nil {
 		err = json.Unmarshal(text, &stored)
 	}

@@ -14,6 +14,9 @@ import (
 	"github.com/Ruihan11/tiny-infra/stages/protocol"
 )
 
+// maxNote bounds what is read of the workspace's own small files, in bytes: the worker could have put anything there.
+const maxNote = 256 << 20
+
 // errStillRunning ends a Wait that only asks.
 var errStillRunning = errors.New("still running")
 
@@ -142,7 +145,7 @@ func (b *builder) collectable(ws string, t *task) bool {
 
 func readHandle(ws string) (Handle, bool) {
 	var h Handle
-	text, err := os.ReadFile(filepath.Join(ws, HandleFile))
+	text, err := protocol.ReadFile(filepath.Join(ws, HandleFile), maxNote)
 	if err != nil || json.Unmarshal(text, &h) != nil {
 		return Handle{}, false
 	}
@@ -152,7 +155,7 @@ func readHandle(ws string) (Handle, bool) {
 
 // sameRequest guards against a workspace that another Action left: for what is not locked yet, the key is only a name.
 func sameRequest(ws string, a *artifacts.Action) bool {
-	text, err := os.ReadFile(filepath.Join(ws, protocol.RequestFile))
+	text, err := protocol.ReadFile(filepath.Join(ws, protocol.RequestFile), maxNote)
 	if err != nil {
 		return false
 	}
@@ -176,7 +179,7 @@ func (b *builder) heldGPUs(key artifacts.Key) []string {
 	if _, err := b.o.Executor.Wait(asked, h); !errors.Is(err, errStillRunning) {
 		return nil
 	}
-	text, err := os.ReadFile(filepath.Join(ws, protocol.RequestFile))
+	text, err := protocol.ReadFile(filepath.Join(ws, protocol.RequestFile), maxNote)
 	if err != nil {
 		return nil
 	}

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 
 	"github.com/Ruihan11/tiny-infra/pipeline/recipe"
+	"github.com/Ruihan11/tiny-infra/stages/protocol"
 )
 
 // sealFile tells a later build whether it knows the secrets that a worker was given: it can only take out of the log
@@ -61,7 +62,7 @@ func (b *builder) unseal(ws string, st *recipe.Stage) bool {
 	if err != nil {
 		return false
 	}
-	text, err := os.ReadFile(filepath.Join(ws, sealFile))
+	text, err := protocol.ReadFile(filepath.Join(ws, sealFile), maxNote)
 	if errors.Is(err, fs.ErrNotExist) {
 		return len(values) == 0
 	}

@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+
+	"github.com/Ruihan11/tiny-infra/stages/protocol"
 )
 
 const (
@@ -27,7 +29,7 @@ type lineTail struct {
 
 // poll hands out the lines that are complete. At the end, what is left counts as a line.
 func (t *lineTail) poll(end bool, line func(string)) error {
-	f, err := os.Open(t.path)
+	f, err := protocol.OpenFile(t.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

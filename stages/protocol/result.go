@@ -3,11 +3,8 @@ package protocol
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
-	"syscall"
 )
 
 // MaxResult is the most bytes that a result.json may have.
@@ -43,41 +40,16 @@ func DecodeResult(text []byte) (*Result, error) {
 
 // ReadResult reads the result.json of a workspace. The worker may have put anything there: only a regular file counts.
 func ReadResult(workspace string) (*Result, error) {
-	f, err := openRegular(filepath.Join(workspace, ResultFile))
+	text, err := ReadFile(filepath.Join(workspace, ResultFile), MaxResult)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, ErrNoResult
 	}
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, MaxResult+1))
-	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", ResultFile, err)
-	}
 	r, err := DecodeResult(text)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", ResultFile, err)
 	}
 	return r, nil
-}
-
-// openRegular opens a file that a worker wrote; a pipe would block for ever, a link would lead elsewhere.
-func openRegular(name string) (*os.File, error) {
-	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
-	if errors.Is(err, syscall.ELOOP) {
-		return nil, fmt.Errorf("%s is a link; the worker must write a file", filepath.Base(name))
-	}
-	if err != nil {
-		return nil, fmt.Errorf("opening what the worker wrote: %w", err)
-	}
-	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s is not a file", filepath.Base(name))
-	}
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
 }

@@ -6,7 +6,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 )
+
+// maxBehind bounds what one Poll reads, in bytes. Of more it reads both ends: what the worker says last, a problem for
+// one, matters most, and a worker that floods the file must not hold its reader.
+const maxBehind = 32 << 20
 
 // Tail reads the events that a worker appends to a file. It belongs to one goroutine.
 type Tail struct {
@@ -14,13 +19,13 @@ type Tail struct {
 	offset  int64  // of the first byte not read yet
 	partial []byte // a line without its end
 	start   int64  // offset of partial
-	line    int    // number of the last complete line since the start
+	line    int    // how many complete lines were read
 	over    bool   // the line being read is too long; its rest is thrown away
 }
 
 // LineError is a line that is no event. It never fails a stage.
 type LineError struct {
-	Line int    // counted from where the Tail began, from 1
+	Line int    // counted from where the Tail began, from 1; lines that were skipped do not count
 	Text string // the beginning of it
 	Err  error
 }
@@ -40,9 +45,10 @@ func NewTail(name string, offset int64) *Tail {
 func (t *Tail) Offset() int64 { return t.start }
 
 // Poll hands out the lines that are complete since the last call: an event, or a *LineError. Its own error means that
-// the file cannot be read. It reads no further than what is there when it starts, so a flood cannot hold it.
+// the file cannot be read. It reads no further than what is there when it starts, and of much only both ends, so a flood
+// cannot hold it.
 func (t *Tail) Poll(each func(Event, error)) error {
-	f, err := openRegular(t.name)
+	f, err := OpenFile(t.name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -58,7 +64,19 @@ func (t *Tail) Poll(each func(Event, error)) error {
 		*t = Tail{name: t.name, line: t.line}
 		each(Event{}, &LineError{Line: t.line + 1, Err: errors.New("the file became shorter; it is read again from its start")})
 	}
-	section := io.NewSectionReader(f, t.offset, info.Size()-t.offset)
+	if skipped := info.Size() - t.offset - maxBehind; skipped > 0 {
+		if err := t.read(f, t.offset+maxBehind/2, each); err != nil {
+			return err
+		}
+		each(Event{}, &LineError{Line: t.line + 1, Err: fmt.Errorf("%d bytes were skipped from here on: the worker writes more than can be read", skipped)})
+		t.offset += skipped
+		t.partial, t.start, t.over = nil, t.offset, true // in the middle of a line
+	}
+	return t.read(f, info.Size(), each)
+}
+
+func (t *Tail) read(f *os.File, to int64, each func(Event, error)) error {
+	section := io.NewSectionReader(f, t.offset, to-t.offset)
 	chunk := make([]byte, 64<<10)
 	for {
 		n, err := section.Read(chunk)

@@ -115,6 +115,46 @@ func TestTailSkipsAHugeLine(t *testing.T) {
 	d.end()
 }
 
+// A worker that writes faster than anyone reads, or a file that is one huge hole, costs a bounded time; what was said last
+// is heard.
+func TestTailReadsBothEndsOfAFlood(t *testing.T) {
+	d := newTailed(t)
+	d.write(message("first") + "\n")
+	const hole = 1 << 40
+	if err := os.Truncate(d.name, hole); err != nil {
+		t.Fatal(err)
+	}
+	d.write("\n" + message("last") + "\n" + message("half")[:9])
+	d.poll("first", "line 2: longer than", "bytes were skipped", "last")
+	if len(d.tail.partial) != 9 {
+		t.Errorf("%d bytes are kept", len(d.tail.partial))
+	}
+	d.write(message("half")[9:] + "\n")
+	d.poll("half")
+
+	lines := maxBehind / len(message("0000000")+"\n") * 2
+	var text strings.Builder
+	for i := range lines {
+		text.WriteString(message(fmt.Sprintf("%07d", i)) + "\n")
+	}
+	d.write(text.String())
+	d.said = nil
+	if err := d.tail.Poll(d.each); err != nil {
+		t.Fatal(err)
+	}
+	if d.said[0] != "0000000" || d.said[len(d.said)-1] != fmt.Sprintf("%07d", lines-1) || len(d.said) > lines/2+1 || len(d.said) < lines/2-2 {
+		t.Errorf("%d of %d lines, from %s to %s", len(d.said), lines, d.said[0], d.said[len(d.said)-1])
+	}
+	for i, said := range d.said {
+		if _, err := fmt.Sscanf(said, "%d", new(int)); err != nil && !strings.Contains(said, "bytes were skipped") {
+			t.Fatalf("%d: %s", i, said)
+		}
+	}
+	if info, err := os.Stat(d.name); err != nil || d.tail.Offset() != info.Size() {
+		t.Errorf("offset %d: %v", d.tail.Offset(), err)
+	}
+}
+
 func TestTailGoesOnAtAnOffset(t *testing.T) {
 	d := newTailed(t)
 	d.write(message("a") + "\n" + message("b")[:5])

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/Ruihan11/tiny-infra/pipeline/run"
+	"github.com/Ruihan11/tiny-infra/stages/protocol"
 )
 
 // Verb is the hidden verb of this binary under which the executor starts its supervisors: `tinfra supervise WORKSPACE`.
@@ -26,6 +27,9 @@ const Verb = "supervise"
 
 // atOnce tells a supervisor to be patient no longer. Two SIGTERMs would not do: the kernel may deliver them as one.
 const atOnce = unix.SIGQUIT
+
+// maxWords bounds what is read of a supervisor's own words, in bytes.
+const maxWords = 1 << 20
 
 // What held of a worker's isolation, as Exit.Isolation says it.
 const (
@@ -159,7 +163,7 @@ func (x *Executor) Wait(ctx context.Context, h run.Handle) (run.Exit, error) {
 	if err := x.gone(ctx, h); err != nil {
 		return run.Exit{}, err
 	}
-	b, err := os.ReadFile(filepath.Join(h.Workspace, run.ExitFile))
+	b, err := protocol.ReadFile(filepath.Join(h.Workspace, run.ExitFile), maxWords)
 	if errors.Is(err, fs.ErrNotExist) {
 		return run.Exit{}, fmt.Errorf("%w%s", run.ErrLost, lastWords(h.Workspace))
 	}
@@ -217,20 +221,21 @@ func (x *Executor) Cancel(_ context.Context, h run.Handle, _ error) error {
 
 // lastWords is what a supervisor said when it broke.
 func lastWords(workspace string) string {
-	b, err := os.ReadFile(filepath.Join(workspace, run.SupervisorFile))
+	b, err := protocol.ReadFile(filepath.Join(workspace, run.SupervisorFile), maxWords)
 	if err != nil || len(bytes.TrimSpace(b)) == 0 {
 		return ""
 	}
 	return ": " + string(bytes.TrimSpace(b[max(0, len(b)-400):]))
 }
 
-// writeJSON writes a whole file or none.
+// writeJSON writes a whole file or none. It stands where a worker can put a pipe or a link in its way, which must neither
+// hold us nor lead elsewhere.
 func writeJSON(path string, v any) error {
 	b, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
-	f, err := os.OpenFile(path+partSuffix, os.O_WRONLY|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(path+partSuffix, os.O_WRONLY|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
 	if err != nil {
 		return err
 	}
