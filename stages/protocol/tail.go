@@ -21,6 +21,7 @@ type Tail struct {
 	start   int64  // offset of partial
 	line    int    // how many complete lines were read
 	over    bool   // the line being read is too long; its rest is thrown away
+	most    int64  // bytes that one Poll reads
 }
 
 // LineError is a line that is no event. It never fails a stage.
@@ -38,7 +39,7 @@ func (e *LineError) Unwrap() error { return e.Err }
 
 // NewTail begins at offset, which is 0 or an earlier Tail's Offset. The file need not be there yet.
 func NewTail(name string, offset int64) *Tail {
-	return &Tail{name: name, offset: offset, start: offset}
+	return &Tail{name: name, offset: offset, start: offset, most: maxBehind}
 }
 
 // Offset is where the first line stands that has not been handed out.
@@ -61,11 +62,11 @@ func (t *Tail) Poll(each func(Event, error)) error {
 		return fmt.Errorf("reading the worker's events: %w", err)
 	}
 	if info.Size() < t.offset {
-		*t = Tail{name: t.name, line: t.line}
+		*t = Tail{name: t.name, line: t.line, most: t.most}
 		each(Event{}, &LineError{Line: t.line + 1, Err: errors.New("the file became shorter; it is read again from its start")})
 	}
-	if skipped := info.Size() - t.offset - maxBehind; skipped > 0 {
-		if err := t.read(f, t.offset+maxBehind/2, each); err != nil {
+	if skipped := info.Size() - t.offset - t.most; skipped > 0 {
+		if err := t.read(f, t.offset+t.most/2, each); err != nil {
 			return err
 		}
 		each(Event{}, &LineError{Line: t.line + 1, Err: fmt.Errorf("%d bytes were skipped from here on: the worker writes more than can be read", skipped)})

@@ -119,6 +119,7 @@ func TestTailSkipsAHugeLine(t *testing.T) {
 // is heard.
 func TestTailReadsBothEndsOfAFlood(t *testing.T) {
 	d := newTailed(t)
+	d.tail.most = 4 * MaxLine
 	d.write(message("first") + "\n")
 	const hole = 1 << 40
 	if err := os.Truncate(d.name, hole); err != nil {
@@ -132,7 +133,7 @@ func TestTailReadsBothEndsOfAFlood(t *testing.T) {
 	d.write(message("half")[9:] + "\n")
 	d.poll("half")
 
-	lines := maxBehind / len(message("0000000")+"\n") * 2
+	lines := int(d.tail.most) / len(message("0000000")+"\n") * 2
 	var text strings.Builder
 	for i := range lines {
 		text.WriteString(message(fmt.Sprintf("%07d", i)) + "\n")
