@@ -18,9 +18,10 @@ var ErrInputChanged = errors.New("an input was changed")
 
 // Laid is a Manifest's files as a stage's inputs.
 type Laid struct {
-	s    *Store
-	dir  string
-	want *artifacts.Manifest
+	s       *Store
+	dir     string
+	want    *artifacts.Manifest
+	changed map[string]int64 // when each file's inode last changed, as it was laid; of Found, nothing is known
 }
 
 // Lay puts the manifest's files into dir, which it creates: by reflink, else as read-only hard links of the blobs;
@@ -33,14 +34,25 @@ func (s *Store) Lay(ctx context.Context, m *artifacts.Manifest, dir string) (*La
 	if err := closeFolders(dir); err != nil {
 		return nil, fmt.Errorf("laying out %s: %w", filepath.Base(dir), err)
 	}
-	return s.Found(m, dir), nil
+	l := s.Found(m, dir)
+	for _, f := range m.Files {
+		fi, err := os.Lstat(filepath.Join(dir, filepath.FromSlash(f.Path)))
+		if err != nil {
+			return nil, fmt.Errorf("laying out %s: %w", filepath.Base(dir), err)
+		}
+		l.changed[f.Path] = changeTime(fi)
+	}
+	return l, nil
 }
 
 // Found is what an earlier process laid out in dir.
-func (s *Store) Found(m *artifacts.Manifest, dir string) *Laid { return &Laid{s, dir, m} }
+func (s *Store) Found(m *artifacts.Manifest, dir string) *Laid {
+	return &Laid{s, dir, m, make(map[string]int64)}
+}
 
-// Check tells by inode, size and times that the inputs are as they were laid out. Where a file shares its bytes with a
-// blob and does not look so, the blob is hashed, and removed if it is damaged.
+// Check tells by size and times that the inputs are as they were laid out. A time of modification can be set back to what
+// it was; that of change cannot, but it also moves where another stage links or unlinks the same blob: then the file is
+// hashed. Where one shares its bytes with a blob and is not as it was, so is the blob, and it is removed if it is damaged.
 func (l *Laid) Check() error {
 	var wrong []string
 	there := make(map[string]bool)
@@ -90,6 +102,10 @@ func (l *Laid) checkFile(f artifacts.File) (why string, err error) {
 		why = fmt.Sprintf("has %d bytes instead of %d", fi.Size(), f.Size)
 	case !fi.ModTime().Equal(sealed):
 		why = "was written to"
+	case changeTime(fi) != l.changed[f.Path]:
+		if why, err = l.rehash(f); err != nil {
+			return "", err
+		}
 	}
 	// A worker can also write through the link and then replace it, so the blob is looked at for itself.
 	if blobErr == nil && (why != "" || !blob.ModTime().Equal(sealed)) {
@@ -101,6 +117,26 @@ func (l *Laid) checkFile(f artifacts.File) (why string, err error) {
 		}
 	}
 	return why, nil
+}
+
+// rehash looks at the bytes of a file whose times tell too little.
+func (l *Laid) rehash(f artifacts.File) (why string, err error) {
+	in, err := os.OpenFile(filepath.Join(l.dir, filepath.FromSlash(f.Path)), os.O_RDONLY|noFollow, 0)
+	if errors.Is(err, fs.ErrPermission) {
+		return "can no longer be read", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("checking the inputs: %w", err)
+	}
+	defer in.Close()
+	got, _, err := artifacts.SumReader(in)
+	if err != nil {
+		return "", fmt.Errorf("checking the inputs: %s: %w", f.Path, err)
+	}
+	if got != f.Digest {
+		return "was written to", nil
+	}
+	return "", nil
 }
 
 // closeFolders makes dir and the folders below it read-only.

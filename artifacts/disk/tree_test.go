@@ -267,9 +267,17 @@ func TestLay(t *testing.T) {
 func TestCheckNoticesChanges(t *testing.T) {
 	old := time.Unix(1, 0)
 	for name, change := range map[string]func(string) error{
-		"written":  func(p string) error { return errors.Join(os.Chmod(p, 0o644), os.WriteFile(p, []byte("wrong"), 0o644)) },
-		"appended": func(p string) error { return appendTo(p, "!") },
-		"touched":  func(p string) error { return os.Chtimes(p, old, old) },
+		"written":                    func(p string) error { return errors.Join(os.Chmod(p, 0o644), os.WriteFile(p, []byte("wrong"), 0o644)) },
+		"appended":                   func(p string) error { return appendTo(p, "!") },
+		"touched":                    func(p string) error { return os.Chtimes(p, old, old) },
+		"written, its time set back": writeUnseen,
+		"written under another name": func(p string) error {
+			return errors.Join(os.Link(p, p+".too"), writeUnseen(p+".too"), os.Remove(p+".too"))
+		},
+		"written through a map": writeMapped,
+		"another file moved over it": func(p string) error {
+			return errors.Join(os.WriteFile(p+".new", []byte("wrong"), 0o444), os.Chtimes(p+".new", disk.Sealed, disk.Sealed), os.Rename(p+".new", p))
+		},
 		"removed":  os.Remove,
 		"replaced": func(p string) error { return errors.Join(os.Remove(p), os.WriteFile(p, []byte("wrong"), 0o644)) },
 		"a link":   func(p string) error { return errors.Join(os.Remove(p), os.Symlink("/etc/passwd", p)) },
