@@ -198,7 +198,7 @@ func (b *builder) follow(ctx context.Context, t *task, a *artifacts.Action, at *
 	if err := b.await(ctx, t, at); err != nil {
 		return err
 	}
-	if err := judge(t.step.Node.Stage, at.exit, at.tails.problems); err != nil {
+	if err := judge(t.step.Node.Stage, b.pool.total, at.exit, at.tails.problems); err != nil {
 		return err
 	}
 	// A person who interrupts now would only throw away what is already made.

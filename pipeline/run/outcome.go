@@ -21,8 +21,9 @@ type errTimeout struct{ after string }
 
 func (e errTimeout) Error() string { return "it was ended after its timeout of " + e.after }
 
-// judge turns the way a worker ended into an error, or nil where its result may be looked at.
-func judge(st *recipe.Stage, e Exit, problems []protocol.Event) error {
+// judge turns the way a worker ended into an error, or nil where its result may be looked at. The worker's own word for it
+// goes before a kill for memory, which may have hit another process.
+func judge(st *recipe.Stage, c capacity, e Exit, problems []protocol.Event) error {
 	said := lastProblem(problems)
 	switch {
 	case e.Problem != "":
@@ -31,18 +32,18 @@ func judge(st *recipe.Stage, e Exit, problems []protocol.Event) error {
 		return errors.New("something outside of this build told it to end; build again")
 	case e.Code == protocol.ExitOK:
 		return nil
-	case e.OOMKilled:
-		return errors.New("it ran out of memory: the kernel killed it; give it more by `needs { memory_gib = … }`, or ask less of it")
 	case e.Code == protocol.ExitBadParam:
 		return badParam(st, problems)
 	case e.Code == protocol.ExitBadInput:
 		return badInput(st, problems)
 	case e.Code == protocol.ExitMachine:
 		return fmt.Errorf("this machine is not what its facts say%s", said)
-	case e.Code == protocol.ExitResources:
-		return fmt.Errorf("it ran out of memory or disk%s", said)
 	case e.Code == protocol.ExitTransient:
 		return transient{fmt.Errorf("a passing trouble%s", said)}
+	case e.OOMKilled:
+		return fmt.Errorf("it ran out of memory: %s%s", outOfMemory(st.Needs.MemoryGiB, c.memoryGiB, e), said)
+	case e.Code == protocol.ExitResources:
+		return fmt.Errorf("it ran out of memory or disk%s; its largest process held %s, %s", said, gib(e.MaxRSS), asked(st.Needs.MemoryGiB, c.memoryGiB))
 	case e.Signal != "":
 		return fmt.Errorf("the worker was ended by %s%s", e.Signal, said)
 	default:

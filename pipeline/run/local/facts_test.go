@@ -100,30 +100,45 @@ func TestOOMCounts(t *testing.T) {
 	write("pgfault 9\noom_kill 5\n", "vmstat")
 	write("oom 9\noom_kill 2\n", "a/b", "memory.events")
 	write("oom_kill_disable 0\noom_kill 3\n", "memory/job", "memory.oom_control")
+	machine := counter{5, true}
 	for groups, want := range map[string]oomCount{
-		"0::/a/b\n":             {2, true, true},
-		"9:memory:/job\n0::/\n": {3, true, true},
-		"0::/elsewhere\n":       {5, true, false},
+		"0::/a/b\n":             {counter{2, true}, machine},
+		"9:memory:/job\n0::/\n": {counter{3, true}, machine},
+		"0::/elsewhere\n":       {counter{}, machine},
 	} {
 		if got := oomIn(root, groups, vmstat); got != want {
 			t.Errorf("%q: %+v, want %+v", groups, got, want)
 		}
 	}
-	if got := oomIn(root, "", filepath.Join(root, "none")); got.known {
+	if got := oomIn(root, "", filepath.Join(root, "none")); got != (oomCount{}) {
 		t.Errorf("%+v out of nothing", got)
 	}
-	own, machine := oomCount{n: 1, known: true, own: true}, oomCount{n: 1, known: true}
-	more := func(c oomCount) oomCount { c.n++; return c }
-	for _, c := range []struct {
+}
+
+func TestWhatTheCountsOfKillsTell(t *testing.T) {
+	count := func(own, machine int64) oomCount { // negative: not known
+		return oomCount{counter{own, own >= 0}, counter{machine, machine >= 0}}
+	}
+	for name, c := range map[string]struct {
 		before, after oomCount
 		shot, want    bool
 	}{
-		{own, more(own), false, true}, {own, own, true, false},
-		{machine, more(machine), false, false}, {machine, more(machine), true, true},
-		{oomCount{}, oomCount{}, true, true}, {oomCount{}, oomCount{}, false, false},
+		"in our group":                        {count(1, 7), count(2, 8), true, true},
+		"a child, in our group":               {count(1, 7), count(2, 8), false, true},
+		"shot by a person":                    {count(1, 7), count(1, 7), true, false},
+		"in a group of its own":               {count(1, 7), count(1, 8), true, true},
+		"another one of this machine":         {count(1, 7), count(1, 8), false, false},
+		"no group":                            {count(-1, 7), count(-1, 8), true, true},
+		"no group, another one":               {count(-1, 7), count(-1, 8), false, false},
+		"no group, shot by a person":          {count(-1, 7), count(-1, 7), true, false},
+		"nothing is known, shot":              {count(-1, -1), count(-1, -1), true, true},
+		"nothing is known":                    {count(-1, -1), count(-1, -1), false, false},
+		"only our group, shot by a person":    {count(1, -1), count(1, -1), true, false},
+		"only our group":                      {count(1, -1), count(2, -1), true, true},
+		"the group is gone, by another count": {count(1, 7), count(-1, 8), true, true},
 	} {
 		if got := c.before.tells(c.after, c.shot); got != c.want {
-			t.Errorf("%+v → %+v, shot %v: %v", c.before, c.after, c.shot, got)
+			t.Errorf("%s: %v", name, got)
 		}
 	}
 }

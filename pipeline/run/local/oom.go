@@ -7,25 +7,30 @@ import (
 	"strings"
 )
 
-// oomCount is how often the kernel has killed for memory, as far as it says: in our own control group (version 2, then
-// 1), else on the whole machine.
-type oomCount struct {
+// oomCount is how often the kernel has killed for memory, as far as it says.
+type oomCount struct{ own, machine counter }
+
+// counter is one of the kernel's, where it has it.
+type counter struct {
 	n     int64
 	known bool
-	own   bool // of our own control group
 }
 
-// tells whether, between two readings, the worker was killed for memory. The machine's count, or none at all, is
-// evidence only together with a SIGKILL that we did not send.
+func (before counter) rose(after counter) bool {
+	return before.known && after.known && after.n > before.n
+}
+
+// tells whether, between two readings, the worker was killed for memory. The count of our own control group says so, even
+// where only a child of the worker was hit. The machine's count, or none at all, is evidence only together with a SIGKILL
+// that we did not send: the worker may have moved to a group of its own, and others on this machine are killed, too.
 func (before oomCount) tells(after oomCount, shot bool) bool {
-	rose := before.known && after.known && after.n > before.n
 	switch {
-	case rose && after.own:
+	case before.own.rose(after.own):
 		return true
-	case after.known:
-		return rose && shot
+	case after.machine.known:
+		return before.machine.rose(after.machine) && shot
 	default:
-		return shot
+		return shot && !after.own.known
 	}
 }
 
@@ -34,7 +39,9 @@ func readOOM() oomCount {
 	return oomIn("/sys/fs/cgroup", string(groups), "/proc/vmstat")
 }
 
+// oomIn looks into the files of our control group, of version 2 or 1, and at the machine's count.
 func oomIn(root, groups, vmstat string) oomCount {
+	var c oomCount
 	for line := range strings.Lines(groups) {
 		f := strings.SplitN(strings.TrimSpace(line), ":", 3)
 		if len(f) != 3 {
@@ -50,11 +57,12 @@ func oomIn(root, groups, vmstat string) oomCount {
 			continue
 		}
 		if n, ok := field(file, "oom_kill"); ok {
-			return oomCount{n: n, known: true, own: true}
+			c.own = counter{n, true}
+			break
 		}
 	}
-	n, ok := field(vmstat, "oom_kill")
-	return oomCount{n: n, known: ok}
+	c.machine.n, c.machine.known = field(vmstat, "oom_kill")
+	return c
 }
 
 // field reads the number after name, from a file of such lines; a unit may follow.

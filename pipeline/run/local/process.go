@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/Ruihan11/tiny-infra/pipeline/run"
 )
 
 // pollEvery is how often a wait looks at its context, and at a process where the kernel has no pidfd.
@@ -19,7 +21,8 @@ const pollEvery = 200 * time.Millisecond
 type stat struct {
 	parent int
 	state  byte
-	start  string // clock ticks since boot: with the pid, an identity
+	start  string        // clock ticks since boot: with the pid, an identity
+	cpu    time.Duration // used by it and by its children that were waited for
 }
 
 // readStat reads /proc/<pid>/stat. The name in parentheses may hold anything, so fields are counted from its end.
@@ -37,8 +40,17 @@ func readStat(pid int) (stat, bool) {
 		return stat{}, false
 	}
 	parent, err := strconv.Atoi(f[1])
-	return stat{parent: parent, state: f[0][0], start: f[19]}, err == nil
+	var ticks int64
+	for _, field := range f[11:15] {
+		n, bad := strconv.ParseInt(field, 10, 64)
+		err = errors.Join(err, bad)
+		ticks += n
+	}
+	return stat{parent: parent, state: f[0][0], start: f[19], cpu: time.Duration(ticks) * clockTick}, err == nil
 }
+
+// clockTick is the unit of times in /proc, whatever the kernel's own is.
+const clockTick = time.Second / 100
 
 func startTime(pid int) string {
 	s, _ := readStat(pid)
@@ -87,6 +99,20 @@ func awaitByLooking(ctx context.Context, pid int, start string) error {
 		}
 	}
 	return nil
+}
+
+// CPUTime is what the tree of a worker has used so far, those of it that have ended included.
+func (x *Executor) CPUTime(h run.Handle) (time.Duration, bool) {
+	if !alive(h.PID, h.StartTime) {
+		return 0, false
+	}
+	var all time.Duration
+	for _, pid := range append(descendants(h.PID), h.PID) {
+		if s, ok := readStat(pid); ok {
+			all += s.cpu
+		}
+	}
+	return all, true
 }
 
 // descendants are all processes below this one. Orphans among them come to a subreaper, so none escapes.

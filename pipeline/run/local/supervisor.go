@@ -38,7 +38,7 @@ func Supervise(workspace string) int {
 	if o.Job.Grace <= 0 {
 		o.Job.Grace = defaultGrace
 	}
-	s := &supervisor{order: o, exit: run.Exit{Isolation: isolate(o.Isolation)}, oom: readOOM()}
+	s := &supervisor{order: o, exit: run.Exit{Isolation: isolate(o.Isolation)}, oom: readOOM(), streams: streamsOf(workspace)}
 	exitFile := filepath.Join(workspace, run.ExitFile)
 	if err := reserve(exitFile); err != nil {
 		fmt.Fprintln(os.Stderr, "reserving room to say how the worker ended:", err)
@@ -68,12 +68,14 @@ func isolate(isolation string) string {
 
 // supervisor owns one worker and everything that comes of it.
 type supervisor struct {
-	order  order
-	pid    int // of the worker, and of its process group
-	ended  bool
-	killed bool // by us
-	exit   run.Exit
-	oom    oomCount
+	order   order
+	pid     int // of the worker, and of its process group
+	ended   bool
+	killed  bool         // by us
+	doomed  map[int]bool // processes that have had their SIGKILL
+	exit    run.Exit
+	oom     oomCount
+	streams []*stream
 }
 
 func (s *supervisor) start() error {
@@ -116,9 +118,16 @@ type death struct {
 func (s *supervisor) watch(terms <-chan os.Signal) {
 	deaths := make(chan death)
 	go reap(deaths) // ends with the last child
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
 	var grace <-chan time.Time
 	for {
 		select {
+		case <-tick.C:
+			s.trim()
+			if s.ended || s.killed {
+				s.kill()
+			}
 		case told := <-terms:
 			s.exit.Asked = true
 			if told == atOnce || grace != nil {
@@ -131,23 +140,33 @@ func (s *supervisor) watch(terms <-chan os.Signal) {
 			s.kill()
 		case d, more := <-deaths:
 			if !more {
+				s.trim()
 				return
 			}
 			s.count(d)
-			if s.ended {
+			if s.ended && (d.pid == s.pid || !s.doomed[d.pid]) {
 				s.kill()
 			}
 		}
 	}
 }
 
-// kill ends whatever is there now. What was forked meanwhile is met at the next death.
+// kill ends whatever is there now. What was forked meanwhile is met at the next tick, or at the first death of one that
+// was not; to look for more at every death would take hours where ten thousand die.
 func (s *supervisor) kill() {
 	if !s.ended {
 		s.killed = true
 	}
+	s.doomed = map[int]bool{}
 	for _, pid := range descendants(os.Getpid()) {
+		s.doomed[pid] = true
 		_ = unix.Kill(pid, unix.SIGKILL)
+	}
+}
+
+func (s *supervisor) trim() {
+	for _, f := range s.streams {
+		f.trim()
 	}
 }
 
@@ -163,7 +182,8 @@ func (s *supervisor) count(d death) {
 		s.exit.Code = 128 + int(d.status.Signal())
 		s.exit.Signal = unix.SignalName(d.status.Signal())
 	}
-	shot := d.status.Signaled() && d.status.Signal() == unix.SIGKILL && !s.killed
+	// A shell in between says by its exit code how the process ended that it ran.
+	shot := s.exit.Code == 128+int(unix.SIGKILL) && !s.killed
 	s.exit.OOMKilled = s.exit.Code != 0 && s.oom.tells(readOOM(), shot)
 }
 
