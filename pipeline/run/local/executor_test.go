@@ -101,9 +101,14 @@ func content(t *testing.T, elem ...string) string {
 // eventually looks again and again: for what another process does, which no channel tells us.
 func eventually(t *testing.T, what string, done func() bool) {
 	t.Helper()
+	within(t, 20*time.Second, what, done)
+}
+
+func within(t *testing.T, limit time.Duration, what string, done func() bool) {
+	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for late := time.After(20 * time.Second); !done(); {
+	for late := time.After(limit); !done(); {
 		select {
 		case <-tick.C:
 		case <-late:

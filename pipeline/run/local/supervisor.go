@@ -73,6 +73,7 @@ type supervisor struct {
 	ended   bool
 	killed  bool         // by us
 	doomed  map[int]bool // processes that have had their SIGKILL
+	rested  time.Time    // when to look for more of them
 	exit    run.Exit
 	oom     oomCount
 	streams []*stream
@@ -126,7 +127,7 @@ func (s *supervisor) watch(terms <-chan os.Signal) {
 		case <-tick.C:
 			s.trim()
 			if s.ended || s.killed {
-				s.kill()
+				s.killAgain()
 			}
 		case told := <-terms:
 			s.exit.Asked = true
@@ -144,23 +145,35 @@ func (s *supervisor) watch(terms <-chan os.Signal) {
 				return
 			}
 			s.count(d)
-			if s.ended && (d.pid == s.pid || !s.doomed[d.pid]) {
+			switch {
+			case d.pid == s.pid:
 				s.kill()
+			case s.ended && !s.doomed[d.pid]:
+				s.killAgain()
 			}
 		}
 	}
 }
 
-// kill ends whatever is there now. What was forked meanwhile is met at the next tick, or at the first death of one that
-// was not; to look for more at every death would take hours where ten thousand die.
+// kill ends whatever is there now.
 func (s *supervisor) kill() {
 	if !s.ended {
 		s.killed = true
 	}
+	began := time.Now()
 	s.doomed = map[int]bool{}
 	for _, pid := range descendants(os.Getpid()) {
 		s.doomed[pid] = true
 		_ = unix.Kill(pid, unix.SIGKILL)
+	}
+	s.rested = time.Now().Add(4 * time.Since(began))
+}
+
+// killAgain ends what was forked meanwhile. A look at all processes takes a while where there are ten thousand, and one
+// at each death would leave no time to bury them.
+func (s *supervisor) killAgain() {
+	if time.Now().After(s.rested) {
+		s.kill()
 	}
 }
 
