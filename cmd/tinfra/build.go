@@ -147,7 +147,7 @@ func (b *building) options(ctx context.Context, t *site, started time.Time) (run
 	}
 	return run.Options{
 		Cache: t.cache, Workspaces: workspaces{t.store}, Layer: layer{t.store}, Adopter: t.store, Leaser: t.store, Checkpoints: t.store,
-		Executor: t.executor, Envs: t.envs, Lock: newLockFile(t.recipe, b.update), Facts: t.facts,
+		Executor: t.executor, Meter: t.executor, Envs: t.envs, Lock: newLockFile(t.recipe, b.update), Facts: t.facts,
 		Jobs: jobs, KeepGoing: b.keepGoing, Locked: b.locked, Force: b.selection.forced,
 		Settings: settings(t.project), Builder: builder(), Kill: b.app.killed.Done(),
 		Build: artifacts.Build{

@@ -14,7 +14,6 @@ import (
 	"github.com/Ruihan11/tiny-infra/cmd/tinfra/view"
 	"github.com/Ruihan11/tiny-infra/pipeline/plan"
 	"github.com/Ruihan11/tiny-infra/pipeline/recipe"
-	"github.com/Ruihan11/tiny-infra/pipeline/run"
 	"github.com/Ruihan11/tiny-infra/pipeline/run/local"
 	"github.com/Ruihan11/tiny-infra/stages/env"
 )
@@ -25,7 +24,7 @@ type site struct {
 	recipe   *recipe.Recipe
 	plan     *plan.Plan
 	envs     *env.Set
-	executor run.Executor
+	executor *local.Executor
 	facts    map[string]string
 	previous *artifacts.Build
 }

@@ -218,6 +218,7 @@ func (b *builder) await(ctx context.Context, t *task, at *attempt) error {
 	}()
 	tick := time.NewTicker(tailEvery)
 	defer tick.Stop()
+	quiet := newSilence(b.o.Clock.Now())
 	var late <-chan time.Time
 	if limit := t.step.Node.Stage.Timeout; limit > 0 {
 		late = b.o.Clock.After(max(0, limit-b.o.Clock.Now().Sub(at.started))) // begun by an earlier build, perhaps
@@ -236,6 +237,7 @@ func (b *builder) await(ctx context.Context, t *task, at *attempt) error {
 		select {
 		case <-tick.C:
 			at.tails.poll(false)
+			b.listen(t, at, quiet)
 		case <-cancelled:
 			cancelled = nil
 			cancel(context.Cause(ctx))

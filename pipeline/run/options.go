@@ -20,6 +20,7 @@ type Options struct {
 	Adopter    Adopter
 	Leaser     Leaser
 	Executor   Executor
+	Meter      Meter // nil: nobody knows what a worker computes
 	Envs       Environments
 	Events     *event.Bus
 	Lock       Lock

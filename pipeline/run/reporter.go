@@ -102,6 +102,7 @@ type tails struct {
 	problems       []protocol.Event // those that the worker reported
 	broken         bool             // reading failed: it was said once
 	rubbish        int              // lines that were no events
+	heard          int              // lines and events
 }
 
 func newTails(r *reporter, workspace string) *tails {
@@ -121,8 +122,8 @@ func (t *tails) poll(end bool) {
 	}
 	err := errors.Join(
 		read(t.event),
-		t.stdout.poll(end, func(s string) { t.reporter.line("stdout", s) }),
-		t.stderr.poll(end, func(s string) { t.reporter.line("stderr", s) }),
+		t.stdout.poll(end, func(s string) { t.line("stdout", s) }),
+		t.stderr.poll(end, func(s string) { t.line("stderr", s) }),
 	)
 	if err != nil && !t.broken {
 		t.broken = true
@@ -137,7 +138,13 @@ func (t *tails) poll(end bool) {
 	}
 }
 
+func (t *tails) line(stream, text string) {
+	t.heard++
+	t.reporter.line(stream, text)
+}
+
 func (t *tails) event(e protocol.Event, err error) {
+	t.heard++
 	r := t.reporter
 	if err != nil {
 		if t.rubbish++; t.rubbish <= maxRubbish {

@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
 	"github.com/Ruihan11/tiny-infra/pipeline/event"
 	"github.com/Ruihan11/tiny-infra/pipeline/run"
+	"github.com/Ruihan11/tiny-infra/pipeline/run/local"
 )
 
 const badPorts = `
@@ -170,6 +172,42 @@ func TestATimeoutEndsAHangingWorkerAndAllItStarted(t *testing.T) {
 	b.noRecord(got["hang.a"].Key)
 	if !gone(t, b.read("pids")) || b.read("pids") == "" {
 		t.Errorf("left running: %q", b.read("pids"))
+	}
+}
+
+// swift is a clock on which ten minutes pass in a fifth of a second.
+type swift struct {
+	instant
+	began time.Time
+}
+
+func (c *swift) Now() time.Time { return c.began.Add(time.Since(c.began) * 3000) }
+
+func TestASilentWorkerIsSpokenOfAndLeftAlone(t *testing.T) {
+	dir := t.TempDir()
+	if err := syscall.Mkfifo(dir+"/gate", 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b := benchAt(t, dir, kinds{"mute": {"", `read x < ` + dir + `/gate` + "\n" + hello}}, `stage "mute" "a" {}`)
+	executor := local.New(local.Options{})
+	b.options.Executor, b.options.Meter, b.options.Clock = executor, executor, &swift{began: time.Now()}
+	p := b.makePlan()
+	ended := make(chan error, 1)
+	go func() { _, err := b.execute(t.Context(), p); ended <- err }()
+	err := b.seen.await(t.Context(), func(e event.Event) bool {
+		return e.Type == event.Problem && e.Level == "warning" && e.Stage == "mute.a" &&
+			strings.HasPrefix(e.Message, "it has said nothing for ") && strings.Contains(e.Message, "used next to no CPU: it may hang")
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	gate, err := os.OpenFile(dir+"/gate", os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gate.Close()
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }
 

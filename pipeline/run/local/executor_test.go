@@ -175,6 +175,23 @@ func TestAWorkerThatCannotStartSaysWhy(t *testing.T) {
 	}
 }
 
+func TestTheCPUTimeOfATreeCountsItsDead(t *testing.T) {
+	ws, x := t.TempDir(), New(Options{})
+	h := start(t, x, shell(ws, `sh -c 'i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done'; times > used; echo $$ > self; while ! [ -e go ]; do sleep 0.01; done`))
+	pidIn(t, ws, "self")
+	used, known := x.CPUTime(h)
+	if !known || used < 20*time.Millisecond || used > time.Minute {
+		t.Errorf("%v, %v; the shell says %s", used, known, content(t, ws, "used"))
+	}
+	if err := os.WriteFile(filepath.Join(ws, "go"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	wait(t, x, h)
+	if used, known := x.CPUTime(h); known {
+		t.Errorf("%v after the end", used)
+	}
+}
+
 func TestASignalIsNamed(t *testing.T) {
 	ws, x := t.TempDir(), New(Options{})
 	e := wait(t, x, start(t, x, shell(ws, `kill -SEGV $$`)))
