@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -175,6 +176,8 @@ func (w *worker) faults(amount int) map[string]func() {
 		"gated":     w.gated,
 		"slow":      func() { slow(amount) },
 		"fill":      func() { fill(amount) },
+		"flood":     func() { flood(amount) },
+		"scribble":  scribble,
 		"synthetic": func() { w.out.Labels = map[string]string{"synthetic": "made up"} },
 	}
 }
@@ -258,6 +261,27 @@ func fill(mebibytes int) {
 		}
 	}
 	check(f.Close())
+}
+
+// flood prints that many mebibytes of lines of a kilobyte.
+func flood(mebibytes int) {
+	block := bytes.Repeat([]byte(strings.Repeat("x", 1023)+"\n"), 1024)
+	fmt.Println("the first line")
+	for range mebibytes {
+		_, err := os.Stdout.Write(block)
+		check(err)
+	}
+	fmt.Println("the last line")
+}
+
+// scribble leaves a process behind that writes to an output without an end, out of the worker's session.
+func scribble() {
+	c := exec.Command("sh", "-c", "trap '' TERM HUP; (while :; do echo more; done) >> out/files/scribbled.txt & wait")
+	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	check(c.Start())
+	for info, err := os.Stat("out/files/scribbled.txt"); err != nil || info.Size() == 0; {
+		info, err = os.Stat("out/files/scribbled.txt")
+	}
 }
 
 func emit(e protocol.Event) {

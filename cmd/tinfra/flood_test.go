@@ -1,0 +1,77 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// A worker that prints ten gigabytes costs neither memory nor disk, and both ends of what it printed are kept.
+func TestSoakAFloodOfLog(t *testing.T) {
+	mebibytes := 160
+	if os.Getenv("TINFRA_SOAK") != "" {
+		mebibytes = 10 << 10
+	}
+	dir := t.TempDir()
+	kinds, err := filepath.Abs(filepath.Join("testdata", "kinds"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		"tinfra.hcl": fmt.Sprintf("kinds = [%q]\n", kinds),
+		"recipe.hcl": fmt.Sprintf("stage \"trial\" \"t\" {\n  mode = \"flood\"\n  amount = %d\n}\n", mebibytes),
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	bin := filepath.Join(dir, "bin")
+	if err := os.Mkdir(bin, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"tinfra", "testworker"} {
+		if err := os.Symlink(self, filepath.Join(bin, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tinfra := func(args ...string) (string, *os.ProcessState) {
+		cmd := exec.CommandContext(t.Context(), filepath.Join(bin, "tinfra"), args...)
+		cmd.Args[0], cmd.Dir = "tinfra", dir
+		cmd.Env = append(os.Environ(), "TINFRA_CACHE="+filepath.Join(dir, "cache"), "HOME="+dir, "PATH="+bin+":"+os.Getenv("PATH"))
+		var errs bytes.Buffer
+		cmd.Stderr = &errs
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatalf("tinfra %s: %v: %s", args[0], err, errs.String()[:min(errs.Len(), 2000)])
+		}
+		return string(out), cmd.ProcessState
+	}
+	_, state := tinfra("build", "--json")
+	usage, ok := state.SysUsage().(*syscall.Rusage)
+	if !ok {
+		t.Fatal("no usage")
+	}
+	const most = 400 << 10 // KiB; the race detector takes several times what the program needs
+	t.Logf("%d MiB of log: the largest process of the build held %d MiB", mebibytes, usage.Maxrss>>10)
+	if usage.Maxrss > most {
+		t.Errorf("the build held %d KiB", usage.Maxrss)
+	}
+	log, _ := tinfra("log", "trial.t")
+	for _, text := range []string{"the first line", "the last line", "left out"} {
+		if !strings.Contains(log, text) {
+			t.Errorf("the log does not say %q", text)
+		}
+	}
+	if len(log) > 16<<20 {
+		t.Errorf("the log has %d bytes", len(log))
+	}
+}
