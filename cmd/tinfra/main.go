@@ -21,12 +21,16 @@ func tinfra(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	}
 	a := &app{stdin: stdin, stdout: stdout, stderr: stderr}
 	defer a.close()
+	told := a.heed()
 	root := newRoot(a)
 	root.SetArgs(args)
 	root.SetIn(stdin)
-	root.SetOut(stdout)
+	root.SetOut(a.stdout)
 	root.SetErr(stderr)
 	verb, err := root.ExecuteContextC(a.interruptible())
+	if err == nil {
+		err = told()
+	}
 	if err == nil {
 		return exitOK
 	}

@@ -4,7 +4,39 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+
+	"github.com/Ruihan11/tiny-infra/cmd/tinfra/view"
 )
+
+// heeded remembers that something could not be written: a verb that prints many lines does not ask after each.
+type heeded struct {
+	io.Writer
+	err error
+}
+
+func (h *heeded) Write(p []byte) (int, error) {
+	n, err := h.Writer.Write(p)
+	if err != nil && h.err == nil {
+		h.err = err
+	}
+	return n, err
+}
+
+// heed lets no verb end well whose answer did not get out, on a full disk for one. told is its verdict. A terminal stays
+// what it is, since views ask for its width and colours.
+func (a *app) heed() (told func() error) {
+	if view.TerminalOf(a.stdout).Is {
+		return func() error { return nil }
+	}
+	h := &heeded{Writer: a.stdout}
+	a.stdout = h
+	return func() error {
+		if h.err != nil {
+			return fmt.Errorf("writing the answer: %w", h.err)
+		}
+		return nil
+	}
+}
 
 // writeJSON writes a result for programs, indented for the person who looks at it all the same.
 func writeJSON(w io.Writer, v any) error {
