@@ -18,7 +18,7 @@ const (
 )
 
 func newGuard(path string) *guard {
-	return &guard{flock.New(path+".lock", flock.SetPermissions(0o644))}
+	return &guard{flock.New(path+".lock", flock.SetPermissions(0o666))}
 }
 
 // share waits while another process makes the index anew, which takes milliseconds: it fills it later.

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/Ruihan11/tiny-infra/artifacts"
 )
 
@@ -112,6 +114,9 @@ func (x *Index) open(ctx context.Context) error {
 	x.guard = newGuard(x.path)
 	err := x.guard.share(ctx)
 	if err == nil {
+		err = writable(x.path)
+	}
+	if err == nil {
 		x.db = connect(x.path)
 		err = prepare(ctx, x.db)
 	}
@@ -122,6 +127,16 @@ func (x *Index) open(ctx context.Context) error {
 		return errors.Join(err, x.shut())
 	}
 	return nil
+}
+
+// writable sees to it that path can be written to before SQLite opens it, which would notice with the first new record. What
+// is not there is made: SQLite gives it, and the log beside it, to its owner alone, whatever the umask says.
+func writable(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), unix.Access(filepath.Dir(path), unix.W_OK))
 }
 
 // reset throws the file away, once nobody has it open, and makes it anew; unless another process has done so meanwhile.

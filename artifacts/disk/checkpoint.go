@@ -29,7 +29,10 @@ func (s *Store) Checkpoint(key artifacts.Key, attempt int) (dir string, resumed 
 	resumed, err = s.handOn(key, attempt, dir)
 	if err == nil && !resumed {
 		// A worker may have put anything there, a link too.
-		err = errors.Join(removeTree(dir), os.MkdirAll(dir, 0o700))
+		err = errors.Join(removeTree(dir), os.MkdirAll(filepath.Dir(dir), 0o777))
+		if err == nil {
+			err = os.Mkdir(dir, 0o700)
+		}
 	}
 	if err == nil {
 		err = os.Chmod(dir, 0o700) // the attempt before may have left it read-only
@@ -135,7 +138,10 @@ func (s *Store) sweepCheckpoints(ctx context.Context) error {
 		if err != nil {
 			return nil // not ours
 		}
-		return s.sweepCheckpoint(artifacts.Key(d))
+		if err := s.sweepCheckpoint(artifacts.Key(d)); !refused(err) {
+			return err
+		}
+		return nil // another user's, who removes them
 	})
 }
 

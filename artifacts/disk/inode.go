@@ -2,6 +2,7 @@ package disk
 
 import (
 	"io/fs"
+	"os"
 	"syscall"
 )
 
@@ -18,4 +19,14 @@ func inodeOf(fi fs.FileInfo) inode {
 
 func links(fi fs.FileInfo) uint64 {
 	return uint64(fi.Sys().(*syscall.Stat_t).Nlink) //nolint:unconvert // narrower on other systems
+}
+
+// othersFolder tells a folder that another user of a shared cache made, and this one may not clear away.
+func othersFolder(path string) bool {
+	fi, err := os.Lstat(path)
+	if err != nil || os.Geteuid() == 0 {
+		return false
+	}
+	st, ok := fi.Sys().(*syscall.Stat_t)
+	return ok && int(st.Uid) != os.Geteuid()
 }

@@ -30,7 +30,7 @@ func (s *Store) Lease(ctx context.Context, key artifacts.Key, holder []byte, wai
 	if err != nil {
 		return nil, fmt.Errorf("lease of %s: %w", key.Short(), s.explain(err))
 	}
-	if err := os.WriteFile(path, holder, 0o644); err != nil {
+	if err := os.WriteFile(path, holder, 0o666); err != nil {
 		return nil, errors.Join(fmt.Errorf("lease of %s: %w", key.Short(), s.explain(err)), l.remove())
 	}
 	return l.remove, nil

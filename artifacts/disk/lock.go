@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -20,16 +21,16 @@ type lock struct{ f *flock.Flock }
 // any more, so the lock counts only if the path still leads to what was locked.
 func tryLock(path string) (*lock, error) {
 	for {
-		f := flock.New(path, flock.SetPermissions(0o644))
+		f := flock.New(path, flock.SetPermissions(0o666))
 		ok, err := f.TryLock()
 		if errors.Is(err, fs.ErrNotExist) {
-			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
 				return nil, fmt.Errorf("locking %s: %w", path, err)
 			}
 			continue
 		}
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("locking %s: %w", path, err), f.Close())
+			return nil, errors.Join(fmt.Errorf("locking %s: %w", path, lockless(err)), f.Close())
 		}
 		if !ok {
 			return nil, f.Close()
@@ -56,6 +57,17 @@ func lockNew(dir, suffix string) (*lock, error) {
 			return l, err
 		}
 	}
+}
+
+// lockless says what to do about a file system that knows no locks: without them two builds would take each other's work
+// for that of the dead.
+func lockless(err error) error {
+	for _, no := range []error{syscall.ENOLCK, syscall.ENOSYS, syscall.EOPNOTSUPP} {
+		if errors.Is(err, no) {
+			return fmt.Errorf("the file system gives no locks, which a cache needs: set TINFRA_CACHE to a folder on a local disk: %w", err)
+		}
+	}
+	return err
 }
 
 // How soon a waiter notices that a lock is free. Polling, since a blocked flock cannot be cancelled.

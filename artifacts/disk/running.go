@@ -90,7 +90,7 @@ func (s *Store) shared(ctx context.Context, name string) (release func() error, 
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
-		return nil, errors.Join(err, f.Close())
+		return nil, errors.Join(lockless(err), f.Close())
 	}
 	return f.Close, nil
 }

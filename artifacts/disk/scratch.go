@@ -29,6 +29,9 @@ func (s *Store) scratch() (string, error) {
 	if s.private != nil {
 		return s.private.dir, nil
 	}
+	if s.readOnly != nil {
+		return "", s.readOnly
+	}
 	l, err := lockNew(filepath.Join(s.dir, tmpDir), lockSuffix)
 	if err != nil {
 		return "", s.explain(err)
@@ -101,7 +104,7 @@ func (s *Store) makeParents(name string) error {
 	if err := s.makeParents(dir); err != nil {
 		return err
 	}
-	if err := s.root.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := s.root.Mkdir(dir, 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
 	return s.syncDir(filepath.Dir(dir))

@@ -44,23 +44,42 @@ func fillDisk(ctx context.Context, s *disk.Store) error {
 	if err := extractFull(ctx, s, small); err != nil {
 		return err
 	}
-	if err := openReadOnly(dir, s); err != nil {
+	if err := openReadOnly(ctx, dir, s, small); err != nil {
 		return err
 	}
 	fmt.Println("filled")
 	return nil
 }
 
-// openReadOnly: a cache that is all there and cannot be written to is refused at once, not in the middle of a build.
-func openReadOnly(dir string, s *disk.Store) error {
+// openReadOnly: a cache that is all there and cannot be written to is good for reading, and says so before anything that
+// would have to be kept is begun. A folder that is no cache is none.
+func openReadOnly(ctx context.Context, dir string, s *disk.Store, b []byte) error {
 	if err := s.Close(); err != nil {
 		return err
 	}
 	if err := syscall.Mount("none", dir, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {
 		return err
 	}
-	if _, err := disk.Open(dir); !errors.Is(err, syscall.EROFS) || !strings.Contains(err.Error(), "TINFRA_CACHE") {
+	s, err := disk.Open(dir)
+	if err != nil {
 		return fmt.Errorf("Open of a read-only cache = %w", err)
+	}
+	defer s.Close()
+	blob := artifacts.Blob{Digest: artifacts.Sum(b), Size: int64(len(b))}
+	for doing, err := range map[string]error{
+		"Writable": s.Writable(),
+		"Put":      s.Put(ctx, blob, bytes.NewReader(b)),
+		"Set":      func() error { _, err := s.Set(ctx, "keys/x", nil, artifacts.Absent); return err }(),
+	} {
+		if !errors.Is(err, syscall.EROFS) || !strings.Contains(err.Error(), "TINFRA_CACHE") {
+			return fmt.Errorf("%s in a read-only cache = %w", doing, err)
+		}
+	}
+	if n, err := s.Stat(ctx, blob.Digest); err != nil || n != blob.Size {
+		return fmt.Errorf("Stat in a read-only cache = %d, %w", n, err)
+	}
+	if _, err := disk.Open(filepath.Join(dir, "leases")); !errors.Is(err, syscall.EROFS) {
+		return fmt.Errorf("Open of a folder on a read-only disk that is no cache = %w", err)
 	}
 	return nil
 }

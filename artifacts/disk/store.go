@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -36,6 +39,8 @@ type Store struct {
 	dir  string   // absolute
 	root *os.Root // of dir: every name from outside goes through it
 
+	readOnly error // why nothing can be written; nil where it can
+
 	noReflink atomic.Bool // the file system has refused one; it is not asked again
 
 	hashed sync.Map // Digest → inode: blobs that this process has found sound
@@ -46,30 +51,70 @@ type Store struct {
 	holds holds
 }
 
-// Open prepares the cache in dir, which is created if it is not there.
+// Open prepares the cache in dir, which is created if it is not there. One that is all there and cannot be written to is
+// opened all the same, to be read: Writable says so, as does whatever would write.
 func Open(dir string) (*Store, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, fmt.Errorf("cache folder %s: %w", dir, err)
 	}
 	s := &Store{dir: abs}
-	for _, sub := range []string{blobsDir, leasesDir, tmpDir, workDir} {
-		err := os.MkdirAll(filepath.Join(abs, sub), 0o755)
-		if err == nil {
-			err = unix.Access(filepath.Join(abs, sub), unix.W_OK)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("the cache folder %s cannot be used: %w; set TINFRA_CACHE to a folder that you can write to", abs, err)
+	// Nothing is written, not even a folder, before it is known what is there.
+	formatted, err := s.checkFormat()
+	if err != nil {
+		return nil, err
+	}
+	if err := s.makeFolders(); err != nil {
+		if s.readOnly = err; !formatted || !refused(err) {
+			return nil, err
 		}
 	}
 	if s.root, err = os.OpenRoot(abs); err != nil {
-		return nil, fmt.Errorf("the cache folder %s cannot be used: %w", abs, err)
+		return nil, s.unusable(err)
 	}
-	if err := s.checkFormat(); err != nil {
-		s.root.Close()
-		return nil, err
+	if !formatted {
+		err = s.writeFormat()
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
+}
+
+func (s *Store) makeFolders() error {
+	for _, sub := range []string{blobsDir, leasesDir, tmpDir, workDir} {
+		err := os.MkdirAll(filepath.Join(s.dir, sub), 0o777)
+		if err == nil {
+			err = unix.Access(filepath.Join(s.dir, sub), unix.W_OK)
+		}
+		if err != nil {
+			return s.unusable(err)
+		}
+	}
+	return nil
+}
+
+// refused tells a folder that this user may not write to from one that cannot be used at all.
+func refused(err error) bool {
+	return errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)
+}
+
+func (s *Store) unusable(err error) error {
+	switch explained := s.explain(err); {
+	case explained != err: //nolint:errorlint // whether it is another one
+		return explained
+	case refused(err):
+		return fmt.Errorf("the cache folder %s cannot be written to: %w; set TINFRA_CACHE to a folder that you can write to", s.dir, err)
+	default:
+		return fmt.Errorf("the cache folder %s cannot be used: %w; set TINFRA_CACHE to another one", s.dir, err)
+	}
+}
+
+// Writable is nil where this process may write to the cache, has some room there, and can lock files; else it says what
+// to do. Whoever is about to spend hours asks first.
+func (s *Store) Writable() error {
+	_, err := s.scratch()
+	return err
 }
 
 // Dir is the cache folder, absolute.
@@ -91,25 +136,56 @@ type formatNote struct {
 	Format int `json:"format"`
 }
 
-func (s *Store) checkFormat() error {
-	b, err := s.root.ReadFile(formatFile)
+// checkFormat is false where the folder is not there yet, or has nothing in it that could be somebody's.
+func (s *Store) checkFormat() (formatted bool, err error) {
+	b, err := os.ReadFile(filepath.Join(s.dir, formatFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		return s.writeFormat()
+		return false, s.checkUnformatted()
 	}
 	if err != nil {
-		return fmt.Errorf("the cache folder %s cannot be used: %w", s.dir, err)
+		return false, s.unusable(err)
 	}
 	var have formatNote
 	if err := json.Unmarshal(b, &have); err != nil || have.Format < 1 {
-		return fmt.Errorf("%s is not a cache's format file: move the folder away, or set TINFRA_CACHE to another one",
+		return false, fmt.Errorf("%s is not a cache's format file: move the folder away, or set TINFRA_CACHE to another one",
 			filepath.Join(s.dir, formatFile))
 	}
 	if have.Format > Format {
-		return fmt.Errorf("the cache in %s has format %d and this tinfra knows formats up to %d: use a newer tinfra, or set TINFRA_CACHE to another folder",
+		return false, fmt.Errorf("the cache in %s has format %d and this tinfra knows formats up to %d: use a newer tinfra, or set TINFRA_CACHE to another folder",
 			s.dir, have.Format, Format)
+	}
+	return true, nil
+}
+
+// checkUnformatted refuses a folder with other things in it: what lies in a cache's tmp/ and work/ is swept away. One with
+// blobs/ is a cache that lost its format file, or of a process that died before it wrote one; it has the first format,
+// since no other was ever written.
+func (s *Store) checkUnformatted() error {
+	list, err := os.ReadDir(s.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return s.unusable(err)
+	}
+	strange := ""
+	for _, e := range list {
+		switch name := e.Name(); {
+		case name == path.Dir(blobsDir):
+			return nil
+		case name != lostAndFound && !strings.HasPrefix(name, "."):
+			strange = name
+		}
+	}
+	if strange != "" {
+		return fmt.Errorf("the folder %s is no cache, and holds other things (%q): set TINFRA_CACHE to an empty folder, or one that is not there yet",
+			s.dir, strange)
 	}
 	return nil
 }
+
+// lostAndFound is in the root of a fresh disk.
+const lostAndFound = "lost+found"
 
 // writeFormat is safe beside another process that does the same: both write the same bytes by rename.
 func (s *Store) writeFormat() error {
@@ -119,7 +195,7 @@ func (s *Store) writeFormat() error {
 	}
 	tmp, err := s.writeTemp(append(b, '\n'), 0o644)
 	if err != nil {
-		return fmt.Errorf("the cache folder %s cannot be used: %w; set TINFRA_CACHE to a folder that you can write to", s.dir, err)
+		return err
 	}
 	return s.rename(tmp, formatFile)
 }

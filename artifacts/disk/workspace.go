@@ -19,6 +19,9 @@ import (
 // ErrBusy: another process holds the workspace.
 var ErrBusy = errors.New("another build works here")
 
+// errOthers: whether a worker lives there cannot be told, since its handle is for its owner's eyes.
+var errOthers = errors.New("it belongs to another user, whose next build takes it up or removes it")
+
 // Files of a workspace that tell whether it is still needed. Package run writes them.
 const (
 	handleFile = "handle.json"
@@ -55,6 +58,9 @@ func (s *Store) Workspace(key artifacts.Key, attempt int) (*Workspace, error) {
 	// What a worker prints may hold its secrets: it is taken out of what is kept, and here nobody else may read.
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, errors.Join(fmt.Errorf("workspace %d of %s: %w", attempt, key.Short(), s.explain(err)), l.remove())
+	}
+	if othersFolder(dir) {
+		return nil, errors.Join(fmt.Errorf("workspace %d of %s: %w", attempt, key.Short(), errOthers), l.release())
 	}
 	if err := s.restoreTaken(dir); err != nil {
 		return nil, errors.Join(fmt.Errorf("workspace %d of %s: %w", attempt, key.Short(), s.explain(err)), l.release())
@@ -168,7 +174,7 @@ func sweepLocked(ctx context.Context, dir string, keep func(string) bool) error 
 		case err != nil:
 			errs = append(errs, err)
 		case l == nil:
-		case keep(full):
+		case othersFolder(full) || keep(full):
 			errs = append(errs, l.release())
 		default:
 			errs = append(errs, removeTree(full), l.remove())
@@ -179,8 +185,14 @@ func sweepLocked(ctx context.Context, dir string, keep func(string) bool) error 
 
 // needed: a live worker is in the workspace, or a result that was not collected yet.
 func needed(dir string) bool {
-	if fi, err := os.Stat(filepath.Join(dir, exitFile)); err == nil {
-		return time.Since(fi.ModTime()) < keepFinished
+	exit := filepath.Join(dir, exitFile)
+	if fi, err := os.Stat(exit); err == nil {
+		age := time.Since(fi.ModTime())
+		if age < 0 { // the clock was set back: from now on the result ages by the new one
+			now := time.Now()
+			_ = os.Chtimes(exit, now, now)
+		}
+		return age < keepFinished
 	}
 	b, err := os.ReadFile(filepath.Join(dir, handleFile))
 	if err != nil {

@@ -80,7 +80,7 @@ func (b *building) build(ctx context.Context, path string) error {
 	if b.jobs < 0 {
 		return usage("--jobs %d: give a number of stages from 1 on", b.jobs)
 	}
-	started := time.Now()
+	started := clock.Now()
 	t, err := b.app.survey(ctx, path, &b.selection, surveying{offline: b.offline, unpin: b.update, build: true})
 	if err != nil {
 		return err
@@ -111,7 +111,7 @@ func (b *building) build(ctx context.Context, path string) error {
 	if made != nil {
 		t.refreshIndex(ctx)
 	}
-	outcome := &outcome{site: t, build: made, tally: tally, took: time.Since(started), asJSON: b.json}
+	outcome := &outcome{site: t, build: made, tally: tally, took: clock.Now().Sub(started), asJSON: b.json}
 	return outcome.tell(ctx, err)
 }
 
@@ -149,7 +149,7 @@ func (b *building) options(ctx context.Context, t *site, started time.Time) (run
 		Cache: t.cache, Workspaces: workspaces{t.store}, Layer: layer{t.store}, Adopter: t.store, Leaser: t.store, Checkpoints: t.store,
 		Executor: t.executor, Meter: t.executor, Envs: t.envs, Lock: newLockFile(t.recipe, b.update), Facts: t.facts,
 		Jobs: jobs, KeepGoing: b.keepGoing, Locked: b.locked, Force: b.selection.forced,
-		Settings: settings(t.project), Builder: builder(), Kill: b.app.killed.Done(),
+		Settings: settings(t.project), Builder: builder(), Kill: b.app.killed.Done(), Clock: clock,
 		Build: artifacts.Build{
 			ID:         buildID(started),
 			RecipePath: t.recordedPath(t.recipe.Path), Targets: b.selection.targets, Lock: lock,
@@ -157,6 +157,9 @@ func (b *building) options(ctx context.Context, t *site, started time.Time) (run
 		},
 	}, nil
 }
+
+// clock is the machine's. Tests set it wrong.
+var clock run.Clock = run.RealClock{}
 
 // buildID orders builds by time, also those of one second: its hex digits are the fraction of the second.
 func buildID(t time.Time) string {

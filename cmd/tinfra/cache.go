@@ -112,6 +112,9 @@ that shows by its times that it was written to is removed as soon as it is met, 
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			h, err := a.openHouse("")
+			if err == nil && repair {
+				err = h.writable()
+			}
 			if err != nil {
 				return err
 			}

@@ -115,6 +115,14 @@ func (h *house) open() error {
 	return nil
 }
 
+// writable refuses a cache that cannot be written to, before anything is done that would have to be kept there.
+func (h *house) writable() error {
+	if err := h.store.Writable(); err != nil {
+		return &failure{code: exitCache, err: err}
+	}
+	return nil
+}
+
 // userCache is $XDG_CACHE_HOME, else ~/.cache.
 func userCache() (string, error) {
 	if dir := os.Getenv("XDG_CACHE_HOME"); filepath.IsAbs(dir) {

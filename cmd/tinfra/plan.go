@@ -46,6 +46,9 @@ func (a *app) survey(ctx context.Context, path string, s *selection, how surveyi
 		return nil, err
 	}
 	if how.build {
+		if err := h.writable(); err != nil {
+			return nil, err
+		}
 		if err := h.store.BeginBuild(); err != nil {
 			return nil, &failure{code: exitCache, err: err}
 		}

@@ -121,6 +121,22 @@ func cmdSmallDisk(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("TINFRA_TEST_FILE_LIMIT", args[0])
 }
 
+// cmdRemount changes the options of the disk that smalldisk made: "remount ro", "remount size=64m".
+func cmdRemount(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: remount OPTION")
+	}
+	flags, data := uintptr(syscall.MS_REMOUNT), ""
+	switch args[0] {
+	case "ro":
+		flags |= syscall.MS_RDONLY
+	case "rw":
+	default:
+		data = args[0]
+	}
+	ts.Check(syscall.Mount("tmpfs", ts.Getenv("TINFRA_CACHE"), "tmpfs", flags, data))
+}
+
 // cmdSameTree: two caches hold the same results: keys, and behind each the same outputs and metrics; the same number
 // of records; the same files, manifests and actions; and neither has anything left over from its work.
 func cmdSameTree(ts *testscript.TestScript, neg bool, args []string) {

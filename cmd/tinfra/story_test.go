@@ -18,6 +18,7 @@ import (
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
 	"github.com/Ruihan11/tiny-infra/artifacts/disk"
+	"github.com/Ruihan11/tiny-infra/pipeline/run"
 )
 
 // The test binary is three programs, by the name it is called under: the tests, tinfra, and the worker of
@@ -39,7 +40,16 @@ func hurried() {
 	panic(err)
 }
 
-// tinfraUnderTest is main with two ways to suffer: dying at a named step of publishing, and a full disk.
+// wrongClock is ahead of the machine's.
+type wrongClock struct {
+	run.RealClock
+	ahead time.Duration
+}
+
+func (c wrongClock) Now() time.Time { return time.Now().Add(c.ahead) }
+
+// tinfraUnderTest is main with ways to suffer: dying at a named step of publishing, a full disk, a wrong clock, a file
+// system without locks.
 func tinfraUnderTest() {
 	if step := os.Getenv("TINFRA_TEST_CRASH"); step != "" {
 		artifacts.Crash = func(name string) {
@@ -48,6 +58,12 @@ func tinfraUnderTest() {
 				select {} // the signal is on its way
 			}
 		}
+	}
+	if ahead, err := time.ParseDuration(os.Getenv("TINFRA_TEST_CLOCK")); err == nil {
+		clock = wrongClock{ahead: ahead}
+	}
+	if os.Getenv("TINFRA_TEST_NO_LOCKS") != "" {
+		refuseLocks()
 	}
 	if limit, err := strconv.ParseUint(os.Getenv("TINFRA_TEST_FILE_LIMIT"), 10, 32); err == nil {
 		// Without the signal, a write beyond the limit fails with EFBIG.
@@ -83,6 +99,7 @@ func stories(t *testing.T, dir string) testscript.Params {
 			"damage":    cmdDamage,
 			"orphans":   cmdOrphans,
 			"smalldisk": cmdSmallDisk,
+			"remount":   cmdRemount,
 			"samekeys":  cmdSameKeys,
 			"exitcode":  cmdExitCode,
 			"brackets":  cmdBrackets,

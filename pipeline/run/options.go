@@ -98,16 +98,20 @@ type Clock interface {
 	After(d time.Duration) <-chan time.Time
 }
 
-type realClock struct{}
+// RealClock is the machine's.
+type RealClock struct{}
 
-func (realClock) Now() time.Time                         { return time.Now() }
-func (realClock) After(d time.Duration) <-chan time.Time { return time.After(d) }
+// Now is what time it is.
+func (RealClock) Now() time.Time { return time.Now() }
+
+// After tells when d has passed.
+func (RealClock) After(d time.Duration) <-chan time.Time { return time.After(d) }
 
 const defaultRetries = 2
 
 func (o Options) filled() Options {
 	if o.Clock == nil {
-		o.Clock = realClock{}
+		o.Clock = RealClock{}
 	}
 	if o.Environ == nil {
 		o.Environ = os.Environ()

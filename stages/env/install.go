@@ -3,6 +3,7 @@ package env
 import (
 	"bufio"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -107,10 +108,10 @@ func readMarker(dir string) (*marker, error) {
 // lock keeps other builds from installing the same thing. waiting is called once if somebody has it.
 func (s *Set) lock(ctx context.Context, name string, waiting func()) (release func(), err error) {
 	dir := filepath.Join(s.cache, "env", ".locks")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return nil, fmt.Errorf("making the cache folder: %w", err)
 	}
-	lock := flock.New(filepath.Join(dir, name))
+	lock := flock.New(filepath.Join(dir, name), flock.SetPermissions(0o666))
 	got, err := lock.TryLock()
 	if err == nil && !got {
 		waiting()
@@ -142,8 +143,8 @@ func (s *Set) build(ctx context.Context, name string, digest artifacts.Digest, d
 	}
 	parent, prefix := filepath.Dir(dir), ".new-"+digest.Hex()+"-"
 	discard(parent, prefix)
-	aside, err := os.MkdirTemp(parent, prefix)
-	if err != nil {
+	aside := filepath.Join(parent, prefix+rand.Text()[:10])
+	if err := os.Mkdir(aside, 0o777); err != nil { // not 0700: whom the umask lets read the cache uses the environment too
 		return err
 	}
 	defer os.RemoveAll(aside)

@@ -76,7 +76,7 @@ func newEnough(version string) bool {
 
 // bringUV installs uv into a throw-away virtual environment and keeps the one program of it.
 func (s *Set) bringUV(ctx context.Context, python *interpreter, lock []byte, final string) error {
-	if err := os.MkdirAll(filepath.Dir(final), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(final), 0o777); err != nil {
 		return err
 	}
 	aside, err := os.MkdirTemp(filepath.Dir(final), ".new-")
