@@ -9,6 +9,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 )
 
 // PutBuild stores b, lists it under builds/ and makes it its recipe's last build, unless a later one is that already.
@@ -37,7 +38,7 @@ func (c *Cache) setLast(ctx context.Context, b *Build, d Digest) error {
 	for {
 		last, v, err := c.ref(ctx, name)
 		switch {
-		case err == nil && last.ID >= b.ID:
+		case err == nil && last.ID >= b.ID && !ahead(last):
 			return nil
 		case err != nil && !errors.Is(err, ErrMissing) && !errors.Is(err, ErrDamaged):
 			return err
@@ -50,6 +51,10 @@ func (c *Cache) setLast(ctx context.Context, b *Build, d Digest) error {
 		}
 	}
 }
+
+// ahead tells a build of a clock that has been set back since, or of another machine's: nothing of ours is later than it for
+// a long time, and still it is older.
+func ahead(b *Build) bool { return b.Started.After(time.Now()) }
 
 func (c *Cache) ref(ctx context.Context, name string) (*Build, Version, error) {
 	val, v, err := c.Get(ctx, name)
@@ -72,7 +77,8 @@ func (c *Cache) build(ctx context.Context, d Digest) (*Build, error) {
 	return DecodeBuild(raw)
 }
 
-// Builds gives all builds, the newest first. An unreadable one is given as an error, and the others go on.
+// Builds gives all builds, the newest first; those that a clock which has been set back since puts into the future come
+// last. An unreadable one is given as an error, and the others go on.
 func (c *Cache) Builds(ctx context.Context) iter.Seq2[*Build, error] {
 	return func(yield func(*Build, error) bool) {
 		for b, err := range c.buildsNamed(ctx) {
@@ -105,9 +111,12 @@ func (c *Cache) buildsNamed(ctx context.Context) iter.Seq2[namedBuild, error] {
 			names[d] = append(names[d], hex)
 		}
 		slices.Sort(days)
-		for _, d := range slices.Backward(days) {
-			if !c.buildsOfDay(ctx, names[d], yield) {
-				return
+		future, _ := slices.BinarySearch(days, day(time.Now().AddDate(0, 0, 1))+"/")
+		for _, part := range [][]string{days[:future], days[future:]} {
+			for _, d := range slices.Backward(part) {
+				if !c.buildsOfDay(ctx, names[d], yield) {
+					return
+				}
 			}
 		}
 	}
@@ -132,7 +141,12 @@ func (c *Cache) buildsOfDay(ctx context.Context, names []string, yield func(name
 		}
 		builds = append(builds, namedBuild{b, d})
 	}
-	slices.SortFunc(builds, func(a, b namedBuild) int { return cmp.Compare(b.ID, a.ID) })
+	slices.SortFunc(builds, func(a, b namedBuild) int {
+		if first, second := ahead(a.Build), ahead(b.Build); first != second {
+			return map[bool]int{true: 1, false: -1}[first]
+		}
+		return cmp.Compare(b.ID, a.ID)
+	})
 	for _, b := range builds {
 		if !yield(b, nil) {
 			return false

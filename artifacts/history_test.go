@@ -65,6 +65,37 @@ func TestBuilds(t *testing.T) {
 	})
 }
 
+// A build of a clock that was set back since is neither the last of its recipe nor the newest of all.
+func TestClockSetBack(t *testing.T) {
+	everywhere(t, func(t *testing.T, c *artifacts.Cache, _ artifacts.Sweeper) {
+		id := func(at time.Time, end string) string { return at.UTC().Format("20060102T150405Z-") + end }
+		now := time.Now()
+		year, hour := id(now.AddDate(1, 0, 0), "aaaaaa"), id(now.Add(time.Hour), "bbbbbb")
+		today, earlier := id(now.Add(-time.Minute), "cccccc"), id(now.Add(-2*time.Minute), "dddddd")
+		putBuild(t, c, year, "x.hcl")
+		putBuild(t, c, hour, "x.hcl")
+		for _, last := range []string{today, earlier} { // an earlier one that ends later does not take its place
+			putBuild(t, c, last, "x.hcl")
+			if b, err := c.LastBuild(t.Context(), "x.hcl"); err != nil || b.ID != today {
+				t.Errorf("LastBuild = %v, %v; want %s", b, err, today)
+			}
+		}
+		var got []string
+		for b, err := range c.Builds(t.Context()) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, b.ID)
+		}
+		if got[0] != today || got[1] != earlier || len(got) != 4 {
+			t.Errorf("order %q", got)
+		}
+		if b, err := c.Build(t.Context(), year); err != nil || b.ID != year {
+			t.Errorf("Build(%s) = %v, %v", year, b, err)
+		}
+	})
+}
+
 // One unreadable build hides no other.
 func brokenBuild(t *testing.T, c *artifacts.Cache, sw artifacts.Sweeper, gone artifacts.Digest, ids []string) {
 	t.Helper()

@@ -221,7 +221,8 @@ func (b *builder) await(ctx context.Context, t *task, at *attempt) error {
 	quiet := newSilence(b.o.Clock.Now())
 	var late <-chan time.Time
 	if limit := t.step.Node.Stage.Timeout; limit > 0 {
-		late = b.o.Clock.After(max(0, limit-b.o.Clock.Now().Sub(at.started))) // begun by an earlier build, perhaps
+		spent := max(0, b.o.Clock.Now().Sub(at.started)) // by an earlier build, perhaps, whose clock was ahead of ours
+		late = b.o.Clock.After(max(0, limit-spent))
 	}
 	cancelled, kill := ctx.Done(), b.o.Kill
 	var why error
