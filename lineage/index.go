@@ -48,7 +48,7 @@ func Open(ctx context.Context, path string) (*Index, error) {
 	}
 	dir, terr := os.MkdirTemp("", "tinfra-lineage-")
 	if terr != nil {
-		return nil, fmt.Errorf("lineage index: %w", errors.Join(err, terr))
+		return nil, fmt.Errorf("lineage index: %w; nor can this command make one of its own: %w; set TMPDIR to a folder that you can write to", err, terr)
 	}
 	x.note("the lineage index %s cannot be used (%v): this command makes one of its own, which takes longer", abs, err)
 	x.path, x.temp = filepath.Join(dir, FileName), dir

@@ -1,12 +1,170 @@
 package main
 
 import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
 	"runtime"
+	"strconv"
+	"strings"
+	"sync/atomic"
 	"syscall"
+	"testing"
 	"unsafe"
 
+	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
 )
+
+// soak tells that a test shall take its time.
+func soak() bool { return os.Getenv("TINFRA_SOAK") != "" }
+
+// fullDiskStory builds on a disk that is full after so many KiB, then has it enlarged.
+const fullDiskStory = `
+env TINFRA_CACHE=$WORK/whole
+exec tinfra build
+exec rm runs.log
+env TINFRA_CACHE=$WORK/cache
+smalldisk KIB
+crowded tinfra build
+exec tinfra cache verify
+results BEFORE
+remount size=256m
+exec tinfra build
+hits $BEFORE
+sametree whole cache
+exec tinfra cache verify
+exec tinfra runs
+exec tinfra build
+hits 3
+orphans
+
+-- recipe.hcl --
+locals {
+  text = join("", [for i in range(LINES) : format("%0499d\n", i)])
+}
+stage "make" "hello" {
+  text = local.text
+}
+stage "upper" "loud" {
+  text = make.hello.files
+}
+stage "join" "all" {
+  parts = { a = make.hello.files, b = upper.loud.text }
+}
+`
+
+// TestSoakFullDisk has the disk of the cache full at every write: at each size, in steps of 64 KiB, up to the first at
+// which the build and its index find room.
+func TestSoakFullDisk(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root may mount a small disk")
+	}
+	sizes, lines := []int{1, 5, 6, 8}, 1
+	if soak() {
+		sizes, lines = nil, 500
+		for k := range 48 {
+			sizes = append(sizes, k+1)
+		}
+	}
+	dir := t.TempDir()
+	var failed, built atomic.Int32
+	for _, k := range sizes {
+		story := strings.NewReplacer("KIB", strconv.Itoa(k*64), "LINES", strconv.Itoa(lines)).Replace(fullDiskStory)
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("full_at_%02d_x_64_KiB.txtar", k)), []byte(story), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := stories(t, dir)
+	p.Cmds["crowded"] = func(ts *testscript.TestScript, neg bool, args []string) {
+		if cmdCrowded(ts, args) {
+			built.Add(1)
+		} else {
+			failed.Add(1)
+		}
+	}
+	t.Run("sizes", func(t *testing.T) { testscript.Run(t, p) })
+	if failed.Load() == 0 || built.Load() == 0 {
+		t.Errorf("%d builds failed for want of room, %d found enough: both must occur", failed.Load(), built.Load())
+	}
+}
+
+var noRoom = regexp.MustCompile(`no space left for the cache in \S*: free some, or set TINFRA_CACHE to a larger disk|testworker: write.*: no space left on device`)
+
+// cmdCrowded runs a command that may fail for want of room, and then must say so. It tells whether it did not.
+func cmdCrowded(ts *testscript.TestScript, args []string) bool {
+	err := ts.Exec(args[0], args[1:]...)
+	var exit *exec.ExitError
+	if err == nil {
+		return true
+	}
+	if !errors.As(err, &exit) || exit.ExitCode() != exitStage && exit.ExitCode() != exitCache {
+		ts.Fatalf("%v", err)
+	}
+	if said := ts.ReadFile("stderr"); !noRoom.MatchString(said) || strings.Contains(said, "panic") {
+		ts.Fatalf("it does not say that there is no room, and what to do")
+	}
+	return false
+}
+
+// cmdResults puts the number of keys that have a result into a variable.
+func cmdResults(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: results VARIABLE")
+	}
+	found, err := filepath.Glob(filepath.Join(ts.Getenv("TINFRA_CACHE"), "keys", "*"))
+	ts.Check(err)
+	ts.Setenv(args[0], strconv.Itoa(len(found)))
+}
+
+var hitsOf = regexp.MustCompile(`(\d+) hit`)
+
+// cmdHits: the last build found that many results in the cache, and no more.
+func cmdHits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: hits NUMBER")
+	}
+	got := "0"
+	if m := hitsOf.FindStringSubmatch(ts.ReadFile("stdout")); m != nil {
+		got = m[1]
+	}
+	if got != args[0] {
+		ts.Fatalf("%s hits, want %s", got, args[0])
+	}
+}
+
+// becomeUser starts the process over as the user, with the group and umask, that TINFRA_TEST_USER names: "20001:20000:002".
+func becomeUser() {
+	var uid, gid, umask int
+	if n, _ := fmt.Sscanf(os.Getenv("TINFRA_TEST_USER"), "%d:%d:%o", &uid, &gid, &umask); n != 3 || os.Getuid() != 0 {
+		return
+	}
+	syscall.Umask(umask)
+	err := errors.Join(syscall.Setgroups([]int{gid}), syscall.Setgid(gid), syscall.Setuid(uid))
+	if err == nil {
+		err = syscall.Exec("/proc/self/exe", os.Args, os.Environ()) // what changed its user may not be looked at until it is another program
+	}
+	panic(err)
+}
+
+// cmdOpenDoors lets other users into the story's folder and to its programs.
+func cmdOpenDoors(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 0 {
+		ts.Fatalf("usage: opendoors")
+	}
+	ts.Check(os.Chmod(ts.Getenv("WORK"), 0o777))
+	programs, _, _ := strings.Cut(ts.Getenv("PATH"), string(filepath.ListSeparator))
+	for _, dir := range []string{filepath.Dir(ts.Getenv("WORK")), programs} {
+		for ; dir != "/" && dir != filepath.Clean(os.TempDir()); dir = filepath.Dir(dir) {
+			info, err := os.Stat(dir)
+			ts.Check(err)
+			ts.Check(os.Chmod(dir, info.Mode().Perm()|0o055))
+		}
+	}
+}
 
 // refuseLocks makes the kernel answer this process, and what it starts, as a file system without locks does: flock and
 // the locks of fcntl end with ENOLCK.

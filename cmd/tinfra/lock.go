@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -116,11 +117,17 @@ func (l *lockFile) Add(_ context.Context, entry *recipe.Source) error {
 		return fmt.Errorf("writing the lock: %w", err)
 	}
 	defer f.Close() // gives the lock back
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
+	// Where the recipe's file system gives no locks, an entry that another build writes in this moment may be lost. The next
+	// build writes it again.
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX)
+	if err != nil && !errors.Is(err, syscall.ENOLCK) && !errors.Is(err, syscall.ENOSYS) && !errors.Is(err, syscall.EOPNOTSUPP) {
 		return fmt.Errorf("writing the lock: %w", err)
 	}
+	if err := recipe.WriteLock(&recipe.Lock{Path: l.path, Sources: map[string]*recipe.Source{entry.Source: entry}}); err != nil {
+		return err
+	}
 	l.known[entry.Source] = true
-	return recipe.WriteLock(&recipe.Lock{Path: l.path, Sources: map[string]*recipe.Source{entry.Source: entry}})
+	return nil
 }
 
 // written says that this build changed the file.

@@ -104,13 +104,16 @@ func cmdOrphans(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// cmdSmallDisk puts the cache on a disk of this many KiB. Without the right to mount, the story's processes may write
-// no file larger than that: the same refusal by another name.
+// cmdSmallDisk puts the cache, or another folder, on a disk of this many KiB. Without the right to mount, the story's
+// processes may write no file larger than that: the same refusal by another name.
 func cmdSmallDisk(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: smalldisk KIB")
+	if neg || len(args) < 1 || len(args) > 2 {
+		ts.Fatalf("usage: smalldisk KIB [FOLDER]")
 	}
 	dir := ts.Getenv("TINFRA_CACHE")
+	if len(args) == 2 {
+		dir = ts.MkAbs(args[1])
+	}
 	ts.Check(os.MkdirAll(dir, 0o755))
 	err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size="+args[0]+"k")
 	if err == nil {
@@ -158,9 +161,12 @@ func treeOf(ts *testscript.TestScript, dir string) []string {
 	cache := artifacts.NewCache(store, store)
 	var out []string
 	timed := map[artifacts.Digest]bool{} // blobs with a time in them
+	// A log whose record or build found no room.
+	isLog := func(b []byte) bool { return bytes.HasPrefix(b, []byte(`{"time":`)) }
 	for d := range digests(ts, store) {
 		b, err := cache.GetBytes(ctx, d)
 		ts.Check(err)
+		timed[d] = isLog(b)
 		if r, err := artifacts.DecodeRecord(b); err == nil {
 			timed[d], timed[r.Log] = true, true
 			out = append(out, fmt.Sprintf("record of %s", r.Key.Short()))

@@ -49,8 +49,9 @@ type wrongClock struct {
 func (c wrongClock) Now() time.Time { return time.Now().Add(c.ahead) }
 
 // tinfraUnderTest is main with ways to suffer: dying at a named step of publishing, a full disk, a wrong clock, a file
-// system without locks.
+// system without locks, the rights of another user.
 func tinfraUnderTest() {
+	becomeUser()
 	if step := os.Getenv("TINFRA_TEST_CRASH"); step != "" {
 		artifacts.Crash = func(name string) {
 			if name == step {
@@ -100,6 +101,9 @@ func stories(t *testing.T, dir string) testscript.Params {
 			"orphans":   cmdOrphans,
 			"smalldisk": cmdSmallDisk,
 			"remount":   cmdRemount,
+			"results":   cmdResults,
+			"hits":      cmdHits,
+			"opendoors": cmdOpenDoors,
 			"samekeys":  cmdSameKeys,
 			"exitcode":  cmdExitCode,
 			"brackets":  cmdBrackets,
