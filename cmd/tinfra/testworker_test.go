@@ -178,6 +178,11 @@ func (w *worker) faults(amount int) map[string]func() {
 		"fill":      func() { fill(amount) },
 		"flood":     func() { flood(amount) },
 		"scribble":  scribble,
+		"deep":      func() { deep(amount) },
+		"odd-names": oddNames,
+		"bad-name":  func() { check(os.WriteFile("out/files/"+badNames[amount], nil, 0o644)) },
+		"many":      func() { many(amount) },
+		"sparse":    func() { check(os.WriteFile("out/files/hole", nil, 0o644)); check(os.Truncate("out/files/hole", int64(amount)<<20)) },
 		"synthetic": func() { w.out.Labels = map[string]string{"synthetic": "made up"} },
 	}
 }
@@ -281,6 +286,37 @@ func scribble() {
 	check(c.Start())
 	for info, err := os.Stat("out/files/scribbled.txt"); err != nil || info.Size() == 0; {
 		info, err = os.Stat("out/files/scribbled.txt")
+	}
+}
+
+// deep writes a file whose path is longer than any system call takes.
+func deep(bytes int) {
+	here, err := os.Getwd()
+	check(err)
+	check(os.Chdir("out/files"))
+	for n := 0; n < bytes; n += 100 {
+		check(os.Mkdir(strings.Repeat("d", 99), 0o755))
+		check(os.Chdir(strings.Repeat("d", 99)))
+	}
+	check(os.WriteFile("leaf", []byte("x"), 0o644))
+	check(os.Chdir(here))
+}
+
+// oddNames writes files that are fit for a cache and hard on a terminal.
+func oddNames() {
+	for _, name := range []string{
+		"it's", `say "so"`, "\U0001F600", "\u202Eevil.txt", " ", "-rf", "a b", "%41", "é", "~", "con", strings.Repeat("n", 255),
+	} {
+		check(os.WriteFile("out/files/"+name, []byte(name), 0o644))
+	}
+}
+
+// badNames are those that some system would not take, or take for others.
+var badNames = []string{"new\nline", "\xff\xfe", "e\u0301", `back\slash`, "esc\x1b[2J", "DONE.TXT"}
+
+func many(files int) {
+	for i := range files {
+		write(fmt.Sprintf("out/files/%03d/part-%06d.bin", i/1000, i), fmt.Sprint(i))
 	}
 }
 

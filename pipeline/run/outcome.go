@@ -189,8 +189,21 @@ func declared(r *protocol.Result, k *stages.Kind) error {
 
 // hasFiles tells whether a folder holds any file, however deep.
 func hasFiles(dir string) (bool, error) {
+	info, err := os.Lstat(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil || !info.IsDir() {
+		return err == nil, err
+	}
+	// By a root, since a path may be longer than a system call takes.
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return false, err
+	}
+	defer root.Close()
 	found := false
-	err := filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+	err = fs.WalkDir(root.FS(), ".", func(_ string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -200,8 +213,5 @@ func hasFiles(dir string) (bool, error) {
 		}
 		return nil
 	})
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
 	return found, err
 }
