@@ -19,6 +19,7 @@ var ErrPath = errors.New("unsafe path")
 const (
 	maxPath    = 1024 // bytes of a whole path
 	maxElement = 255  // bytes between two slashes
+	fileSize   = 200  // bytes of a manifest for each file, but for its path
 )
 
 // CheckPath accepts a relative, slash-separated path that means the same on every system and stays below its root.
@@ -61,7 +62,7 @@ func CheckPath(p string) error {
 }
 
 // CheckFiles is what a list of files must fulfil to be laid out anywhere: safe paths, sorted bytewise, none twice, no
-// two that differ only by letter case, no file that is another one's folder.
+// two that differ only by letter case, no file that is another one's folder; and not more than a manifest holds.
 func CheckFiles(files []File) error {
 	type spelling struct {
 		path string
@@ -69,9 +70,14 @@ func CheckFiles(files []File) error {
 	}
 	seen := make(map[string]spelling, len(files))
 	fold := cases.Fold()
+	size := 0 // of the manifest, at most
 	for i, f := range files {
 		if err := CheckPath(f.Path); err != nil {
 			return err
+		}
+		if size += fileSize + len(f.Path) + strings.Count(f.Path, `"`); size > maxObject {
+			return fmt.Errorf("a list of %d files with names as long as %q is larger than the %d MiB of a manifest: put them into fewer files",
+				len(files), clip(f.Path), maxObject>>20)
 		}
 		if i > 0 {
 			switch strings.Compare(files[i-1].Path, f.Path) {

@@ -2,6 +2,7 @@ package artifacts_test
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -44,5 +45,28 @@ func TestCheckFiles(t *testing.T) {
 		if err := artifacts.CheckFiles(files(bad)); !errors.Is(err, artifacts.ErrPath) || !strings.Contains(err.Error(), says) {
 			t.Errorf("%q: %v, want %q", bad, err, says)
 		}
+	}
+}
+
+// A manifest that could not be read again is refused before its files are hashed, which may take hours.
+func TestCheckFilesRefusesWhatNoManifestHolds(t *testing.T) {
+	files := make([]artifacts.File, 200_000)
+	for i := range files {
+		files[i].Path = fmt.Sprintf("part-%06d", i)
+		files[i].Blob = artifacts.Blob{MediaType: artifacts.FileMediaType, Digest: digest("x"), Size: 1 << 40}
+	}
+	if err := artifacts.CheckFiles(files); err != nil {
+		t.Errorf("200,000 files: %v", err)
+	}
+	const some = 1000 // what holds for some, holds for all
+	raw, _, err := (&artifacts.Manifest{Type: "files", Files: files[:some]}).Encode()
+	if most := (64 << 20) * some / len(files); err != nil || len(raw) > most {
+		t.Errorf("their manifest has %d bytes for %d files, more than %d: %v", len(raw), some, most, err)
+	}
+	for i := range files {
+		files[i].Path += strings.Repeat("x", 150)
+	}
+	if err := artifacts.CheckFiles(files); err == nil || !strings.Contains(err.Error(), "put them into fewer files") {
+		t.Errorf("200,000 files with long names: %v", err)
 	}
 }

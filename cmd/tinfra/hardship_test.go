@@ -65,8 +65,8 @@ func TestSoakFullDisk(t *testing.T) {
 	}
 	sizes, lines := []int{1, 5, 6, 8}, 1
 	if soak() {
-		sizes, lines = nil, 500
-		for k := range 48 {
+		sizes, lines = nil, 200
+		for k := range 24 {
 			sizes = append(sizes, k+1)
 		}
 	}
@@ -133,6 +133,65 @@ func cmdHits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if got != args[0] {
 		ts.Fatalf("%s hits, want %s", got, args[0])
+	}
+}
+
+// largeStory has a worker leave very many files, and one very large file with nothing in it.
+const largeStory = `
+exec tinfra build --set trial.t.mode=many --set trial.t.amount=FILES
+exec tinfra plan --set trial.t.mode=many --set trial.t.amount=FILES
+stdout '1 cached'
+exec tinfra get trial.t -o many
+exists many/000/part-000000.bin many/LAST
+exec tinfra show trial.t
+stdout 'in COUNT files'
+exec tinfra build --set trial.t.mode=sparse --set trial.t.amount=MEBIBYTES
+exec tinfra plan --set trial.t.mode=sparse --set trial.t.amount=MEBIBYTES
+stdout '1 cached'
+holes cache/blobs/sha256
+exec tinfra cache verify
+emptydir cache/work
+
+-- recipe.hcl --
+stage "trial" "t" {
+  mode = "ok"
+}
+`
+
+// TestSoakLargeOutputs: 200,000 small files, and 300 GB that take no room on the disk.
+func TestSoakLargeOutputs(t *testing.T) {
+	files, mebibytes := 500, 200
+	if soak() {
+		files, mebibytes = 200_000, 300_000_000_000>>20
+	}
+	dir := t.TempDir()
+	story := strings.NewReplacer("FILES", strconv.Itoa(files), "COUNT", strconv.Itoa(files+1), "MEBIBYTES", strconv.Itoa(mebibytes),
+		"LAST", fmt.Sprintf("%03d/part-%06d.bin", (files-1)/1000, files-1)).Replace(largeStory)
+	if err := os.WriteFile(filepath.Join(dir, "large.txtar"), []byte(story), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	p := stories(t, dir)
+	p.Cmds["holes"] = cmdHoles
+	testscript.Run(t, p)
+}
+
+// cmdHoles: the largest file of a folder takes less room than it has bytes.
+func cmdHoles(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: holes FOLDER")
+	}
+	list, err := os.ReadDir(ts.MkAbs(args[0]))
+	ts.Check(err)
+	var largest os.FileInfo
+	for _, e := range list {
+		info, err := e.Info()
+		ts.Check(err)
+		if largest == nil || info.Size() > largest.Size() {
+			largest = info
+		}
+	}
+	if used := largest.Sys().(*syscall.Stat_t).Blocks * 512; used >= largest.Size()/2 {
+		ts.Fatalf("a file of %d bytes, all of them holes, takes %d", largest.Size(), used)
 	}
 }
 

@@ -182,7 +182,10 @@ func (w *worker) faults(amount int) map[string]func() {
 		"odd-names": oddNames,
 		"bad-name":  func() { check(os.WriteFile("out/files/"+badNames[amount], nil, 0o644)) },
 		"many":      func() { many(amount) },
-		"sparse":    func() { check(os.WriteFile("out/files/hole", nil, 0o644)); check(os.Truncate("out/files/hole", int64(amount)<<20)) },
+		"sparse": func() {
+			check(os.WriteFile("out/files/hole", nil, 0o644))
+			check(os.Truncate("out/files/hole", int64(amount)<<20))
+		},
 		"synthetic": func() { w.out.Labels = map[string]string{"synthetic": "made up"} },
 	}
 }
