@@ -120,6 +120,8 @@ func keepProgram(from, to string) error {
 	return os.Rename(out.Name(), to)
 }
 
+const fullDisk = "no space left on the disk: free some, or set TINFRA_CACHE and UV_CACHE_DIR to a larger one"
+
 // explain says in a person's words why a command that installs something failed, and keeps the end of what it said.
 func explain(ctx context.Context, said string, err error) error {
 	if ctx.Err() != nil {
@@ -128,7 +130,7 @@ func explain(ctx context.Context, said string, err error) error {
 	lower := strings.ToLower(said)
 	why := ""
 	for _, cause := range []struct{ why, words string }{
-		{"no space left on the disk: free some, or set TINFRA_CACHE and UV_CACHE_DIR to a larger one", "no space left on device|os error 28|errno 28"},
+		{fullDisk, "no space left on device|os error 28|errno 28"},
 		{"a package is not the one that the lock names: its hash differs", "hash mismatch|do not match the hashes"},
 		{"the package index does not answer: is there a network? behind a proxy or with an index of your own, set the HTTPS_PROXY, UV_… or PIP_… variables",
 			"error sending request|failed to fetch|dns error|failed to lookup|connection refused|connecterror|newconnectionerror|name resolution|network is unreachable|timed out|certificate"},
