@@ -63,7 +63,7 @@ func TestSoakFullDisk(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("only root may mount a small disk")
 	}
-	sizes, lines := []int{1, 5, 6, 8}, 1
+	sizes, lines := []int{1, 5, 6, 16}, 1
 	if soak() {
 		sizes, lines = nil, 200
 		for k := range 24 {
