@@ -89,6 +89,9 @@ type rubbish struct {
 func (h *house) collect(ctx context.Context, c collecting, size int64) (err error) {
 	ground := h.store.Ground()
 	if c.apply {
+		if err := h.writable(); err != nil {
+			return err
+		}
 		if ground, err = h.store.Collecting(ctx); err != nil {
 			return &failure{code: exitCache, err: err}
 		}

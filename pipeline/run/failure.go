@@ -7,6 +7,7 @@ import (
 	"syscall"
 
 	"github.com/hashicorp/hcl/v2"
+	"golang.org/x/sys/unix"
 
 	"github.com/Ruihan11/tiny-infra/pipeline/plan"
 )
@@ -81,6 +82,32 @@ func unwritten(err error) bool {
 	_, cache := errors.AsType[cacheTrouble](err)
 	_, system := errors.AsType[syscall.Errno](err)
 	return cache && system
+}
+
+const noRoom = "no space left for the cache: free some, or set TINFRA_CACHE to a larger disk"
+
+// roomless says what to do where a workspace had no room for what tinfra writes there. The store says so by itself, and
+// the lock is on another disk.
+func roomless(err error) error {
+	_, lock := errors.AsType[lockTrouble](err)
+	full := errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+	if lock || !full || strings.Contains(err.Error(), "TINFRA_CACHE") {
+		return err
+	}
+	return cacheTrouble{fmt.Errorf("%s: %w", noRoom, err)}
+}
+
+// crowded adds to a worker's failure that its disk is full: what it said of that had no room either.
+func crowded(ws string, err error) error {
+	const little = 64 << 10 // bytes
+	var disk unix.Statfs_t
+	if d, ok := errors.AsType[plan.Diagnostics](err); ok && d.HasErrors() || unix.Statfs(ws, &disk) != nil {
+		return err
+	}
+	if disk.Bavail*uint64(disk.Bsize) >= little { //nolint:gosec // a block's size is positive
+		return err
+	}
+	return fmt.Errorf("%w; %s", err, noRoom)
 }
 
 // requireError is a `require` that did not hold.

@@ -134,7 +134,7 @@ func TestSecretsThatOverlapAreHiddenWhole(t *testing.T) {
 func TestHalfACharacterOfASecret(t *testing.T) {
 	heard := &messages{}
 	bus := event.NewBus(heard)
-	r := &reporter{bus: bus, clock: realClock{}, redact: newRedactor(), log: newStoredLog(halfLog)}
+	r := &reporter{bus: bus, clock: RealClock{}, redact: newRedactor(), log: newStoredLog(halfLog)}
 	r.redact.add("cn4ry-ö-value")
 	r.line("stdout", "a cn4ry-\xc3")
 	r.line("stdout", "\xb6-value z\xff")

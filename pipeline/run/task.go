@@ -72,7 +72,9 @@ func (b *builder) run(ctx context.Context, t *task) (err error) {
 	if err != nil {
 		return err
 	}
-	err = b.leased(ctx, t)
+	if err = b.leased(ctx, t); err != nil {
+		err = roomless(err)
+	}
 	if lost := release(); lost != nil && err == nil {
 		t.report.warn(lost.Error()) // a lease only saves work
 	}
