@@ -60,6 +60,7 @@ func actionOf(salt string) *artifacts.Action {
 func result(t testing.TB, c *artifacts.Cache, salt string, minute int, files ...string) *artifacts.Record {
 	t.Helper()
 	ctx := t.Context()
+	must[artifacts.Blob](t)(c.PutBytes(ctx, artifacts.FileMediaType, []byte("worker")))
 	m := &artifacts.Manifest{Type: "files"}
 	for _, f := range files {
 		path, text, _ := strings.Cut(f, "=")

@@ -66,7 +66,13 @@ func (c *Cache) ref(ctx context.Context, name string) (*Build, Version, error) {
 		return nil, v, fmt.Errorf("%s: %w: %w", name, ErrDamaged, err)
 	}
 	b, err := c.build(ctx, d)
-	return b, v, err
+	if err == nil && refName(b.RecipePath) != name {
+		err = fmt.Errorf("%s: %w: it leads to a build of %s", name, ErrDamaged, b.RecipePath)
+	}
+	if err != nil {
+		return nil, v, err
+	}
+	return b, v, nil
 }
 
 func (c *Cache) build(ctx context.Context, d Digest) (*Build, error) {
@@ -157,14 +163,12 @@ func (c *Cache) buildsOfDay(ctx context.Context, names []string, yield func(name
 
 // LastBuild is the newest build of the recipe at that path; failing that, of a recipe with that base name.
 func (c *Cache) LastBuild(ctx context.Context, recipePath string) (*Build, error) {
-	last, _, err := c.ref(ctx, refName(recipePath))
-	if errors.Is(err, ErrMissing) {
-		return nil, fmt.Errorf("last build of %s: %w", recipePath, err)
-	}
+	last, v, err := c.ref(ctx, refName(recipePath))
 	if err == nil && last.RecipePath == recipePath {
 		return last, nil
 	}
-	if err != nil && !errors.Is(err, ErrDamaged) {
+	// A ref that is there and leads nowhere tells that there was a build: an older one may be left.
+	if err != nil && !errors.Is(err, ErrDamaged) && (v == Absent || !errors.Is(err, ErrMissing)) {
 		return nil, fmt.Errorf("last build of %s: %w", recipePath, err)
 	}
 	for b, err := range c.Builds(ctx) {

@@ -17,6 +17,7 @@ func putBuild(t *testing.T, c *artifacts.Cache, id, path string, steps ...artifa
 	if err != nil {
 		t.Fatal(err)
 	}
+	must[artifacts.Blob](t)(c.PutBytes(t.Context(), "text/plain", []byte("recipe")))
 	return must[artifacts.Digest](t)(c.PutBuild(t.Context(), &artifacts.Build{
 		ID: id, RecipePath: path, Host: "h", Recipe: digest("recipe"), Started: at, Ended: at.Add(time.Minute), Steps: steps,
 	}))
@@ -166,9 +167,9 @@ func TestVerify(t *testing.T) {
 		key, okey := "keys/"+rec.Key.Hex(), "keys/"+other.Key.Hex()
 
 		set(key, "nonsense")
-		expect("a pointer's value", key+" malformed []")
+		expect("a pointer's value", fmt.Sprintf("%s malformed [%s]", key, ids[0]))
 		set(key, od.String())
-		expect("a pointer to another's record", fmt.Sprintf("%s malformed [%s]", key, ids[1]))
+		expect("a pointer to another's record", fmt.Sprintf("%s malformed [%s]", key, ids[0]))
 		set(key, d.String())
 		expect("mended")
 
@@ -179,8 +180,135 @@ func TestVerify(t *testing.T) {
 		expect("lineage outlives the bytes")
 
 		del(artifacts.BlobsFolder + rec.Key.Hex())
-		expect("an action is gone",
-			fmt.Sprintf("records/2026-03-04/%s dangling [%s]", d.Hex(), ids[0]),
-			fmt.Sprintf("runs/%s/%s dangling [%s]", rec.Key.Hex(), d.Hex(), ids[0]))
+		expect("an action is gone", fmt.Sprintf("blobs/sha256/%s missing [%s]", rec.Key.Hex(), ids[0]))
+	})
+}
+
+// What was given up is told ever after, and no problem; until it is there again and lost once more.
+func TestRepairTellsWhatIsLost(t *testing.T) {
+	everywhere(t, func(t *testing.T, c *artifacts.Cache, sw artifacts.Sweeper) {
+		log := must[artifacts.Blob](t)(c.PutBytes(t.Context(), artifacts.LogMediaType, []byte("the log")))
+		rec := result(t, c, "a", 0, "x=y")
+		rec.Log = log.Digest
+		publish(t, c, rec)
+		name := artifacts.BlobsFolder + log.Digest.Hex()
+		for range 2 {
+			if err := sw.Delete(t.Context(), name); err != nil {
+				t.Fatal(err)
+			}
+			all := verify(t, c, sw)
+			if len(all) != 1 || all[0].Name != name || all[0].Kind != artifacts.Missing || !strings.Contains(all[0].Detail, "the log of record") {
+				t.Fatalf("problems %+v", all)
+			}
+			did, err := c.Repair(t.Context(), sw, all[0])
+			if err != nil || did != artifacts.GivenUp {
+				t.Fatalf("Repair = %q, %v", did, err)
+			}
+			if all = verify(t, c, sw); len(all) != 1 || all[0].Name != name || all[0].Kind != artifacts.Lost {
+				t.Fatalf("after the repair: %+v", all)
+			}
+			must[artifacts.Blob](t)(c.PutBytes(t.Context(), artifacts.LogMediaType, []byte("the log")))
+			if all = verify(t, c, sw); len(all) > 0 || len(names(t, c, "lost/")) > 0 {
+				t.Fatalf("what came back: %+v", all)
+			}
+		}
+	})
+}
+
+// Names are made again from what the cache still says: the winner of a key, the newest build of a recipe, what a name in
+// runs/, records/ and builds/ says itself.
+func TestRepairMakesNamesAgain(t *testing.T) {
+	everywhere(t, func(t *testing.T, c *artifacts.Cache, sw artifacts.Sweeper) {
+		rec := result(t, c, "a", 0, "x=y")
+		publish(t, c, rec)
+		repeat := *rec
+		repeat.Ended = rec.Ended.Add(time.Hour)
+		publish(t, c, &repeat)
+		putBuild(t, c, "20260304T050000Z-aaaaaa", "x.hcl")
+		putBuild(t, c, "20260304T060000Z-bbbbbb", "x.hcl")
+		want := map[string]string{}
+		for _, n := range names(t, c, "") {
+			val, _, err := c.Get(t.Context(), n)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want[n] = string(val)
+		}
+		for n := range want {
+			for _, bad := range []string{"", "sha256:1234", digest("another").String(), want[n] + "x"} {
+				_, v, _ := c.Get(t.Context(), n)
+				if _, err := c.Set(t.Context(), n, []byte(bad), v); err != nil {
+					t.Fatal(err)
+				}
+				found := verify(t, c, sw)
+				if len(found) == 0 || !slices.ContainsFunc(found, func(p artifacts.Problem) bool { return p.Name == n }) {
+					t.Fatalf("%s = %q is not found: %+v", n, bad, found)
+				}
+				for _, p := range found {
+					if did, err := c.Repair(t.Context(), sw, p); err != nil || did != artifacts.Remade {
+						t.Errorf("%s = %q: Repair(%s) = %q, %v", n, bad, p.Name, did, err)
+					}
+				}
+				if val, _, err := c.Get(t.Context(), n); err != nil || string(val) != want[n] {
+					t.Errorf("%s was %q, became %q, %v; want %q", n, bad, val, err, want[n])
+				}
+				if found := verify(t, c, sw); len(found) > 0 {
+					t.Fatalf("after the repair of %s: %+v", n, found)
+				}
+			}
+		}
+	})
+}
+
+// A pointer that leads to a sound object of another name is worth no more than a broken one.
+func TestSwappedPointersServeNothing(t *testing.T) {
+	everywhere(t, func(t *testing.T, c *artifacts.Cache, sw artifacts.Sweeper) {
+		a, b := result(t, c, "a", 0, "x=1"), result(t, c, "b", 1, "x=2")
+		_, da := publish(t, c, a)
+		_, db := publish(t, c, b)
+		putBuild(t, c, "20260304T050000Z-aaaaaa", "x.hcl")
+		putBuild(t, c, "20260304T060000Z-bbbbbb", "y.hcl")
+		swap := func(one, other string) {
+			t.Helper()
+			x, vx, err := c.Get(t.Context(), one)
+			y, vy, oerr := c.Get(t.Context(), other)
+			if err = errors.Join(err, oerr); err != nil {
+				t.Fatal(err)
+			}
+			_, err = c.Set(t.Context(), one, y, vx)
+			_, oerr = c.Set(t.Context(), other, x, vy)
+			if err = errors.Join(err, oerr); err != nil {
+				t.Fatal(err)
+			}
+			found := verify(t, c, sw)
+			if len(found) != 2 || found[0].Name != min(one, other) || found[1].Name != max(one, other) || found[0].Kind != artifacts.Malformed {
+				t.Errorf("swapped %s and %s: %+v", one, other, found)
+			}
+		}
+		swap("keys/"+a.Key.Hex(), "keys/"+b.Key.Hex())
+		for _, k := range []artifacts.Key{a.Key, b.Key} {
+			if rec, _, err := c.Lookup(t.Context(), k); !errors.Is(err, artifacts.ErrMissing) {
+				t.Errorf("Lookup(%s) = %+v, %v", k.Short(), rec, err)
+			}
+		}
+		for _, p := range verify(t, c, sw) {
+			must[artifacts.Repaired](t)(c.Repair(t.Context(), sw, p))
+		}
+		for k, want := range map[artifacts.Key]artifacts.Digest{a.Key: da, b.Key: db} {
+			if _, d, err := c.Lookup(t.Context(), k); err != nil || d != want {
+				t.Errorf("Lookup(%s) = %s, %v; want %s", k.Short(), d.Short(), err, want.Short())
+			}
+		}
+		swap("refs/x", "refs/y")
+		for path, want := range map[string]string{"x.hcl": "20260304T050000Z-aaaaaa", "y.hcl": "20260304T060000Z-bbbbbb"} {
+			if got, err := c.LastBuild(t.Context(), path); err != nil || got.ID != want {
+				t.Errorf("LastBuild(%s) = %v, %v", path, got, err)
+			}
+		}
+		// The next build of x is older than the one that its ref leads to, and takes the ref all the same.
+		putBuild(t, c, "20260304T055900Z-cccccc", "x.hcl")
+		if found := verify(t, c, sw); len(found) != 1 || found[0].Name != "refs/y" {
+			t.Errorf("after a build of x: %+v", found)
+		}
 	})
 }

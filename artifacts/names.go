@@ -17,6 +17,7 @@ const (
 	buildsFolder  = "builds/"
 	refsFolder    = "refs/"
 	leasesFolder  = "leases/"
+	lostFolder    = "lost/"
 
 	// BlobsFolder is where Sweeper.Delete finds bytes: BlobsFolder + hex.
 	BlobsFolder = "blobs/sha256/"
@@ -27,12 +28,12 @@ func CheckName(name string) error {
 	if err := CheckPath(name); err != nil {
 		return err
 	}
-	for _, f := range []string{keysFolder, runsFolder, recordsFolder, buildsFolder, refsFolder, leasesFolder} {
+	for _, f := range []string{keysFolder, runsFolder, recordsFolder, buildsFolder, refsFolder, leasesFolder, lostFolder} {
 		if strings.HasPrefix(name, f) {
 			return nil
 		}
 	}
-	return fmt.Errorf("%w %q: pointers live in keys, runs, records, builds, refs and leases", ErrPath, clip(name))
+	return fmt.Errorf("%w %q: pointers live in keys, runs, records, builds, refs, leases and lost", ErrPath, clip(name))
 }
 
 // CheckPrefix accepts what Pointers.List may be asked for: "" or the beginning of a pointer's name.
@@ -47,6 +48,7 @@ func keyName(k Key) string              { return keysFolder + k.Hex() }
 func runName(k Key, rec Digest) string  { return runsFolder + k.Hex() + "/" + rec.Hex() }
 func recordName(day, rec string) string { return recordsFolder + day + "/" + rec }
 func buildName(day, b string) string    { return buildsFolder + day + "/" + b }
+func lostName(d Digest) string          { return lostFolder + d.Hex() }
 
 func day(t time.Time) string { return t.UTC().Format(time.DateOnly) }
 

@@ -49,13 +49,28 @@ func (c *Cache) publish(ctx context.Context, rec *Record) (*Record, Digest, erro
 	return won, wd, nil
 }
 
-// create sets a pointer that has one possible value: finding it there is success.
+// create sets a pointer that has one possible value: finding that there is success. Any other is a damaged one.
 func (c *Cache) create(ctx context.Context, name string, d Digest) error {
-	_, err := c.Set(ctx, name, []byte(d.String()), Absent)
-	if err != nil && !errors.Is(err, ErrConflict) {
-		return fmt.Errorf("%s: %w", name, err)
+	version := Absent
+	for {
+		_, err := c.Set(ctx, name, []byte(d.String()), version)
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, ErrConflict) {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		var val []byte
+		val, version, err = c.Get(ctx, name)
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case err == nil && string(val) == d.String():
+			return nil
+		case err != nil && !errors.Is(err, ErrMissing):
+			return fmt.Errorf("%s: %w", name, err)
+		}
 	}
-	return nil
 }
 
 // claim sets the key unless a sound record holds it. Each turn of the loop that does not end means that another build

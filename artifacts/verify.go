@@ -19,104 +19,64 @@ const (
 	Damaged   ProblemKind = "damaged"   // the bytes are not those of the name, or say what they must not
 	Dangling  ProblemKind = "dangling"  // a name leads to something that is not there
 	Malformed ProblemKind = "malformed" // a name or a pointer's value has no meaning
+	Missing   ProblemKind = "missing"   // it is not there, and something that is there needs it
+	Lost      ProblemKind = "lost"      // missing, and known to be so: Repair has said it before. No problem any more
 )
 
-// Problem is one thing that Verify found. Name can be given to Sweeper.Delete: the stage that made it then runs again.
+// Problem is one thing that Verify found. Repair mends it.
 type Problem struct {
 	Name   string // as in the layout: blobs/sha256/…, keys/…
 	Kind   ProblemKind
 	Detail string
 	Builds []string // IDs of the builds that used it, oldest first
+
+	needed string // of a blob: what of the history it is; "" for a file of an output, which its stage makes again
 }
 
-// Verify reads everything: each blob against its digest, each pointer against what it leads to. Problems come sorted by
-// name. Outputs of records that no key leads to may be missing, since lineage outlives the bytes.
+// Verify reads everything: each blob against its digest, each pointer against what it leads to, and that all is there
+// which they need. Problems come sorted by name. Files of outputs that no key leads to may be missing, since lineage
+// outlives the bytes.
 func (c *Cache) Verify(ctx context.Context, sw Sweeper, report func(Problem)) error {
-	v := verifier{c: c, bad: make(map[Digest]bool), uses: make(map[Digest]map[string]bool)}
+	v := verifier{c: c, bad: map[Digest]error{}, needs: map[Digest]string{}, seen: map[Digest]bool{}}
 	for _, step := range []func(context.Context) error{
-		v.builds,
+		// First, since whoever else meets a file that shows by its times that it was changed removes it.
 		func(ctx context.Context) error { return v.blobs(ctx, sw) },
 		v.pointers,
+		func(ctx context.Context) error { return v.history(ctx, sw) },
 	} {
 		if err := step(ctx); err != nil {
 			return fmt.Errorf("verifying the cache: %w", err)
 		}
 	}
-	slices.SortStableFunc(v.found, func(a, b Problem) int { return cmp.Compare(a.Name, b.Name) })
-	for _, p := range v.found {
-		report(p)
+	used, err := c.Uses(ctx)
+	if err != nil {
+		return fmt.Errorf("verifying the cache: %w", err)
+	}
+	slices.SortStableFunc(v.found, func(a, b finding) int { return cmp.Compare(a.Name, b.Name) })
+	for _, f := range v.found {
+		f.Builds = used.Of(f.about)
+		report(f.Problem)
 	}
 	return nil
 }
 
 type verifier struct {
 	c     *Cache
-	found []Problem
-	bad   map[Digest]bool            // blobs whose bytes are wrong
-	uses  map[Digest]map[string]bool // what → IDs of builds
+	found []finding
+	bad   map[Digest]error  // blobs whose bytes are wrong
+	needs map[Digest]string // what history must hold → what it is of whom
+	seen  map[Digest]bool   // records whose needs are noted
+}
+
+type finding struct {
+	Problem
+	about Digest // the blob, or what the pointer leads to
 }
 
 func blobPath(d Digest) string { return BlobsFolder + d.Hex() }
 
-func (v *verifier) report(name string, kind ProblemKind, used map[string]bool, err error) {
-	v.found = append(v.found, Problem{name, kind, err.Error(), slices.Sorted(maps.Keys(used))})
-}
-
-// builds learns which build used what. What cannot be read is reported later, by the steps that look for it.
-func (v *verifier) builds(ctx context.Context) error {
-	for b, err := range v.c.Builds(ctx) {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		if err != nil {
-			continue
-		}
-		for _, d := range []Digest{b.Recipe, b.Lock} {
-			v.use(b.ID, d)
-		}
-		for _, d := range b.Modules {
-			v.use(b.ID, d)
-		}
-		if _, d, err := b.Encode(); err == nil {
-			v.use(b.ID, d)
-		}
-		for _, s := range b.Steps {
-			v.use(b.ID, s.Log)
-			v.use(b.ID, s.Key.Digest())
-			v.useRecord(ctx, b.ID, s.Record)
-		}
-	}
-	return nil
-}
-
-func (v *verifier) use(build string, d Digest) {
-	if d.IsZero() {
-		return
-	}
-	if v.uses[d] == nil {
-		v.uses[d] = make(map[string]bool)
-	}
-	v.uses[d][build] = true
-}
-
-func (v *verifier) useRecord(ctx context.Context, build string, d Digest) {
-	v.use(build, d)
-	if d.IsZero() {
-		return
-	}
-	rec, err := v.c.Record(ctx, d)
-	if err != nil {
-		return
-	}
-	v.use(build, rec.Log)
-	for _, out := range rec.Outputs {
-		v.use(build, out)
-		if m, err := v.c.Manifest(ctx, out); err == nil {
-			for _, f := range m.Files {
-				v.use(build, f.Digest)
-			}
-		}
-	}
+func (v *verifier) report(name string, kind ProblemKind, about Digest, err error) {
+	v.found = append(v.found, finding{Problem{Name: name, Kind: kind, Detail: err.Error()}, about})
 }
 
 func (v *verifier) blobs(ctx context.Context, sw Sweeper) error {
@@ -128,8 +88,7 @@ func (v *verifier) blobs(ctx context.Context, sw Sweeper) error {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-			v.bad[b.Digest] = true
-			v.report(blobPath(b.Digest), Damaged, v.uses[b.Digest], err)
+			v.bad[b.Digest] = err
 		}
 	}
 	return nil
@@ -156,7 +115,7 @@ func (v *verifier) pointers(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if strings.HasPrefix(name, leasesFolder) {
+		if strings.HasPrefix(name, leasesFolder) || strings.HasPrefix(name, lostFolder) {
 			continue
 		}
 		if err := v.pointer(ctx, name); err != nil {
@@ -177,7 +136,7 @@ func (v *verifier) pointer(ctx context.Context, name string) error {
 	}
 	d, err := ParseDigest(string(val))
 	if err != nil {
-		v.report(name, Malformed, nil, fmt.Errorf("its value: %w", err))
+		v.report(name, Malformed, meant(name), fmt.Errorf("its value: %w", err))
 		return nil
 	}
 	if err := v.follow(ctx, name, d); err != nil {
@@ -189,63 +148,78 @@ func (v *verifier) pointer(ctx context.Context, name string) error {
 			kind = Dangling
 		} else if errors.Is(err, errName) {
 			kind = Malformed
+			if m := meant(name); !m.IsZero() {
+				d = m
+			}
 		}
-		v.report(name, kind, v.uses[d], err)
+		v.report(name, kind, d, err)
 	}
 	return nil
+}
+
+// meant is what a name says by itself that it leads to, or concerns; zero for names that say nothing.
+func meant(name string) Digest {
+	d, _ := ParseHex(path.Base(name))
+	return d
 }
 
 var errName = errors.New("its name does not fit what it leads to")
 
 func (v *verifier) follow(ctx context.Context, name string, d Digest) error {
-	folder, rest, _ := strings.Cut(name, "/")
-	switch folder + "/" {
-	case buildsFolder:
+	if strings.HasPrefix(name, buildsFolder) || strings.HasPrefix(name, refsFolder) {
 		b, err := v.c.build(ctx, d)
-		if err == nil && rest != day(b.Started)+"/"+d.Hex() {
-			err = fmt.Errorf("%w: build %s", errName, b.ID)
+		if err != nil {
+			return err
 		}
-		return err
-	case refsFolder:
-		_, err := v.c.build(ctx, d)
-		return err
+		if err := fits(name, buildName(day(b.Started), d.Hex()), refName(b.RecipePath)); err != nil {
+			return fmt.Errorf("%w: build %s", err, b.ID)
+		}
+		v.needsOfBuild(b)
+		return v.listed(ctx, buildName(day(b.Started), d.Hex()), d)
 	}
 	rec, err := v.c.Record(ctx, d)
 	if err != nil {
 		return err
 	}
-	switch folder + "/" {
-	case keysFolder:
-		if rest != rec.Key.Hex() {
-			return fmt.Errorf("%w: record %s is of key %s", errName, d.Short(), rec.Key.Short())
-		}
-		if err := v.history(ctx, rec); err != nil {
+	listed := []string{runName(rec.Key, d), recordName(day(rec.Ended), d.Hex())}
+	if err := fits(name, append(listed, keyName(rec.Key))...); err != nil {
+		return fmt.Errorf("%w: record %s is of key %s", err, d.Short(), rec.Key.Short())
+	}
+	v.needsOfRecord(ctx, d, rec)
+	if strings.HasPrefix(name, runsFolder) {
+		return nil // written before the others: a build may have died there
+	}
+	if strings.HasPrefix(name, recordsFolder) {
+		listed = listed[:1]
+	}
+	for _, n := range listed {
+		if err := v.listed(ctx, n, d); err != nil {
 			return err
 		}
+	}
+	if strings.HasPrefix(name, keysFolder) {
 		return v.outputs(ctx, rec)
-	case runsFolder:
-		if rest != path.Join(rec.Key.Hex(), d.Hex()) {
-			return fmt.Errorf("%w: record %s is of key %s", errName, d.Short(), rec.Key.Short())
-		}
-	case recordsFolder:
-		if rest != day(rec.Ended)+"/"+d.Hex() {
-			return fmt.Errorf("%w: record %s", errName, d.Short())
-		}
-	}
-	return v.history(ctx, rec)
-}
-
-// history is what gc never deletes: it must be there for every record.
-func (v *verifier) history(ctx context.Context, rec *Record) error {
-	if _, err := v.c.Action(ctx, rec.Key); err != nil {
-		return err
-	}
-	for _, port := range slices.Sorted(maps.Keys(rec.Outputs)) {
-		if _, err := v.c.Manifest(ctx, rec.Outputs[port]); err != nil {
-			return fmt.Errorf("output %s: %w", port, err)
-		}
 	}
 	return nil
+}
+
+func fits(name string, may ...string) error {
+	if !slices.Contains(may, name) {
+		return errName
+	}
+	return nil
+}
+
+// listed finds a name that must be there, since it is written before the one that was followed.
+func (v *verifier) listed(ctx context.Context, name string, d Digest) error {
+	_, _, err := v.c.Get(ctx, name)
+	if errors.Is(err, ErrMissing) {
+		if !slices.ContainsFunc(v.found, func(f finding) bool { return f.Name == name }) {
+			v.report(name, Missing, d, errors.New("other names lead to it, and this one does not list it"))
+		}
+		return nil
+	}
+	return err
 }
 
 // outputs: a key promises every byte.
@@ -253,13 +227,13 @@ func (v *verifier) outputs(ctx context.Context, rec *Record) error {
 	if err := v.c.complete(ctx, rec); err != nil {
 		return err
 	}
-	for port, d := range rec.Outputs {
-		m, err := v.c.Manifest(ctx, d)
+	for _, port := range slices.Sorted(maps.Keys(rec.Outputs)) {
+		m, err := v.c.Manifest(ctx, rec.Outputs[port])
 		if err != nil {
 			return err
 		}
 		for _, f := range m.Files {
-			if v.bad[f.Digest] {
+			if v.bad[f.Digest] != nil {
 				return fmt.Errorf("output %s: %s: %w", port, f.Path, ErrDamaged)
 			}
 		}

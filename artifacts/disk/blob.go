@@ -27,7 +27,8 @@ func (s *Store) Stat(ctx context.Context, d artifacts.Digest) (int64, error) {
 		return 0, missing(err)
 	}
 	if !fi.Mode().IsRegular() {
-		return 0, fmt.Errorf("blob %s: %w: it is not a file", d.Short(), artifacts.ErrDamaged)
+		err := s.root.RemoveAll(blobName(d)) // a folder would stand in the way of the bytes when they are made again
+		return 0, errors.Join(fmt.Errorf("blob %s: %w: it was no file and has been removed", d.Short(), artifacts.ErrDamaged), err)
 	}
 	if !fi.ModTime().Equal(sealed) {
 		if err := s.reseal(ctx, d); err != nil {

@@ -87,7 +87,7 @@ func TestVerifyFindsDamage(t *testing.T) {
 		"overwritten":        func(p string) error { return errors.Join(os.Chmod(p, 0o644), os.WriteFile(p, []byte("wrong"), 0o644)) },
 		"replaced by a link": func(p string) error { return errors.Join(os.Remove(p), os.Symlink("/etc/passwd", p)) },
 		"replaced by a pipe": func(p string) error { return errors.Join(os.Remove(p), syscall.Mkfifo(p, 0o644)) },
-		"replaced by folder": func(p string) error { return errors.Join(os.Remove(p), os.Mkdir(p, 0o755)) },
+		"replaced by folder": func(p string) error { return errors.Join(os.Remove(p), os.MkdirAll(filepath.Join(p, "deep"), 0o755)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, m, _, _ := laid(t)
@@ -99,6 +99,11 @@ func TestVerifyFindsDamage(t *testing.T) {
 			p := problems(t, s)
 			if len(p) != 1 || p[0].Name != artifacts.BlobsFolder+f.Digest.Hex() || p[0].Kind != artifacts.Damaged {
 				t.Errorf("problems %+v", p)
+			}
+			// Nothing stands in the way of the bytes when they are made again.
+			must(t, s.Put(t.Context(), f.Blob, strings.NewReader("right")))
+			if p := problems(t, s); len(p) > 0 {
+				t.Errorf("after it was made again: %+v", p)
 			}
 		})
 	}

@@ -61,7 +61,7 @@ func (s *Store) Delete(ctx context.Context, name string) error {
 		if err != nil {
 			return err
 		}
-		return ignoreMissing(s.root.Remove(blobName(d)))
+		return s.root.RemoveAll(blobName(d)) // a damaged one may be a folder
 	}
 	if err := artifacts.CheckName(name); err != nil {
 		return err

@@ -1,0 +1,137 @@
+package artifacts
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Repaired says what Repair did about a problem.
+type Repaired string
+
+// What Repair can do.
+const (
+	Removed Repaired = "removed" // the next build makes it again, or nothing needs it
+	Remade  Repaired = "remade"  // from what else the cache holds
+	GivenUp Repaired = "lost"    // nothing can make it again; the loss is noted under lost/, and told by each Verify
+)
+
+// Repair mends one problem of Verify's, so that the next Verify is clean. A file of an output is removed with the key
+// that promises it, and so made again. A name is made again where the cache still says what it led to, else removed.
+// History, such as a log, cannot be made again by itself: that it is gone is noted, and what refers to it stays.
+func (c *Cache) Repair(ctx context.Context, sw Sweeper, p Problem) (Repaired, error) {
+	did, err := c.repair(ctx, sw, p)
+	if err != nil {
+		return "", fmt.Errorf("repairing %s: %w", p.Name, err)
+	}
+	return did, nil
+}
+
+func (c *Cache) repair(ctx context.Context, sw Sweeper, p Problem) (Repaired, error) {
+	if p.Kind == Lost {
+		return GivenUp, nil
+	}
+	if err := sw.Delete(ctx, p.Name); err != nil {
+		return "", err
+	}
+	hex, blob := strings.CutPrefix(p.Name, BlobsFolder)
+	switch {
+	case !blob:
+		return c.remake(ctx, p.Name)
+	case p.needed == "":
+		return Removed, nil
+	}
+	d, err := ParseHex(hex)
+	if err != nil {
+		return "", err
+	}
+	return GivenUp, c.create(ctx, lostName(d), d)
+}
+
+// remake sets a name that was removed to what it must lead to, where that is known and sound.
+func (c *Cache) remake(ctx context.Context, name string) (Repaired, error) {
+	find := c.nameSays
+	switch {
+	case strings.HasPrefix(name, keysFolder):
+		find = c.firstRun
+	case strings.HasPrefix(name, refsFolder):
+		find = c.newestOf
+	}
+	d, err := find(ctx, name)
+	if errors.Is(err, ErrMissing) || errors.Is(err, ErrDamaged) {
+		return Removed, nil
+	}
+	if err != nil {
+		return "", err
+	}
+	return Remade, c.create(ctx, name, d)
+}
+
+// nameSays is what a name in runs/, records/ or builds/ says itself that it leads to.
+func (c *Cache) nameSays(ctx context.Context, name string) (Digest, error) {
+	d := meant(name)
+	if b, err := c.build(ctx, d); err == nil && name == buildName(day(b.Started), d.Hex()) {
+		return d, nil
+	}
+	rec, err := c.Record(ctx, d)
+	if err == nil && fits(name, runName(rec.Key, d), recordName(day(rec.Ended), d.Hex())) != nil {
+		err = ErrMissing
+	}
+	return d, err
+}
+
+// firstRun is the first record of a key whose outputs are there: the one that won, unless that was damaged.
+func (c *Cache) firstRun(ctx context.Context, name string) (Digest, error) {
+	key := meant(name)
+	var first Digest
+	var ended time.Time
+	for run, err := range c.List(ctx, runsFolder+key.Hex()+"/", "") {
+		if err != nil {
+			return Digest{}, err
+		}
+		d := meant(run)
+		rec, _, err := c.named(ctx, Key(key), []byte(d.String()))
+		if err != nil || c.intact(ctx, rec) != nil {
+			continue
+		}
+		if first.IsZero() || rec.Ended.Before(ended) {
+			first, ended = d, rec.Ended
+		}
+	}
+	if first.IsZero() {
+		return first, ErrMissing
+	}
+	return first, nil
+}
+
+// intact reads all that a record made.
+func (c *Cache) intact(ctx context.Context, rec *Record) error {
+	v := verifier{c: c}
+	for _, out := range rec.Outputs {
+		m, err := c.Manifest(ctx, out)
+		if err != nil {
+			return err
+		}
+		for _, f := range m.Files {
+			if err := v.blob(ctx, f.Digest); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// newestOf is the newest build that belongs under a name in refs/.
+func (c *Cache) newestOf(ctx context.Context, name string) (Digest, error) {
+	for b, err := range c.buildsNamed(ctx) {
+		if ctx.Err() != nil {
+			return Digest{}, context.Cause(ctx)
+		}
+		if err == nil && refName(b.RecipePath) == name {
+			return b.digest, nil
+		}
+	}
+	return Digest{}, ErrMissing
+}
