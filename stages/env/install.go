@@ -32,6 +32,7 @@ type marker struct {
 	Python    string           `json:"python"` // the interpreter it is made of
 	Bytes     int64            `json:"bytes"`
 	Installed time.Time        `json:"installed"`
+	Contents  artifacts.Digest `json:"contents,omitzero"` // of the packages' lists of files; zero in what older versions installed
 }
 
 // Install gives the interpreter of an environment and installs it first where it is not there. Builds at the same time
@@ -90,7 +91,19 @@ func sound(dir string, want artifacts.Digest) error {
 	if info, err := os.Stat(pythonIn(dir)); err != nil || info.Mode()&0o111 == 0 {
 		return errors.New("its Python is gone")
 	}
-	return nil
+	return listsSound(dir, m)
+}
+
+// listsSound looks at the packages' lists, and at the sizes of what they name. Hashing all of it is Verify's.
+func listsSound(dir string, m *marker) error {
+	if have, err := contents(dir); !m.Contents.IsZero() && (err != nil || have != m.Contents) {
+		return errors.New("the lists of its packages' files are not those that were installed")
+	}
+	files, err := packageFiles(dir)
+	if err != nil {
+		return err
+	}
+	return present(dir, files)
 }
 
 func readMarker(dir string) (*marker, error) {
@@ -152,10 +165,14 @@ func (s *Set) build(ctx context.Context, name string, digest artifacts.Digest, d
 	}
 	defer os.RemoveAll(aside)
 	progress("making environment " + name + " with Python " + python.Minor)
-	if err := fill(ctx, uv, python, aside, d.lock, progress); err != nil {
+	if err := fillIntact(ctx, uv, python, aside, d.lock, progress); err != nil {
 		return err
 	}
-	m := marker{Name: name, Digest: digest, Python: python.Path, Bytes: size(aside), Installed: time.Now().UTC()}
+	lists, err := contents(aside)
+	if err != nil {
+		return err
+	}
+	m := marker{Name: name, Digest: digest, Python: python.Path, Bytes: size(aside), Installed: time.Now().UTC(), Contents: lists}
 	if err := writeMarker(aside, m); err != nil {
 		return err
 	}
@@ -173,8 +190,25 @@ func (s *Set) build(ctx context.Context, name string, digest artifacts.Digest, d
 	return nil
 }
 
+// fillIntact also compares what was installed with what the packages say they brought: uv links files of its own cache, and
+// whatever damaged an environment has damaged that too. Then they are brought anew.
+func fillIntact(ctx context.Context, uv string, python *interpreter, aside string, lock []string, progress func(string)) error {
+	if err := fill(ctx, uv, python, aside, lock, progress); err != nil {
+		return err
+	}
+	wrong := intact(ctx, aside)
+	if wrong == nil || ctx.Err() != nil {
+		return wrong
+	}
+	progress("uv's cache is damaged (" + wrong.Error() + "); installing without it; `uv cache clean` mends it")
+	if err := fill(ctx, uv, python, aside, lock, progress, "--no-cache", "--reinstall"); err != nil {
+		return err
+	}
+	return intact(ctx, aside)
+}
+
 // fill makes the virtual environment. What is not a wheel is refused: building one would fetch tools that no lock names.
-func fill(ctx context.Context, uv string, python *interpreter, aside string, lock []string, progress func(string)) error {
+func fill(ctx context.Context, uv string, python *interpreter, aside string, lock []string, progress func(string), how ...string) error {
 	name := filepath.Join(aside, lockFile)
 	venv := quiet(ctx, uv, "venv", "--no-project", "--relocatable", "--allow-existing", "--python", python.Path, aside)
 	if err := follow(ctx, venv, nil); err != nil {
@@ -184,8 +218,9 @@ func fill(ctx context.Context, uv string, python *interpreter, aside string, loc
 		return err
 	}
 	progress(fmt.Sprintf("installing %d packages", len(lock)))
-	sync := quiet(ctx, uv, "pip", "sync", "--require-hashes", "--no-build", "--compile-bytecode", "--allow-empty-requirements",
-		"--python", pythonIn(aside), name)
+	sync := quiet(ctx, uv, append([]string{
+		"pip", "sync", "--require-hashes", "--no-build", "--compile-bytecode", "--allow-empty-requirements", "--python", pythonIn(aside), name,
+	}, how...)...)
 	sync.Dir = aside // no project's settings are looked for in the caller's folder
 	return follow(ctx, sync, func(line string) {
 		if !strings.HasPrefix(line, "+ ") { // one line a package is no progress, only noise

@@ -211,14 +211,18 @@ func TestBuildsAtOnceInstallOnce(t *testing.T) {
 }
 
 func TestDamagedEnvironmentIsInstalledAnew(t *testing.T) {
+	t.Setenv("UV_CACHE_DIR", t.TempDir()) // what is damaged in an environment may be a link of uv's own file
 	cache := t.TempDir()
 	python, _ := install(t, tiny(cache, false))
 	dir := filepath.Dir(filepath.Dir(python))
+	inSite := func(name string) string { return site(t, dir, name) }
 	for what, damage := range map[string]func() error{
 		"no marker":      func() error { return os.Remove(filepath.Join(dir, markerFile)) },
 		"a half marker":  func() error { return os.Truncate(filepath.Join(dir, markerFile), 9) },
 		"another's":      func() error { return writeMarker(dir, marker{Name: "tiny"}) },
 		"Python is gone": func() error { return os.Remove(python) },
+		"half a module":  func() error { return os.Truncate(inSite("six.py"), 1000) },
+		"no list":        func() error { return os.Remove(inSite("six-1.17.0.dist-info/RECORD")) },
 	} {
 		if err := damage(); err != nil {
 			t.Fatal(err)
@@ -236,6 +240,125 @@ func TestDamagedEnvironmentIsInstalledAnew(t *testing.T) {
 		}
 		works(t, python)
 		onlyEnvironments(t, cache)
+	}
+}
+
+func site(t *testing.T, dir, name string) string {
+	t.Helper()
+	found, err := filepath.Glob(filepath.Join(dir, "lib", "python3*", "site-packages", name))
+	if err != nil || len(found) != 1 {
+		t.Fatalf("%s: %q, %v", name, found, err)
+	}
+	return found[0]
+}
+
+// flip changes one bit in the middle of a file; its size and time stay.
+func flip(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	text[len(text)/2] ^= 1
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	return errors.Join(err, f.Close(), os.Chtimes(path, info.ModTime(), info.ModTime()))
+}
+
+// TestVerifyReadsWhatIsInstalled: a bit that flips changes no size, so only reading finds it. uv's cache, of which the
+// environment is a link, then has it too; what is installed next is whole all the same.
+func TestVerifyReadsWhatIsInstalled(t *testing.T) {
+	t.Setenv("UV_CACHE_DIR", t.TempDir())
+	t.Setenv("UV_LINK_MODE", "hardlink")
+	cache := t.TempDir()
+	python, _ := install(t, tiny(cache, false))
+	dir := filepath.Dir(filepath.Dir(python))
+	s := tiny(cache, true)
+	problems := func() []string {
+		t.Helper()
+		var all []string
+		err := s.Verify(t.Context(), func(d artifacts.Digest, why error) error {
+			if d.Hex() != filepath.Base(dir) {
+				t.Errorf("it names %s", d)
+			}
+			all = append(all, why.Error())
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return all
+	}
+	if all := problems(); len(all) > 0 {
+		t.Fatalf("a sound environment: %q", all)
+	}
+	digest := artifacts.Digest{}
+	if err := digest.UnmarshalText([]byte("sha256:" + filepath.Base(dir))); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{site(t, dir, "six.py"), site(t, dir, "six-1.17.0.dist-info"), filepath.Join(dir, "pyvenv.cfg")} {
+		if err := os.Rename(name, name+".away"); err != nil {
+			t.Fatal(err)
+		}
+		if sound(dir, digest) == nil {
+			t.Errorf("a build would use it without %s", name)
+		}
+		if err := os.Rename(name+".away", name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := flip(site(t, dir, "six.py")); err != nil {
+		t.Fatal(err)
+	}
+	if all := problems(); len(all) != 1 || !strings.Contains(all[0], "six.py is not as its package brought it") {
+		t.Fatalf("%q", all)
+	}
+	if _, err := s.Remove(t.Context(), filepath.Base(dir)); err != nil {
+		t.Fatal(err)
+	}
+	if all := problems(); len(all) > 0 {
+		t.Errorf("after it was removed: %q", all)
+	}
+	again, said := install(t, tiny(cache, false))
+	if !strings.Contains(strings.Join(said, "\n"), "uv's cache is damaged") {
+		t.Errorf("nobody was told: %q", said)
+	}
+	works(t, again)
+	if all := problems(); len(all) > 0 {
+		t.Errorf("installed anew from a damaged cache: %q", all)
+	}
+}
+
+func TestRecordsAreReadWithCare(t *testing.T) {
+	dir := t.TempDir()
+	at := filepath.Join(dir, "lib", "python3.11", "site-packages")
+	for text, wrong := range map[string]string{
+		"a.py,sha256=abc,3\n../../../bin/tool,sha256=abc,3\nb.pyc,,\nRECORD,,\n": "",
+		"../../../../outside,sha256=abc,3\n":                                     "outside of the environment",
+		"a.py,sha256=abc,many\n":                                                 "the size",
+		"a.py\n":                                                                 "fields",
+	} {
+		files, err := readRecord(strings.NewReader(text), dir, at)
+		if wrong != "" {
+			if err == nil || !strings.Contains(err.Error(), wrong) {
+				t.Errorf("%q: %v", text, err)
+			}
+			continue
+		}
+		if err != nil || len(files) != 3 || files[1].path != filepath.Join("bin", "tool") || files[0].size != 3 || files[2].size != -1 {
+			t.Errorf("%q: %+v, %v", text, files, err)
+		}
+	}
+	// Of a file that two packages bring, no list says which one is there.
+	both := onceEach([]installedFile{{"a", "1", 1}, {"b", "2", 2}, {"a", "3", 1}, {"b", "2", 2}})
+	if len(both) != 2 || both[0] != (installedFile{"a", "", -1}) || both[1] != (installedFile{"b", "2", 2}) {
+		t.Errorf("%+v", both)
 	}
 }
 

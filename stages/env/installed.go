@@ -67,6 +67,39 @@ func (s *Set) List(ctx context.Context) ([]Installed, error) {
 	return all, nil
 }
 
+// Verify reads all installed environments, and reports those that are not as their packages brought them. A compiled
+// file is not compared with anything.
+func (s *Set) Verify(ctx context.Context, report func(digest artifacts.Digest, why error) error) error {
+	entries, err := os.ReadDir(filepath.Join(s.cache, "env"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("verifying the environments: %w", err)
+	}
+	for _, entry := range entries {
+		digest, err := artifacts.ParseHex(entry.Name())
+		if err != nil {
+			continue
+		}
+		dir := filepath.Join(s.cache, "env", entry.Name())
+		why := sound(dir, digest)
+		if why == nil {
+			why = intact(ctx, dir)
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if _, err := os.Lstat(dir); why == nil || errors.Is(err, fs.ErrNotExist) {
+			continue // sound, or removed meanwhile
+		}
+		if err := report(digest, why); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Remove deletes the installed environments of a name, or the one whose digest begins so (4 digits at least).
 // Those in use stay, and make the error.
 func (s *Set) Remove(ctx context.Context, which string) ([]Installed, error) {
