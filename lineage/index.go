@@ -153,17 +153,23 @@ func (x *Index) reset(ctx context.Context, why error) error {
 	err = errors.Join(err, db.Close())
 	if errors.Is(err, errUnusable) {
 		x.note("the lineage index %s was thrown away and is made again from the records: %s", x.path, reason(why))
-		err = nil
-		for _, suffix := range []string{"-wal", "-shm", "-journal", ""} { // the file last: without it the others mean nothing
-			if rerr := os.Remove(x.path + suffix); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
-				err = errors.Join(err, rerr)
-			}
-		}
+		err = discard(x.path)
 	}
 	if err = errors.Join(err, g.release()); err != nil {
 		return fmt.Errorf("making the lineage index anew: %w", err)
 	}
 	return x.open(ctx)
+}
+
+// discard removes the index's files. The caller has it locked.
+func discard(path string) error {
+	var err error
+	for _, suffix := range []string{"-wal", "-shm", "-journal", ""} { // the file last: without it the others mean nothing
+		if rerr := os.RemoveAll(path + suffix); rerr != nil {
+			err = errors.Join(err, rerr)
+		}
+	}
+	return err
 }
 
 func reason(err error) string {

@@ -348,3 +348,38 @@ func TestClosedIndexSaysSo(t *testing.T) {
 		t.Errorf("closing it again: %v", err)
 	}
 }
+
+// A value may change where SQLite sees nothing wrong: only a comparison with the records finds that.
+func TestVerifyComparesWithTheRecords(t *testing.T) {
+	w, _ := onDisk(t)
+	w.chain()
+	x := w.index()
+	want := everything(t, x)
+	w.must(x.Close())
+	for _, change := range []string{
+		`UPDATE _run SET metrics = replace(metrics, '1', '2')`,
+		`UPDATE _run SET builder = 'someone'`,
+		`UPDATE _action SET kind = 'other'`,
+		`UPDATE _artifact SET bytes = bytes + 1`,
+		`DELETE FROM _output`,
+		`UPDATE _day SET day = '2020-01-01'`,
+	} {
+		if problem, err := lineage.Verify(t.Context(), w.path, w.cache, true); problem != nil || err != nil {
+			t.Fatalf("before %s: %v, %v", change, problem, err)
+		}
+		w.must(other(w.path, change))
+		problem, err := lineage.Verify(t.Context(), w.path, w.cache, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if problem == nil && !strings.Contains(change, "_day") { // a wrong day is only looked at again
+			t.Errorf("%s: nothing is found", change)
+		}
+		w.must(lineage.Rebuild(t.Context(), w.path, w.cache))
+	}
+	x = w.index()
+	defer x.Close()
+	if got := everything(t, x); !reflect.DeepEqual(got, want) {
+		t.Error("the index that was made again says something else")
+	}
+}
