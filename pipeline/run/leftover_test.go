@@ -189,3 +189,18 @@ func TestAHitDoesNotWaitForABuildThatMakesItAgain(t *testing.T) {
 	b.options.Workspaces = open
 	b.ok()
 }
+
+// The action of a hit is stored again where the cache has lost it: the plan knows it.
+func TestAHitStoresItsLostAction(t *testing.T) {
+	b := newBench(t, kinds{"good": {"", hello}}, `stage "good" "a" {}`)
+	key := b.ok()["good.a"].Key
+	if err := b.store.Delete(t.Context(), artifacts.BlobsFolder+key.Hex()); err != nil {
+		t.Fatal(err)
+	}
+	if again := b.ok()["good.a"]; again.State != artifacts.Hit {
+		t.Fatalf("step %+v", again)
+	}
+	if _, err := artifacts.NewCache(b.store, b.store).Action(t.Context(), key); err != nil {
+		t.Error(err)
+	}
+}

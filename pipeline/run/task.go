@@ -210,6 +210,18 @@ func (b *builder) settleAgain(ctx context.Context, t *task) error {
 	}
 }
 
+// keepAction stores the action of a hit again where it is gone or damaged: nobody but the plan knows it any more, and `why` and
+// lineage need it. The hit is one all the same.
+func (b *builder) keepAction(ctx context.Context, t *task) {
+	_, err := b.o.Cache.Action(ctx, t.step.Key)
+	if errors.Is(err, artifacts.ErrMissing) || errors.Is(err, artifacts.ErrDamaged) {
+		_, err = b.o.Cache.PutAction(ctx, t.step.Action)
+	}
+	if err != nil {
+		t.report.warn("its action cannot be stored again: " + err.Error())
+	}
+}
+
 // support puts one blob that the Action refers to into the store.
 func (b *builder) support(ctx context.Context, s plan.Support) error {
 	if err := b.o.Cache.Hold(ctx, s.Blob.Digest); err != nil {
