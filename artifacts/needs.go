@@ -62,6 +62,9 @@ func (v *verifier) history(ctx context.Context, sw Sweeper) error {
 	if err != nil {
 		return err
 	}
+	for d := range lost { // also what nothing that is left refers to
+		v.need(d, "of something that is gone itself")
+	}
 	for d := range v.needs {
 		if v.bad[d] != nil {
 			continue
@@ -70,7 +73,7 @@ func (v *verifier) history(ctx context.Context, sw Sweeper) error {
 		switch {
 		case err == nil:
 		case errors.Is(err, ErrMissing) && lost[d]:
-			v.blobProblem(d, Lost, errors.New("it was lost, and is still"))
+			v.blobProblem(d, Lost, errors.New("nothing can make it again"))
 		case errors.Is(err, ErrMissing):
 			v.blobProblem(d, Missing, err)
 		case ctx.Err() != nil:

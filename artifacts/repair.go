@@ -61,12 +61,24 @@ func (c *Cache) remake(ctx context.Context, name string) (Repaired, error) {
 	}
 	d, err := find(ctx, name)
 	if errors.Is(err, ErrMissing) || errors.Is(err, ErrDamaged) {
-		return Removed, nil
+		return c.removed(ctx, name)
 	}
 	if err != nil {
 		return "", err
 	}
 	return Remade, c.create(ctx, name, d)
+}
+
+// removed: with a name in builds/ or records/, a build or a record is lost itself.
+func (c *Cache) removed(ctx context.Context, name string) (Repaired, error) {
+	d := meant(name)
+	if d.IsZero() || !strings.HasPrefix(name, buildsFolder) && !strings.HasPrefix(name, recordsFolder) {
+		return Removed, nil
+	}
+	if _, err := c.Stat(ctx, d); err == nil {
+		return Removed, nil // under a name that was never its own
+	}
+	return GivenUp, c.create(ctx, lostName(d), d)
 }
 
 // nameSays is what a name in runs/, records/ or builds/ says itself that it leads to.

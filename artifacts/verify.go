@@ -54,7 +54,7 @@ func (c *Cache) Verify(ctx context.Context, sw Sweeper, report func(Problem)) er
 	}
 	slices.SortStableFunc(v.found, func(a, b finding) int { return cmp.Compare(a.Name, b.Name) })
 	for _, f := range v.found {
-		f.Builds = used.Of(f.about)
+		f.Builds = append(f.Builds, used.Of(f.about)...)
 		report(f.Problem)
 	}
 	return nil
@@ -69,8 +69,8 @@ type verifier struct {
 }
 
 type finding struct {
-	Problem
-	about Digest // the blob, or what the pointer leads to
+	Problem        // its builds are added at the end
+	about   Digest // the blob, or what the pointer leads to
 }
 
 func blobPath(d Digest) string { return BlobsFolder + d.Hex() }
@@ -148,9 +148,9 @@ func (v *verifier) pointer(ctx context.Context, name string) error {
 			kind = Dangling
 		} else if errors.Is(err, errName) {
 			kind = Malformed
-			if m := meant(name); !m.IsZero() {
-				d = m
-			}
+		}
+		if m := meant(name); !m.IsZero() {
+			d = m
 		}
 		v.report(name, kind, d, err)
 	}
@@ -175,7 +175,7 @@ func (v *verifier) follow(ctx context.Context, name string, d Digest) error {
 			return fmt.Errorf("%w: build %s", err, b.ID)
 		}
 		v.needsOfBuild(b)
-		return v.listed(ctx, buildName(day(b.Started), d.Hex()), d)
+		return v.listed(ctx, buildName(day(b.Started), d.Hex()), d, b.ID) // not listed, it is none of Uses's
 	}
 	rec, err := v.c.Record(ctx, d)
 	if err != nil {
@@ -211,11 +211,12 @@ func fits(name string, may ...string) error {
 }
 
 // listed finds a name that must be there, since it is written before the one that was followed.
-func (v *verifier) listed(ctx context.Context, name string, d Digest) error {
+func (v *verifier) listed(ctx context.Context, name string, d Digest, builds ...string) error {
 	_, _, err := v.c.Get(ctx, name)
 	if errors.Is(err, ErrMissing) {
 		if !slices.ContainsFunc(v.found, func(f finding) bool { return f.Name == name }) {
 			v.report(name, Missing, d, errors.New("other names lead to it, and this one does not list it"))
+			v.found[len(v.found)-1].Builds = builds
 		}
 		return nil
 	}

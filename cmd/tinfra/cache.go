@@ -6,7 +6,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/Ruihan11/tiny-infra/artifacts"
 	"github.com/Ruihan11/tiny-infra/cmd/tinfra/view"
 )
 
@@ -91,83 +90,4 @@ func (h *house) usage(ctx context.Context) (usageJSON, error) {
 		u.EnvSize += e.Bytes
 	}
 	return u, nil
-}
-
-// problemJSON is one thing wrong with the cache.
-type problemJSON struct {
-	Name   string   `json:"name"`
-	Kind   string   `json:"kind"`
-	Detail string   `json:"detail"`
-	Builds []string `json:"builds,omitempty"`
-}
-
-func newCacheVerify(a *app) *cobra.Command {
-	var asJSON, repair bool
-	cmd := &cobra.Command{
-		Use:   "verify",
-		Short: "Read everything in the cache and compare it with its digests",
-		Long: `verify reads every blob and checks it against its digest, and that nothing refers to what is not there. Exit
-code 5 says that something is wrong. With --repair what is damaged is removed: the next build makes it again. A file
-that shows by its times that it was written to is removed as soon as it is met, by this or any other verb.`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			h, err := a.openHouse("")
-			if err == nil && repair {
-				err = h.writable()
-			}
-			if err != nil {
-				return err
-			}
-			return h.verify(cmd.Context(), asJSON, repair)
-		},
-	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "write JSON")
-	cmd.Flags().BoolVar(&repair, "repair", false, "remove what is damaged, so that the next build makes it again")
-	return cmd
-}
-
-func (h *house) verify(ctx context.Context, asJSON, repair bool) error {
-	problems := []problemJSON{}
-	err := h.cache.Verify(ctx, h.store, func(p artifacts.Problem) {
-		problems = append(problems, problemJSON{p.Name, fmt.Sprint(p.Kind), p.Detail, p.Builds})
-		if asJSON {
-			return
-		}
-		fmt.Fprintf(h.app.stdout, "%s  %s: %s\n", p.Kind, p.Name, p.Detail)
-		for _, b := range p.Builds {
-			fmt.Fprintf(h.app.stdout, "    used by build %s\n", b)
-		}
-	})
-	if err != nil {
-		return fmt.Errorf("verifying the cache: %w", err)
-	}
-	if asJSON {
-		if err := writeJSON(h.app.stdout, map[string]any{"problems": problems}); err != nil {
-			return err
-		}
-	}
-	if len(problems) > 0 && repair {
-		return h.repair(ctx, problems, asJSON)
-	}
-	if len(problems) > 0 {
-		return &failure{code: exitCache, err: fmt.Errorf("%s in %s; `tinfra cache verify --repair` removes what is damaged, and the next build makes it again",
-			view.Count(len(problems), "problem"), h.store.Dir())}
-	}
-	if !asJSON {
-		fmt.Fprintln(h.app.stdout, "everything is as its digest says")
-	}
-	return nil
-}
-
-// repair deletes what a problem is about. Absence is always safe: the stage that made it runs again.
-func (h *house) repair(ctx context.Context, problems []problemJSON, asJSON bool) error {
-	for _, p := range problems {
-		if err := h.store.Delete(ctx, p.Name); err != nil {
-			return &failure{code: exitCache, err: fmt.Errorf("removing %s: %w", p.Name, err)}
-		}
-		if !asJSON {
-			fmt.Fprintf(h.app.stdout, "removed  %s\n", p.Name)
-		}
-	}
-	return nil
 }

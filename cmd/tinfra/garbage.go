@@ -57,7 +57,7 @@ func (r *rubbish) json(dir string) garbageJSON {
 		out.Results = append(out.Results, resultJSON{one.Key, one.Kind, one.Bytes, one.LastUse.UTC(), one.Need})
 	}
 	for _, p := range r.Problems {
-		out.Problems = append(out.Problems, problemJSON{p.Name, fmt.Sprint(p.Kind), p.Detail, p.Builds})
+		out.Problems = append(out.Problems, problemJSON{Name: p.Name, Kind: string(p.Kind), Detail: p.Detail, Builds: p.Builds})
 	}
 	return out
 }

@@ -50,8 +50,10 @@ func (a *app) openArchive(ctx context.Context, path string) (*archive, error) {
 }
 
 func (h *house) openIndex(ctx context.Context) (*lineage.Index, error) {
-	return lineage.Open(ctx, filepath.Join(h.store.Dir(), lineage.FileName))
+	return lineage.Open(ctx, h.indexPath())
 }
+
+func (h *house) indexPath() string { return filepath.Join(h.store.Dir(), lineage.FileName) }
 
 func (h *house) indexTrouble(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
@@ -189,6 +191,10 @@ func (r *archive) runsAt(ctx context.Context, address, build string, s lookup) (
 	}
 	for _, step := range b.Steps {
 		if covers(address, step.Address) {
+			if !step.Record.IsZero() { // the cache does not list it, or it cannot be read
+				return nil, &failure{code: exitCache, err: fmt.Errorf("the record of %s in build %s is %w; `tinfra cache verify` names what is damaged",
+					step.Address, id, artifacts.ErrMissing)}
+			}
 			return nil, usage("%s has no record in build %s: it is %s (%s)", step.Address, id, step.State, step.Reason)
 		}
 	}

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/Ruihan11/tiny-infra/artifacts"
+	"github.com/Ruihan11/tiny-infra/cmd/tinfra/view"
+	"github.com/Ruihan11/tiny-infra/lineage"
+)
+
+// repairedJSON is what was done about a problem.
+type repairedJSON struct {
+	problemJSON
+	Done artifacts.Repaired `json:"done"`
+}
+
+// repair mends each problem. Absence is always safe: the stage that made it runs again. What could not be mended, such as an
+// environment in use, is said at the end, and the others are mended all the same.
+func (h *house) repair(ctx context.Context, found *findings, asJSON bool) error {
+	done := []repairedJSON{}
+	var errs []error
+	count := map[artifacts.Repaired]int{}
+	if !asJSON {
+		h.writeProblems(found.Problems)
+		h.writeProblems(found.Lost)
+	}
+	for _, p := range found.Problems {
+		did, err := p.mend(ctx)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		count[did]++
+		done = append(done, repairedJSON{p, did})
+		if !asJSON {
+			fmt.Fprintf(h.app.stdout, "%s  %s\n", did, p.Name)
+		}
+	}
+	if len(found.Problems) > 0 { // the index may know what the cache no longer does
+		errs = append(errs, lineage.Rebuild(ctx, h.indexPath(), h.cache))
+	}
+	if asJSON {
+		if err := writeJSON(h.app.stdout, map[string]any{"repaired": done, "lost": append([]problemJSON{}, found.Lost...)}); err != nil {
+			return err
+		}
+	} else {
+		h.tellRepaired(count)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return &failure{code: exitCache, err: err}
+	}
+	return nil
+}
+
+func (h *house) tellRepaired(count map[artifacts.Repaired]int) {
+	w := h.app.stdout
+	if len(count) == 0 {
+		fmt.Fprintln(w, "nothing to repair")
+		return
+	}
+	fmt.Fprintf(w, "%d removed, %d made again\n", count[artifacts.Removed], count[artifacts.Remade])
+	if n := count[artifacts.GivenUp]; n > 0 {
+		fmt.Fprintf(w, "%s of the history cannot be made again; what refers to it stays, and `tinfra cache verify` goes on to say so\n", view.Count(n, "piece"))
+	}
+}

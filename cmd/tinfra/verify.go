@@ -1,0 +1,156 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/Ruihan11/tiny-infra/artifacts"
+	"github.com/Ruihan11/tiny-infra/cmd/tinfra/view"
+	"github.com/Ruihan11/tiny-infra/lineage"
+)
+
+// envFolder is where installed environments are named.
+const envFolder = "env/"
+
+// problemJSON is one thing wrong with the cache.
+type problemJSON struct {
+	Name   string   `json:"name"`
+	Kind   string   `json:"kind"`
+	Detail string   `json:"detail"`
+	Builds []string `json:"builds,omitempty"`
+
+	mend func(context.Context) (artifacts.Repaired, error)
+}
+
+// findings are what a look at the whole cache gave.
+type findings struct {
+	Problems []problemJSON `json:"problems"`
+	Lost     []problemJSON `json:"lost,omitempty"` // what an earlier repair could not bring back; no problem any more
+}
+
+func newCacheVerify(a *app) *cobra.Command {
+	var asJSON, repair bool
+	cmd := &cobra.Command{
+		Use:   "verify",
+		Short: "Read everything in the cache and compare it with its digests",
+		Long: `verify reads every blob and checks it against its digest, follows every name, and sees that all is there which
+records and builds refer to. It compares installed environments with the hashes of their packages, and the lineage
+index with the records. Each problem is named with the builds that used the thing; exit code 5 says that there is one.
+
+With --repair, what is damaged is removed and the next build makes it again; names are set anew where the cache still
+says what they led to. What nothing can make again, such as the log of an old run, is given up: it is said then and by each
+verify from then on, and no problem any more. A file that shows by its times that it was written to is removed as soon as it
+is met, by this or any other verb.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			h, err := a.openHouse("")
+			if err == nil && repair {
+				err = h.writable()
+			}
+			if err != nil {
+				return err
+			}
+			found, err := h.inspect(cmd.Context())
+			if err != nil {
+				return fmt.Errorf("verifying the cache: %w", err)
+			}
+			if repair {
+				return h.repair(cmd.Context(), found, asJSON)
+			}
+			return h.tellFindings(found, asJSON)
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "write JSON")
+	cmd.Flags().BoolVar(&repair, "repair", false, "remove what is damaged, so that the next build makes it again")
+	return cmd
+}
+
+// inspect looks at everything. The environments and the index are not package artifacts's to know.
+func (h *house) inspect(ctx context.Context) (*findings, error) {
+	found := &findings{Problems: []problemJSON{}}
+	err := h.cache.Verify(ctx, h.store, func(p artifacts.Problem) {
+		one := problemJSON{p.Name, string(p.Kind), p.Detail, p.Builds, func(ctx context.Context) (artifacts.Repaired, error) {
+			return h.cache.Repair(ctx, h.store, p)
+		}}
+		if p.Kind == artifacts.Lost {
+			found.Lost = append(found.Lost, one)
+		} else {
+			found.Problems = append(found.Problems, one)
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, look := range []func(context.Context, *findings) error{h.inspectEnvironments, h.inspectIndex} {
+		if err := look(ctx, found); err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+func (h *house) inspectEnvironments(ctx context.Context, found *findings) error {
+	set, err := h.environments(true)
+	if err != nil {
+		return err
+	}
+	var used artifacts.Uses
+	return set.Verify(ctx, func(digest artifacts.Digest, why error) error {
+		if used == nil {
+			if used, err = h.cache.Uses(ctx); err != nil {
+				return err
+			}
+		}
+		found.Problems = append(found.Problems, problemJSON{
+			envFolder + digest.Hex(), string(artifacts.Damaged), why.Error(), used.Of(digest), func(ctx context.Context) (artifacts.Repaired, error) {
+				_, err := set.Remove(ctx, digest.Hex())
+				return artifacts.Removed, err
+			},
+		})
+		return nil
+	})
+}
+
+func (h *house) inspectIndex(ctx context.Context, found *findings) error {
+	// An index may know more than can be read of a damaged cache, and be right.
+	why, err := lineage.Verify(ctx, h.indexPath(), h.cache, len(found.Problems) == 0)
+	if err != nil || why == nil {
+		return err
+	}
+	found.Problems = append(found.Problems, problemJSON{
+		lineage.FileName, string(artifacts.Damaged), why.Error(), nil, func(ctx context.Context) (artifacts.Repaired, error) {
+			return artifacts.Remade, nil // as after any repair
+		},
+	})
+	return nil
+}
+
+func (h *house) tellFindings(found *findings, asJSON bool) error {
+	if asJSON {
+		if err := writeJSON(h.app.stdout, found); err != nil {
+			return err
+		}
+	} else {
+		h.writeProblems(found.Problems)
+		h.writeProblems(found.Lost)
+	}
+	if n := len(found.Problems); n > 0 {
+		return &failure{code: exitCache, err: fmt.Errorf("%s in %s; `tinfra cache verify --repair` removes what is damaged, and the next build makes it again",
+			view.Count(n, "problem"), h.store.Dir())}
+	}
+	if !asJSON {
+		fmt.Fprintln(h.app.stdout, "everything is as its digest says")
+	}
+	return nil
+}
+
+func (h *house) writeProblems(all []problemJSON) {
+	for _, p := range all {
+		fmt.Fprintf(h.app.stdout, "%s  %s: %s\n", p.Kind, p.Name, p.Detail)
+		for _, b := range p.Builds {
+			fmt.Fprintf(h.app.stdout, "    used by build %s\n", b)
+		}
+	}
+}
