@@ -330,7 +330,7 @@ func TestCollectRefusesToGuess(t *testing.T) {
 			must[int64](t)(c.Stat(t.Context(), digest("old")))
 			// Repair removes what is damaged, and then it can be told again what is needed.
 			for _, p := range verify(t, c, place) {
-				s.remove(p.Name)
+				must[artifacts.Repaired](t)(c.Repair(t.Context(), place, p))
 			}
 			if g := s.find(artifacts.Policy{Keep: 1}); len(g.Problems) > 0 {
 				t.Errorf("after repair: %+v", g.Problems)

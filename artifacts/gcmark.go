@@ -18,6 +18,7 @@ type marker struct {
 	policy Policy
 
 	names    map[Digest]bool // that are held
+	lost     map[Digest]bool // history that Repair has given up: that it is gone hides nothing that could be wanted
 	needed   map[Digest]bool // blobs that stay, whatever becomes of results
 	wanted   map[Key]bool    // keys that kept builds and running ones name
 	lastUse  map[Key]time.Time
@@ -84,6 +85,9 @@ func (m *marker) unread(name string, err error) error {
 func (m *marker) held(ctx context.Context) error {
 	var err error
 	if m.names, err = m.ground.Held(ctx); err != nil {
+		return err
+	}
+	if m.lost, err = m.c.losses(ctx); err != nil {
 		return err
 	}
 	for d := range m.names {

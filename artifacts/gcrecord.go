@@ -44,7 +44,7 @@ func (m *marker) action(ctx context.Context, k Key, must bool) error {
 		return nil
 	}
 	a, err := m.c.Action(ctx, k)
-	if errors.Is(err, ErrMissing) && !must {
+	if errors.Is(err, ErrMissing) && (!must || m.lost[k.Digest()]) {
 		return nil
 	}
 	if err != nil {
@@ -78,6 +78,9 @@ func (m *marker) tree(ctx context.Context, d Digest) ([]Digest, error) {
 		return files, nil
 	}
 	t, err := m.c.Manifest(ctx, d)
+	if errors.Is(err, ErrMissing) && m.lost[d] {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -49,6 +49,14 @@ func action(n int) *artifacts.Action {
 	}
 }
 
+// putAction stores the action with what it names.
+func putAction(ctx context.Context, c *artifacts.Cache, n int) (artifacts.Key, error) {
+	if _, err := c.PutBytes(ctx, artifacts.FileMediaType, []byte("a worker")); err != nil {
+		return artifacts.Key{}, err
+	}
+	return c.PutAction(ctx, action(n))
+}
+
 // make publishes the key: one file comes from an output folder, one as bytes.
 func (b *smallBuild) make(ctx context.Context, dir string) error {
 	if err := os.WriteFile(filepath.Join(dir, "own.txt"), []byte(b.text), 0o644); err != nil {
@@ -120,7 +128,7 @@ func runOne(ctx context.Context, cache string, n int, hits *atomic.Int64) (err e
 			return err
 		}
 		out := filepath.Join(ws.Dir, "out")
-		_, err = b.c.PutAction(ctx, action(n))
+		_, err = putAction(ctx, b.c, n)
 		if err := errors.Join(err, os.Mkdir(out, 0o755), b.make(ctx, out), ws.Close()); err != nil {
 			return err
 		}
@@ -211,7 +219,7 @@ func planOne(t *testing.T) *planned {
 	p := &planned{s: s, c: artifacts.NewCache(s, s)}
 	b := &smallBuild{s: s, c: p.c, text: "garbage"}
 	var err error
-	b.key, err = p.c.PutAction(t.Context(), action(1))
+	b.key, err = putAction(t.Context(), p.c, 1)
 	must(t, err, b.make(t.Context(), outputFolder(t, s)))
 	p.key, p.file = b.key, artifacts.Sum([]byte("garbage"))
 	p.ground, err = s.Collecting(t.Context())
@@ -266,7 +274,7 @@ func TestCollectSparesWhatIsReliedOnSince(t *testing.T) {
 			must(t, err)
 		},
 		"an output of the same bytes": func(t *testing.T, _ *planned, s *disk.Store, c *artifacts.Cache) {
-			key, err := c.PutAction(t.Context(), action(2))
+			key, err := putAction(t.Context(), c, 2)
 			must(t, err, (&smallBuild{s: s, c: c, key: key, text: "garbage"}).make(t.Context(), outputFolder(t, s)))
 		},
 		"bytes that are there": func(t *testing.T, p *planned, _ *disk.Store, c *artifacts.Cache) {
