@@ -174,8 +174,13 @@ func sortPins(pins []Pin) {
 // WriteLock writes the entries of a lock beside those that the file holds for other sources. The text depends on the
 // entries only. The file appears whole or not at all. Several builds and goroutines may write at once.
 func WriteLock(lock *Lock) error {
-	release := holdFolder(filepath.Dir(lock.Path))
+	release, alone := holdFolder(filepath.Dir(lock.Path))
 	defer release()
+	if alone {
+		if err := discardHalf(lock.Path); err != nil {
+			return fmt.Errorf("removing what a killed build left: %w", err)
+		}
+	}
 	there, diags := ReadLock(lock.Path)
 	if diags.HasErrors() {
 		return fmt.Errorf("keeping the other entries of the lock: %w", diags)
@@ -195,13 +200,13 @@ func WriteLock(lock *Lock) error {
 }
 
 // holdFolder keeps other writers of locks in the folder away. Where the file system has no locks, two builds at the same
-// moment may lose one of two new entries, which the next build writes again.
-func holdFolder(dir string) (release func()) {
+// moment may lose one of two new entries, which the next build writes again; alone is false there.
+func holdFolder(dir string) (release func(), alone bool) {
 	l := flock.New(dir, flock.SetFlag(os.O_RDONLY))
 	if err := l.Lock(); err != nil {
-		return func() {}
+		return func() {}, false
 	}
-	return func() { _ = l.Unlock() }
+	return func() { _ = l.Unlock() }, true
 }
 
 func encodeLock(sources map[string]*Source) []byte {
@@ -241,8 +246,23 @@ func pinTokens(files []Pin) hclwrite.Tokens {
 	return hclwrite.Tokens{{Type: hclsyntax.TokenIdent, Bytes: []byte(b.String())}}
 }
 
+// halfPrefix begins the names under which replaceFile writes.
+func halfPrefix(path string) string { return "." + filepath.Base(path) + "." }
+
+// discardHalf removes what replaceFile left where it was killed. The names are compared, not globbed: a folder's name
+// may hold anything.
+func discardHalf(path string) error {
+	list, err := os.ReadDir(filepath.Dir(path))
+	for _, e := range list {
+		if strings.HasPrefix(e.Name(), halfPrefix(path)) {
+			err = errors.Join(err, os.Remove(filepath.Join(filepath.Dir(path), e.Name())))
+		}
+	}
+	return err
+}
+
 func replaceFile(path string, text []byte) (err error) {
-	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	tmp, err := os.CreateTemp(filepath.Dir(path), halfPrefix(path)+"*")
 	if err != nil {
 		return err
 	}

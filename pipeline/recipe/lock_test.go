@@ -131,3 +131,27 @@ func TestLoadReadsTheLock(t *testing.T) {
 		t.Errorf("no snippet of the lock:\n%s", said)
 	}
 }
+
+// A build that was killed while it wrote the lock leaves half of one beside the recipe: the next one removes it.
+func TestHalfWrittenLockIsRemoved(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{".r.lock.hcl.123456", ".other.lock.hcl.1", "r.lock.hcl.mine"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("format"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := WriteLock(&Lock{Path: filepath.Join(dir, "r.lock.hcl"), Sources: map[string]*Source{"a": {Source: "a"}}}); err != nil {
+		t.Fatal(err)
+	}
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, e := range list {
+		names = append(names, e.Name())
+	}
+	if got := strings.Join(names, " "); got != ".other.lock.hcl.1 r.lock.hcl r.lock.hcl.mine" {
+		t.Errorf("the folder holds %s", got)
+	}
+}
