@@ -7,3 +7,6 @@ func (s *Store) FilesAt(clock func() time.Time) *Hasher { return &Hasher{s, cloc
 
 // Sealed is the modification time of every blob, for writers that cover their tracks.
 var Sealed = sealed
+
+// NeededBy is what SweepWork asks of a workspace, with another way to ask after processes.
+var NeededBy = neededBy

@@ -184,27 +184,27 @@ func sweepLocked(ctx context.Context, dir string, keep func(string) bool) error 
 }
 
 // needed: a live worker is in the workspace, or a result that was not collected yet.
-func needed(dir string) bool {
-	exit := filepath.Join(dir, exitFile)
-	if fi, err := os.Stat(exit); err == nil {
-		age := time.Since(fi.ModTime())
-		if age < 0 { // the clock was set back: from now on the result ages by the new one
-			now := time.Now()
-			_ = os.Chtimes(exit, now, now)
-		}
-		return age < keepFinished
-	}
-	b, err := os.ReadFile(filepath.Join(dir, handleFile))
-	if err != nil {
-		return false
-	}
+func needed(dir string) bool { return neededBy(dir, processLives) }
+
+// neededBy asks after the worker first: one that ends meanwhile has left its result by then.
+func neededBy(dir string, lives func(pid int, started string) bool) bool {
 	var h struct {
 		PID       int    `json:"pid"`
 		StartTime string `json:"start_time"`
 		JobID     string `json:"job_id"`
 	}
-	if json.Unmarshal(b, &h) != nil {
-		return false
+	b, err := os.ReadFile(filepath.Join(dir, handleFile))
+	begun := err == nil && json.Unmarshal(b, &h) == nil
+	works := begun && (h.JobID != "" || h.PID > 0 && lives(h.PID, h.StartTime))
+	exit := filepath.Join(dir, exitFile)
+	fi, err := os.Stat(exit)
+	if err != nil {
+		return works
 	}
-	return h.JobID != "" || h.PID > 0 && processLives(h.PID, h.StartTime)
+	age := time.Since(fi.ModTime())
+	if age < 0 { // the clock was set back: from now on the result ages by the new one
+		now := time.Now()
+		_ = os.Chtimes(exit, now, now)
+	}
+	return age < keepFinished
 }
