@@ -11,6 +11,7 @@ const (
 	StepAdoptTaken  = "adopt.taken"   // an output was moved out of the worker's reach
 	StepAdoptHashed = "adopt.hashed"  // its files are hashed and on stable storage
 	StepAdoptNamed  = "adopt.renamed" // the first of its files is under its digest
+	StepAdoptKept   = "adopt.kept"    // all of them are; who asked for it has not noted what they are
 	StepManifest    = "manifest"
 	StepAction      = "action"
 	StepRecord      = "record"
@@ -25,8 +26,8 @@ const (
 
 // Steps lists the named points.
 var Steps = []string{
-	StepPutWritten, StepPutRenamed, StepAdoptTaken, StepAdoptHashed, StepAdoptNamed, StepManifest, StepAction, StepRecord,
-	StepPointer, StepRuns, StepRecords, StepKeys, StepBuildBlob, StepBuilds, StepRefs,
+	StepPutWritten, StepPutRenamed, StepAdoptTaken, StepAdoptHashed, StepAdoptNamed, StepAdoptKept, StepManifest, StepAction,
+	StepRecord, StepPointer, StepRuns, StepRecords, StepKeys, StepBuildBlob, StepBuilds, StepRefs,
 }
 
 // The named points of collecting garbage, in their order.
@@ -40,6 +41,17 @@ const (
 
 // GCSteps lists them.
 var GCSteps = []string{StepCollectKey, StepCollectKeys, StepCollectBlob, StepCollectBlobs, StepCollectCheckpoint}
+
+// The named points of the work around publishing: of a stage's attempt in its workspace.
+const (
+	StepWorkLaid    = "work.laid"    // the workspace has all that the worker needs
+	StepWorkStarted = "work.started" // the worker runs, and its handle is stored
+	StepWorkNoted   = "work.noted"   // the workspace says what its outputs are in the store
+	StepWorkPinned  = "work.pinned"  // the recipe's lock names what a download resolved to
+)
+
+// WorkSteps lists them.
+var WorkSteps = []string{StepWorkLaid, StepWorkStarted, StepWorkNoted, StepWorkPinned}
 
 // Reached tells Crash of a named point. Stores call it too.
 func Reached(step string) {

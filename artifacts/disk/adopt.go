@@ -21,7 +21,8 @@ var ErrOutput = errors.New("output cannot be stored")
 
 // AdoptTree makes blobs of the files in dir, or of the one file that dir is, and gives the Manifest that lists them;
 // the caller stores it. dir is moved out of its writer's reach before the first byte is read, and is gone afterwards. It
-// must lie in the cache's file system, since nothing is copied. Where a file cannot be stored dir is put back.
+// must lie in the cache's file system, since nothing is copied. Where a file cannot be stored dir is put back. What was in a
+// workspace is put back by whoever takes that over, too, until Noted says that the Manifest is kept.
 func (s *Store) AdoptTree(ctx context.Context, dir, typ string, labels map[string]string) (*artifacts.Manifest, error) {
 	m, err := s.adoptTree(ctx, dir, typ, labels)
 	if err != nil {
@@ -51,8 +52,11 @@ func (s *Store) adoptTree(ctx context.Context, dir, typ string, labels map[strin
 	if err := s.nameBlobs(blobs); err != nil {
 		return nil, err // whoever takes over the workspace puts it back
 	}
-	// The mark goes first: what is half removed must not be put back.
-	return m, errors.Join(out.unmark(), out.remove())
+	artifacts.Reached(artifacts.StepAdoptKept)
+	if !out.workspace {
+		return m, out.forget()
+	}
+	return m, nil
 }
 
 func (o *taken) hash(ctx context.Context, typ string, labels map[string]string) (*artifacts.Manifest, map[inode]adopted, error) {

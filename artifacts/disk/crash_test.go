@@ -246,7 +246,8 @@ func killAndGoOn(t *testing.T, step string, nth int, want map[string]string) boo
 // whole again, since a file that left it is damaged, it is not found at all: half an output must never pass for one.
 func TestKilledWhileAdopting(t *testing.T) {
 	for name, step := range map[string]string{
-		"taken": artifacts.StepAdoptTaken, "hashed": artifacts.StepAdoptHashed, "named": artifacts.StepAdoptNamed, "damaged": artifacts.StepAdoptNamed,
+		"taken": artifacts.StepAdoptTaken, "hashed": artifacts.StepAdoptHashed, "named": artifacts.StepAdoptNamed,
+		"kept": artifacts.StepAdoptKept, "damaged": artifacts.StepAdoptNamed,
 	} {
 		whole := name != "damaged"
 		t.Run(name, func(t *testing.T) {

@@ -22,6 +22,8 @@ type taken struct {
 	dir  string // where it came from
 	base string // its name
 	home string
+
+	workspace bool // home is in one, and so survives this process
 }
 
 const (
@@ -50,7 +52,7 @@ func (s *Store) take(dir string) (*taken, error) {
 			return nil, err
 		}
 	}
-	above, err := s.workspaceOf(dir)
+	above, workspace, err := s.workspaceOf(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +60,7 @@ func (s *Store) take(dir string) (*taken, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &taken{dir, filepath.Base(dir), filepath.Join(above, takenPrefix+rand.Text()[:16])}
+	o := &taken{dir, filepath.Base(dir), filepath.Join(above, takenPrefix+rand.Text()[:16]), workspace}
 	err = os.MkdirAll(o.tree(), 0o700)
 	if err == nil {
 		err = o.mark(mark{Origin: rel})
@@ -72,16 +74,17 @@ func (s *Store) take(dir string) (*taken, error) {
 	return o, nil
 }
 
-// workspaceOf is the workspace that holds dir, or the scratch folder.
-func (s *Store) workspaceOf(dir string) (string, error) {
+// workspaceOf is the workspace that holds dir, or else the scratch folder.
+func (s *Store) workspaceOf(dir string) (above string, workspace bool, err error) {
 	work := filepath.Join(s.dir, workDir)
 	rel, err := filepath.Rel(work, dir)
 	if err == nil && filepath.IsLocal(rel) {
 		if e := strings.SplitN(rel, string(filepath.Separator), 3); len(e) == 3 {
-			return filepath.Join(work, e[0], e[1]), nil
+			return filepath.Join(work, e[0], e[1]), true, nil
 		}
 	}
-	return s.scratch()
+	above, err = s.scratch()
+	return above, false, err
 }
 
 // mark is the file that says what a taken tree is. It is replaced whole.
@@ -137,9 +140,32 @@ func (o *taken) leave(blobs map[inode]adopted) error {
 	return o.mark(m)
 }
 
-func (o *taken) unmark() error { return os.Remove(filepath.Join(o.home, markFile)) }
-
 func (o *taken) remove() error { return removeTree(o.home) }
+
+// forget removes what is left of the tree; the mark goes first: what is half removed must not be put back.
+func (o *taken) forget() error {
+	return errors.Join(os.Remove(filepath.Join(o.home, markFile)), o.remove())
+}
+
+// Noted says that the Manifest of what AdoptTree took from dir is kept, so that dir need not be put back any more.
+func (s *Store) Noted(dir string) error {
+	above, workspace, err := s.workspaceOf(dir)
+	if err != nil || !workspace {
+		return err
+	}
+	homes, err := filepath.Glob(filepath.Join(above, takenPrefix+"*"))
+	for _, home := range homes {
+		var m mark
+		text, unread := os.ReadFile(filepath.Join(home, markFile))
+		if unread == nil && json.Unmarshal(text, &m) == nil && filepath.Join(above, m.Origin) == dir {
+			err = errors.Join(err, (&taken{home: home}).forget())
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("noting %s: %w", filepath.Base(dir), err)
+	}
+	return nil
+}
 
 func (o *taken) putBack() error {
 	return errors.Join(os.Rename(filepath.Join(o.tree(), o.base), o.dir), o.remove())

@@ -1,53 +1,126 @@
 package main
 
 import (
+	"fmt"
 	"os"
-	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
-
-	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
 )
 
-// crashStory kills a build at one named step of publishing, builds again, and holds the cache against that of a build
-// that nobody disturbed.
-const crashStory = `
-env TINFRA_CACHE=$WORK/whole
-exec tinfra build
-env TINFRA_CACHE=$WORK/cache
-env TINFRA_TEST_CRASH=STEP
-! exec tinfra build
-! stderr .*panic
-env TINFRA_TEST_CRASH=
-exec tinfra cache verify
-exec tinfra build
-sametree whole cache
-exec tinfra cache verify
-exec tinfra build
-stdout '3 hit'
-orphans
-
--- recipe.hcl --
-stage "make" "hello" {
-  text = "hello"
+// victim is a recipe of one stage a kind, so that runs.log tells the stages apart; a download and a lock are among them.
+var victim = map[string]string{
+	"data.txt": "some data\n",
+	"recipe.hcl": `
+stage "pinned" "data" {
+  source = "file:data.txt"
 }
 stage "upper" "loud" {
-  text = make.hello.files
+  text = pinned.data.files
+}
+stage "make" "hello" {
+  text = "hello"
 }
 stage "join" "all" {
   parts = { a = make.hello.files, b = upper.loud.text }
 }
-`
+`,
+}
 
-func TestKilledAtEachStepOfPublishing(t *testing.T) {
-	dir := t.TempDir()
-	for _, step := range artifacts.Steps {
-		script := strings.ReplaceAll(crashStory, "STEP", step)
-		if err := os.WriteFile(filepath.Join(dir, "killed_at_"+step+".txtar"), []byte(script), 0o644); err != nil {
-			t.Fatal(err)
+var victimKinds = []string{"pinned", "upper", "make", "join"}
+
+// soak is set where the long forms of tests shall run.
+var soak = os.Getenv("TINFRA_SOAK") != ""
+
+// undisturbed is what a build leaves that nobody kills.
+func undisturbed(t *testing.T, files map[string]string) []string {
+	t.Helper()
+	s := newScene(t, files)
+	s.start(nil, "build").well()
+	tree := s.tree()
+	for _, line := range tree {
+		if strings.HasPrefix(line, "left: ") {
+			t.Fatalf("an undisturbed build: %s", line)
 		}
 	}
-	testscript.Run(t, stories(t, dir))
+	return tree
 }
+
+// eachTime strikes at a step: the first time that a build comes there, and in the long form each time. Every step must
+// be reached once.
+func eachTime(t *testing.T, strike func(t *testing.T, at string) bool) {
+	for _, step := range slices.Concat(artifacts.Steps, artifacts.WorkSteps) {
+		t.Run(step, func(t *testing.T) {
+			t.Parallel()
+			for nth := 1; nth == 1 || soak; nth++ {
+				reached := true
+				t.Run(fmt.Sprint(nth), func(t *testing.T) { reached = strike(t, fmt.Sprintf("%s:%d", step, nth)) })
+				if !reached && nth == 1 {
+					t.Error("no build comes here")
+				}
+				if !reached || t.Failed() {
+					return
+				}
+			}
+		})
+	}
+}
+
+// Nothing lost, nothing run twice, nothing to clean up: killed at any named step of publishing, a build is taken up by
+// the next one, which leaves the very cache of an undisturbed build.
+func TestSoakKilledAtEachStep(t *testing.T) {
+	whole := undisturbed(t, victim)
+	eachTime(t, func(t *testing.T, at string) bool {
+		s := newScene(t, victim)
+		first := s.start([]string{"TINFRA_TEST_CRASH=" + at}, "build")
+		died := first.killed()
+		if died {
+			s.sound()
+		} else {
+			first.well()
+		}
+		s.start(nil, "build").well()
+		s.same(whole)
+		s.ranOnce(victimKinds...)
+		again := s.start(nil, "build")
+		again.well()
+		if !strings.Contains(again.said(), "4 hit") {
+			t.Errorf("a third build says\n%s", again.said())
+		}
+		s.ranOnce(victimKinds...)
+		return died
+	})
+}
+
+// The same under two builds: one stands at the step until the other has come as far as it gets, and is killed then. The
+// other goes on alone and cleans up.
+func TestSoakKilledAtEachStepBesideAnother(t *testing.T) {
+	whole := undisturbed(t, victim)
+	eachTime(t, func(t *testing.T, at string) bool {
+		s := newScene(t, victim)
+		first := s.start([]string{"TINFRA_TEST_STOP=" + at}, "build")
+		until(t, "the first build stands", func() bool { return first.stopped() || first.hasEnded() })
+		if first.hasEnded() {
+			first.well()
+			return false
+		}
+		second := s.start(nil, "build", "--json")
+		until(t, "the second build waits", func() bool {
+			return second.hasEnded() || strings.Contains(second.said(), "which makes it")
+		})
+		first.kill()
+		second.well()
+		s.ranOnce(victimKinds...)
+		if slices.Contains(unwatched, strings.Split(at, ":")[0]) {
+			s.start(nil, "build").well()
+		}
+		s.same(whole)
+		return true
+	})
+}
+
+// unwatched are the steps at which a build has nothing left that another one waits for, so that the other may be done
+// before it dies: then only a third one can clean up after it.
+var unwatched = []string{artifacts.StepKeys, artifacts.StepWorkPinned, artifacts.StepBuildBlob, artifacts.StepBuilds, artifacts.StepRefs}

@@ -19,8 +19,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// soak tells that a test shall take its time.
-func soak() bool { return os.Getenv("TINFRA_SOAK") != "" }
 
 // fullDiskStory builds on a disk that is full after so many KiB, then has it enlarged.
 const fullDiskStory = `
@@ -64,7 +62,7 @@ func TestSoakFullDisk(t *testing.T) {
 		t.Skip("only root may mount a small disk")
 	}
 	sizes, lines := []int{1, 5, 6, 16}, 1
-	if soak() {
+	if soak {
 		sizes, lines = nil, 200
 		for k := range 24 {
 			sizes = append(sizes, k+1)
@@ -161,7 +159,7 @@ stage "trial" "t" {
 // TestSoakLargeOutputs: 200,000 small files, and 300 GB that take no room on the disk.
 func TestSoakLargeOutputs(t *testing.T) {
 	files, mebibytes := 500, 200
-	if soak() {
+	if soak {
 		files, mebibytes = 200_000, 300_000_000_000>>20
 	}
 	dir := t.TempDir()

@@ -19,6 +19,7 @@ import (
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
 	"github.com/Ruihan11/tiny-infra/artifacts/disk"
+	"github.com/Ruihan11/tiny-infra/pipeline/event"
 )
 
 // cmdExitCode runs a command that must end with this code: "exitcode 3 tinfra build".
@@ -146,72 +147,107 @@ func cmdSameTree(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: sametree CACHE CACHE")
 	}
-	a, b := treeOf(ts, args[0]), treeOf(ts, args[1])
+	a, err := treeOf(ts.MkAbs(args[0]))
+	ts.Check(err)
+	b, err := treeOf(ts.MkAbs(args[1]))
+	ts.Check(err)
 	if !slices.Equal(a, b) {
 		ts.Fatalf("%s holds\n%s\n\n%s holds\n%s", args[0], strings.Join(a, "\n"), args[1], strings.Join(b, "\n"))
 	}
 }
 
 // treeOf lists what a cache holds, times and what follows from them left out.
-func treeOf(ts *testscript.TestScript, dir string) []string {
+func treeOf(dir string) ([]string, error) {
 	ctx := context.Background()
-	store, err := disk.Open(ts.MkAbs(dir))
-	ts.Check(err)
+	store, err := disk.Open(dir)
+	if err != nil {
+		return nil, err
+	}
 	defer store.Close()
 	cache := artifacts.NewCache(store, store)
 	var out []string
-	timed := map[artifacts.Digest]bool{} // blobs with a time in them
-	// A log whose record or build found no room.
-	isLog := func(b []byte) bool { return bytes.HasPrefix(b, []byte(`{"time":`)) }
-	for d := range digests(ts, store) {
-		b, err := cache.GetBytes(ctx, d)
-		ts.Check(err)
-		timed[d] = isLog(b)
-		if r, err := artifacts.DecodeRecord(b); err == nil {
-			timed[d], timed[r.Log] = true, true
-			out = append(out, fmt.Sprintf("record of %s", r.Key.Short()))
+	blobs, err := untimed(ctx, cache, store, &out)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range blobs {
+		out = append(out, "blob "+d.Short())
+	}
+	for name, err := range store.List(ctx, "", "") {
+		if err != nil {
+			return nil, err
 		}
-		if build, err := artifacts.DecodeBuild(b); err == nil {
-			timed[d] = true
-			for _, s := range build.Steps {
-				timed[s.Log] = true
+		folder, rest, _ := strings.Cut(name, "/")
+		switch folder {
+		case "keys":
+			key, err := artifacts.ParseHex(rest)
+			if err != nil {
+				return nil, err
 			}
-		}
-	}
-	for d := range digests(ts, store) {
-		if !timed[d] {
-			out = append(out, "blob "+d.Short())
-		}
-	}
-	for name, err := range store.List(ctx, "keys/", "") {
-		ts.Check(err)
-		key, err := artifacts.ParseHex(strings.TrimPrefix(name, "keys/"))
-		ts.Check(err)
-		rec, _, err := cache.Lookup(ctx, artifacts.Key(key))
-		ts.Check(err)
-		out = append(out, fmt.Sprintf("key %s: %v %v", key.Short(), rec.Outputs, rec.Metrics))
-	}
-	for name, err := range store.List(ctx, "runs/", "") {
-		ts.Check(err)
-		out = append(out, "run of "+filepath.Base(filepath.Dir(name)))
-	}
-	for _, folder := range []string{"work", "tmp"} {
-		ts.Check(filepath.WalkDir(filepath.Join(store.Dir(), folder), func(path string, d fs.DirEntry, err error) error {
-			if err == nil && !d.IsDir() && !strings.HasSuffix(path, ".lock") {
-				out = append(out, "left: "+path)
+			rec, _, err := cache.Lookup(ctx, artifacts.Key(key))
+			if err != nil {
+				return nil, err
 			}
-			return err
-		}))
+			out = append(out, fmt.Sprintf("key %s: %v %v", artifacts.Key(key).Short(), rec.Outputs, rec.Metrics))
+		case "runs":
+			out = append(out, "run of "+filepath.Dir(rest))
+		}
 	}
+	left, err := leftovers(dir)
 	slices.Sort(out)
-	return out
+	return append(out, left...), err
 }
 
-func digests(ts *testscript.TestScript, store *disk.Store) map[artifacts.Digest]bool {
-	all := map[artifacts.Digest]bool{}
-	for blob, err := range store.All(context.Background()) {
-		ts.Check(err)
-		all[blob.Digest] = true
+// isLog tells a stage's log, which is stored before its record: of a build that is killed in between it is left alone.
+func isLog(b []byte) bool {
+	line, _, _ := bytes.Cut(b, []byte("\n"))
+	var e event.Event
+	return json.Unmarshal(line, &e) == nil && e.Build != "" && !e.Time.IsZero()
+}
+
+// untimed gives the blobs that hold no time, and lists the records.
+func untimed(ctx context.Context, cache *artifacts.Cache, store *disk.Store, out *[]string) ([]artifacts.Digest, error) {
+	var all []artifacts.Digest
+	timed := map[artifacts.Digest]bool{}
+	for blob, err := range store.All(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		b, err := cache.GetBytes(ctx, blob.Digest)
+		if err != nil {
+			return nil, err
+		}
+		if isLog(b) {
+			continue
+		}
+		all = append(all, blob.Digest)
+		if r, err := artifacts.DecodeRecord(b); err == nil {
+			timed[blob.Digest] = true
+			*out = append(*out, fmt.Sprintf("record of %s", r.Key.Short()))
+		}
+		if build, err := artifacts.DecodeBuild(b); err == nil {
+			timed[blob.Digest], timed[build.Lock] = true, true // it has the lock as it was when it began
+		}
 	}
-	return all
+	return slices.DeleteFunc(all, func(d artifacts.Digest) bool { return timed[d] }), nil
+}
+
+// leftovers are the files that no work should leave behind.
+func leftovers(dir string) ([]string, error) {
+	var out []string
+	for _, folder := range []string{"work", "tmp", "leases", "checkpoints"} {
+		err := filepath.WalkDir(filepath.Join(dir, folder), func(path string, d fs.DirEntry, err error) error {
+			if err == nil && !d.IsDir() {
+				out = append(out, "left: "+path)
+			}
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil
+			}
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"io/fs"
@@ -10,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -48,16 +50,13 @@ type wrongClock struct {
 
 func (c wrongClock) Now() time.Time { return time.Now().Add(c.ahead) }
 
-// tinfraUnderTest is main with ways to suffer: dying at a named step of publishing, a full disk, a wrong clock, a file
-// system without locks, the rights of another user.
+// tinfraUnderTest is main with ways to suffer: dying at a named step, stopping there until it is killed, a full disk, a
+// wrong clock, a file system without locks, the rights of another user.
 func tinfraUnderTest() {
 	becomeUser()
-	if step := os.Getenv("TINFRA_TEST_CRASH"); step != "" {
-		artifacts.Crash = func(name string) {
-			if name == step {
-				_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-				select {} // the signal is on its way
-			}
+	for variable, signal := range map[string]syscall.Signal{"TINFRA_TEST_CRASH": syscall.SIGKILL, "TINFRA_TEST_STOP": syscall.SIGSTOP} {
+		if step := os.Getenv(variable); step != "" {
+			strikeAt(step, signal)
 		}
 	}
 	if ahead, err := time.ParseDuration(os.Getenv("TINFRA_TEST_CLOCK")); err == nil {
@@ -74,6 +73,23 @@ func tinfraUnderTest() {
 		}
 	}
 	main()
+}
+
+// strikeAt sends the process a signal when it reaches a step, "keys", for the first time, or "keys:3" for the third.
+func strikeAt(step string, sig syscall.Signal) {
+	step, nth, _ := strings.Cut(step, ":")
+	left, err := strconv.ParseInt(cmp.Or(nth, "1"), 10, 64)
+	if err != nil {
+		panic(err)
+	}
+	var count atomic.Int64
+	count.Store(left)
+	artifacts.Crash = func(at string) {
+		if at == step && count.Add(-1) == 0 {
+			_ = syscall.Kill(os.Getpid(), sig)
+			select {} // the signal is on its way
+		}
+	}
 }
 
 func TestStories(t *testing.T) {

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -74,20 +75,24 @@ func (p *planner) addFacts(s *Step) hcl.Diagnostics {
 }
 
 // addParams also runs again once pins are known.
-func (p *planner) addParams(s *Step) (hcl.Diagnostics, error) {
+func (p *planner) addParams(s *Step) (diags hcl.Diagnostics, err error) {
+	s.draft.Params, diags, err = p.encodeParams(s, s.Pins)
+	return diags, err
+}
+
+func (p *planner) encodeParams(s *Step, pins []recipe.Pin) (json.RawMessage, hcl.Diagnostics, error) {
 	values, diags := params(s.Node.Stage, p.options.LookupEnv)
 	if diags.HasErrors() {
-		return diags, nil
+		return nil, diags, nil
 	}
-	if s.Source != "" && s.Pins != nil {
-		values["pins"] = pinsJSON(s.Pins)
+	if s.Source != "" && pins != nil {
+		values["pins"] = pinsJSON(pins)
 	}
 	b, err := artifacts.JCS(values)
 	if err != nil {
-		return nil, fmt.Errorf("encoding the params of %s: %w", s.address(), err)
+		return nil, nil, fmt.Errorf("encoding the params of %s: %w", s.address(), err)
 	}
-	s.draft.Params = b
-	return nil, nil
+	return b, nil, nil
 }
 
 func (p *planner) findPins(s *Step) {

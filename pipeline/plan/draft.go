@@ -6,8 +6,8 @@ import (
 	"github.com/Ruihan11/tiny-infra/artifacts"
 )
 
-// Draft is the Action of a step whose source is not locked yet, without the pins: enough to run it by, but no key.
-// SettlePins completes it.
+// Draft is the Action of a step with a source as it is before the lock knows that, without the pins: enough to run it by,
+// but no key. SettlePins completes it.
 func (p *Plan) Draft(s *Step) (*artifacts.Action, error) {
 	p.planner.mu.Lock()
 	defer p.planner.mu.Unlock()
@@ -17,6 +17,10 @@ func (p *Plan) Draft(s *Step) (*artifacts.Action, error) {
 	}
 	if len(s.waits) > 0 {
 		return nil, fmt.Errorf("%s %s", s.address(), waiting(s.waits))
+	}
+	var err error
+	if a.Params, diags, err = p.planner.encodeParams(s, nil); err != nil || diags.HasErrors() {
+		return nil, asError(diags, err)
 	}
 	return a, nil
 }

@@ -117,6 +117,7 @@ func (b *builder) start(ctx context.Context, t *task, a *artifacts.Action, at *a
 	if err := b.writeSeal(ws, t.step.Node.Stage); err != nil {
 		return err
 	}
+	artifacts.Reached(artifacts.StepWorkLaid)
 	at.started = b.o.Clock.Now().UTC()
 	at.handle, err = b.o.Executor.Start(ctx, Job{
 		Workspace: ws, Argv: cmd.argv, Env: cmd.env, Network: t.step.Node.Stage.Kind.Network, Grace: b.o.Grace,
@@ -128,6 +129,7 @@ func (b *builder) start(ctx context.Context, t *task, a *artifacts.Action, at *a
 		// Unseen by a later build it must not run on.
 		return errors.Join(err, b.end(at.handle, err))
 	}
+	artifacts.Reached(artifacts.StepWorkStarted)
 	at.tails = newTails(t.report, ws)
 	t.report.say(event.Event{Type: event.Started, Message: startedMessage(t.ticket.grant, at.resumed)})
 	return nil

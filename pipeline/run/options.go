@@ -73,6 +73,9 @@ type Workspace struct {
 // Adopter takes an output folder out of the worker's reach and into the store.
 type Adopter interface {
 	AdoptTree(ctx context.Context, dir, typ string, labels map[string]string) (*artifacts.Manifest, error)
+	// Noted says that the Manifest of an adopted folder is kept. Until then, whoever takes the workspace over finds the
+	// folder in its place.
+	Noted(dir string) error
 }
 
 // Leaser lets one build at a time work on a key. waiting is called when another one has it.

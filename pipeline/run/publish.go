@@ -42,7 +42,8 @@ func (b *builder) adopt(ctx context.Context, t *task, a *artifacts.Action, at *a
 		if taken[o.Name] != nil {
 			continue
 		}
-		m, err := b.adoptOne(ctx, o, a.Outputs[o.Name], filepath.Join(at.ws.Dir, protocol.OutDir, o.Name), labels)
+		dir := filepath.Join(at.ws.Dir, protocol.OutDir, o.Name)
+		m, err := b.adoptOne(ctx, o, a.Outputs[o.Name], dir, labels)
 		if err != nil {
 			return nil, err
 		}
@@ -52,6 +53,10 @@ func (b *builder) adopt(ctx context.Context, t *task, a *artifacts.Action, at *a
 		taken[o.Name] = m
 		if err := writeAdopted(at.ws.Dir, taken); err != nil {
 			return nil, err
+		}
+		artifacts.Reached(artifacts.StepWorkNoted)
+		if err := b.o.Adopter.Noted(dir); err != nil {
+			return nil, cacheTrouble{err}
 		}
 	}
 	for port, m := range taken {
@@ -214,6 +219,7 @@ func (b *builder) publish(ctx context.Context, t *task, a *artifacts.Action, at 
 		if err := b.o.Lock.Add(ctx, entry); err != nil {
 			return lockTrouble{fmt.Errorf("writing the lock: %w", err)}
 		}
+		artifacts.Reached(artifacts.StepWorkPinned)
 	}
 	t.record, t.digest, t.seconds = won, digest, at.ended.Sub(at.started).Seconds()
 	t.report.say(event.Event{Type: event.Stored, Outputs: digests(won), Metrics: won.Metrics, Observed: won.Observed, Bytes: size})

@@ -65,10 +65,19 @@ func (b *builder) remove(ws Workspace) error {
 	return nil
 }
 
-// tidy removes the attempts of a key that has its record: a build died between publishing and removing them. Those of a
-// key that another build holds are that build's, which was forced to make it again; nobody waits for it here.
+// tidy removes the attempts of a step that has its record: a build died between publishing and removing them. Of a
+// download they may stand under the place that it had before the lock knew its source.
 func (b *builder) tidy(t *task) {
-	key := t.step.Key
+	b.tidyKey(t, t.step.Key)
+	if t.step.Source != "" {
+		if place, err := b.placeOf(t.step); err == nil {
+			b.tidyKey(t, place)
+		}
+	}
+}
+
+// tidyKey leaves alone what another build holds: that one was forced to make it again, and nobody waits for it here.
+func (b *builder) tidyKey(t *task, key artifacts.Key) {
 	numbers, err := b.o.Workspaces.Attempts(key)
 	if err != nil || len(numbers) == 0 {
 		return
@@ -80,6 +89,15 @@ func (b *builder) tidy(t *task) {
 		return
 	}
 	defer leases{release}.release(t)
+	b.removeAttempts(t, key)
+}
+
+// removeAttempts removes those of a key that nobody needs any more. The caller holds its lease.
+func (b *builder) removeAttempts(t *task, key artifacts.Key) {
+	numbers, err := b.o.Workspaces.Attempts(key)
+	if err != nil {
+		t.report.warn(err.Error())
+	}
 	for _, n := range numbers {
 		ws, err := b.o.Workspaces.Workspace(key, n)
 		if err != nil {

@@ -157,8 +157,8 @@ func (b *builder) leader(t *task) *task {
 	return nil
 }
 
-// placeOf names the work on a source that is not locked yet, by all that is known of it; by the recipe's folder too,
-// since a relative source means another file in each.
+// placeOf names the work on a source that is not locked yet, by all that is known of it before it is; by the recipe's
+// folder too, since a relative source means another file in each.
 func (b *builder) placeOf(s *plan.Step) (artifacts.Key, error) {
 	draft, err := b.plan.Draft(s)
 	if err != nil {

@@ -182,6 +182,7 @@ func (b *builder) leased(ctx context.Context, t *task) error {
 }
 
 func (b *builder) settleAgain(ctx context.Context, t *task) error {
+	held := t.workKey()
 	if !t.place.IsZero() && b.o.Lock != nil {
 		entry, err := b.o.Lock.Entry(t.step.Source)
 		if err != nil {
@@ -191,7 +192,9 @@ func (b *builder) settleAgain(ctx context.Context, t *task) error {
 			if err := b.plan.SettlePins(ctx, t.step, entry.Files); err != nil {
 				return err
 			}
-			b.dropCheckpoints(t) // those of the place, whose lease this is; nobody asks for it again
+			// Those of the place, whose lease this is; nobody asks for it again.
+			b.removeAttempts(t, t.place)
+			b.dropCheckpoints(t)
 			t.place = artifacts.Key{}
 		}
 	}
@@ -202,6 +205,9 @@ func (b *builder) settleAgain(ctx context.Context, t *task) error {
 	switch {
 	case err == nil:
 		t.record, t.digest, t.state, t.reason = rec, digest, artifacts.Hit, "another build made it"
+		if held == t.step.Key {
+			b.removeAttempts(t, held) // it died before it could
+		}
 		return nil
 	case errors.Is(err, artifacts.ErrMissing):
 		return nil
