@@ -23,14 +23,15 @@ import (
 // scene is a folder with recipes, a cache of its own and the kinds of testdata, for what a story cannot tell: many
 // processes, some of which are killed.
 type scene struct {
-	t     *testing.T
-	dir   string
-	count int // of processes started
+	t       *testing.T
+	dir     string
+	program string // the tests' own, unless said otherwise
+	count   int    // of processes started
 }
 
 func newScene(t *testing.T, files map[string]string) *scene {
 	t.Helper()
-	s := &scene{t: t, dir: t.TempDir()}
+	s := &scene{t: t, dir: t.TempDir(), program: "tinfra"}
 	must(t, os.CopyFS(filepath.Join(s.dir, "kinds"), os.DirFS(filepath.Join("testdata", "kinds"))))
 	must(t, os.Mkdir(filepath.Join(s.dir, "home"), 0o755))
 	s.write("tinfra.hcl", "kinds = [\"./kinds\"]\n")
@@ -76,7 +77,7 @@ func (s *scene) start(variables []string, args ...string) *process {
 	s.t.Helper()
 	s.count++
 	at := filepath.Join(s.dir, "process"+strconv.Itoa(s.count))
-	p := &process{Cmd: exec.Command("tinfra", args...), s: s, out: at + ".out", err: at + ".err", ended: make(chan struct{})}
+	p := &process{Cmd: exec.Command(s.program, args...), s: s, out: at + ".out", err: at + ".err", ended: make(chan struct{})}
 	p.Dir = s.dir
 	p.Env = append(os.Environ(), "HOME="+filepath.Join(s.dir, "home"), "TINFRA_CACHE="+s.cache(), "XDG_CACHE_HOME=", "GORACE=atexit_sleep_ms=0")
 	p.Env = append(p.Env, variables...)
@@ -241,6 +242,7 @@ func (s *scene) published() []string {
 		must(s.t, err)
 		kinds = append(kinds, action.Kind)
 	}
+	slices.Sort(kinds)
 	return kinds
 }
 

@@ -211,8 +211,9 @@ func (w *worker) flaky(attempts int) {
 // ready tells the story, which reads from the pipe, that the worker runs.
 func (w *worker) ready() { w.pipe("ready", os.O_WRONLY) }
 
-// gated waits at the pipe until the story writes to it.
+// gated waits at the pipe until the story writes to it, and says that it has come so far.
 func (w *worker) gated() {
+	emit(protocol.Event{Type: "progress", Done: 1, Total: 2, Unit: "steps", What: "at the gate"})
 	w.ready()
 	w.pipe("gate", os.O_RDONLY)
 }
