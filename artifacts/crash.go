@@ -53,6 +53,31 @@ const (
 // WorkSteps lists them.
 var WorkSteps = []string{StepWorkLaid, StepWorkStarted, StepWorkNoted, StepWorkPinned}
 
+// The named points of installing an environment, and of removing one.
+const (
+	StepEnvAside   = "env.aside"   // the folder is made in which it will be filled
+	StepEnvFilled  = "env.filled"  // it holds the packages
+	StepEnvMarked  = "env.marked"  // and says what it is
+	StepEnvCleared = "env.cleared" // a damaged one of that name is gone
+	StepEnvRenamed = "env.renamed" // it has its name
+	StepEnvDropped = "env.dropped" // one that is removed has lost its name
+)
+
+// EnvSteps lists those of an installation over a damaged environment.
+var EnvSteps = []string{StepEnvAside, StepEnvFilled, StepEnvMarked, StepEnvCleared, StepEnvRenamed}
+
+// The named points of bringing the lineage index up to date.
+const (
+	StepIndexMade    = "lineage.made"    // the file is there, and empty
+	StepIndexBatch   = "lineage.batch"   // a batch of names is in it
+	StepIndexMarked  = "lineage.marked"  // a day is in it whole
+	StepIndexFolded  = "lineage.folded"  // the log is in the file
+	StepIndexDropped = "lineage.dropped" // an unusable index has lost its file, but not its log
+)
+
+// IndexSteps lists them.
+var IndexSteps = []string{StepIndexMade, StepIndexBatch, StepIndexMarked, StepIndexFolded, StepIndexDropped}
+
 // Reached tells Crash of a named point. Stores call it too.
 func Reached(step string) {
 	if Crash != nil {

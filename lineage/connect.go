@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/mattn/go-sqlite3"
+
+	"github.com/Ruihan11/tiny-infra/artifacts"
 )
 
 // errUnusable: the file is no index of this version, or is damaged. It can be thrown away.
@@ -75,7 +77,11 @@ func prepare(ctx context.Context, db *sql.DB) error {
 	if _, err := tx.ExecContext(ctx, header+tables+views); err != nil {
 		return classify("making the lineage index", err)
 	}
-	return classify("making the lineage index", tx.Commit())
+	if err := tx.Commit(); err != nil {
+		return classify("making the lineage index", err)
+	}
+	artifacts.Reached(artifacts.StepIndexMade)
+	return nil
 }
 
 var errEmpty = fmt.Errorf("%w: it is empty", errUnusable)

@@ -164,9 +164,13 @@ func (x *Index) reset(ctx context.Context, why error) error {
 // discard removes the index's files. The caller has it locked.
 func discard(path string) error {
 	var err error
-	for _, suffix := range []string{"-wal", "-shm", "-journal", ""} { // the file last: without it the others mean nothing
+	// The file first: SQLite drops a log without one, while a file without its log may lack half of what it seems to hold.
+	for _, suffix := range []string{"", "-wal", "-shm", "-journal"} {
 		if rerr := os.RemoveAll(path + suffix); rerr != nil {
 			err = errors.Join(err, rerr)
+		}
+		if suffix == "" {
+			artifacts.Reached(artifacts.StepIndexDropped)
 		}
 	}
 	return err

@@ -84,6 +84,7 @@ func (x *Index) fold(ctx context.Context) error {
 			return classify("writing the lineage index", err)
 		}
 	}
+	artifacts.Reached(artifacts.StepIndexFolded)
 	return nil
 }
 
@@ -122,6 +123,7 @@ func (s *syncer) apply(ctx context.Context, c change) error {
 		if err := s.write(ctx, func(w *writer) error { return w.add(ctx, c, part, bad) }); err != nil {
 			return err
 		}
+		artifacts.Reached(artifacts.StepIndexBatch)
 		c.added = c.added[n:]
 		s.done += n
 		if s.x.Progress != nil {
@@ -131,7 +133,11 @@ func (s *syncer) apply(ctx context.Context, c change) error {
 	if !sound {
 		c.mark = "" // what is damaged now may be whole the next time
 	}
-	return s.write(ctx, func(w *writer) error { return w.mark(ctx, c) })
+	err := s.write(ctx, func(w *writer) error { return w.mark(ctx, c) })
+	if err == nil {
+		artifacts.Reached(artifacts.StepIndexMarked)
+	}
+	return err
 }
 
 // unread tries again to read the manifests that could not be read when their runs were stored.

@@ -19,7 +19,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-
 // fullDiskStory builds on a disk that is full after so many KiB, then has it enlarged.
 const fullDiskStory = `
 env TINFRA_CACHE=$WORK/whole

@@ -45,8 +45,8 @@ func seedOf(t *testing.T) uint64 {
 	return seed
 }
 
-// hunt is one kill: of one build or of one of two, at a moment, with or without what works for them.
-type hunt struct {
+// chase is one kill: of one build or of one of two, at a moment, with or without what works for them.
+type chase struct {
 	moment  time.Duration
 	two     bool
 	workers bool // supervisors and workers are killed too
@@ -66,7 +66,7 @@ func TestSoakKilledAtRandom(t *testing.T) {
 	long := time.Since(begun)
 	limit := make(chan struct{}, 2) // more at once only stretch each other
 	for i := range kills {
-		h := hunt{
+		h := chase{
 			moment: time.Duration(random.Int64N(int64(long))), two: random.IntN(3) == 0,
 			workers: random.IntN(3) == 0, again: random.IntN(4) == 0,
 		}
@@ -75,12 +75,12 @@ func TestSoakKilledAtRandom(t *testing.T) {
 			limit <- struct{}{}
 			defer func() { <-limit }()
 			t.Logf("%+v", h)
-			h.chase(t, whole)
+			h.run(t, whole)
 		})
 	}
 }
 
-func (h hunt) chase(t *testing.T, whole []string) {
+func (h chase) run(t *testing.T, whole []string) {
 	s := newScene(t, prey)
 	kills := 1
 	if h.again {
