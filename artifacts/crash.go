@@ -58,13 +58,13 @@ const (
 	StepEnvAside   = "env.aside"   // the folder is made in which it will be filled
 	StepEnvFilled  = "env.filled"  // it holds the packages
 	StepEnvMarked  = "env.marked"  // and says what it is
-	StepEnvCleared = "env.cleared" // a damaged one of that name is gone
-	StepEnvRenamed = "env.renamed" // it has its name
-	StepEnvDropped = "env.dropped" // one that is removed has lost its name
+	StepEnvDropped = "env.dropped" // a damaged one, or one that is removed, has lost its name
+	StepEnvCleared = "env.cleared" // and is gone
+	StepEnvRenamed = "env.renamed" // the new one has its name
 )
 
-// EnvSteps lists those of an installation over a damaged environment.
-var EnvSteps = []string{StepEnvAside, StepEnvFilled, StepEnvMarked, StepEnvCleared, StepEnvRenamed}
+// EnvSteps lists those of an installation over a damaged environment, in order.
+var EnvSteps = []string{StepEnvAside, StepEnvFilled, StepEnvMarked, StepEnvDropped, StepEnvCleared, StepEnvRenamed}
 
 // The named points of bringing the lineage index up to date.
 const (

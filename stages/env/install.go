@@ -17,8 +17,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/gofrs/flock"
-
 	"github.com/Ruihan11/tiny-infra/artifacts"
 )
 
@@ -47,6 +45,9 @@ func (s *Set) Install(ctx context.Context, name string, progress func(done strin
 	}
 	digest := artifacts.Sum(blob)
 	dir := filepath.Join(s.cache, "env", digest.Hex())
+	if err := s.hold(ctx, digest); err != nil {
+		return "", fmt.Errorf("environment %s: %w", name, err)
+	}
 	if sound(dir, digest) == nil {
 		return pythonIn(dir), nil
 	}
@@ -121,24 +122,6 @@ func readMarker(dir string) (*marker, error) {
 	return &m, nil
 }
 
-// lock keeps other builds from installing the same thing. waiting is called once if somebody has it.
-func (s *Set) lock(ctx context.Context, name string, waiting func()) (release func(), err error) {
-	dir := filepath.Join(s.cache, "env", ".locks")
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return nil, fmt.Errorf("making the cache folder: %w", err)
-	}
-	lock := flock.New(filepath.Join(dir, name), flock.SetPermissions(0o666))
-	got, err := lock.TryLock()
-	if err == nil && !got {
-		waiting()
-		_, err = lock.TryLockContext(ctx, 100*time.Millisecond)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("waiting for another build: %w", err)
-	}
-	return func() { _ = lock.Unlock() }, nil
-}
-
 // build makes the environment in a folder of its own and renames it into place. A uv that outlives a killed tinfra
 // still writes to its own folder, hence the random name; what it leaves is removed by the next one to come here.
 func (s *Set) build(ctx context.Context, name string, digest artifacts.Digest, dir string, progress func(string)) error {
@@ -157,17 +140,20 @@ func (s *Set) build(ctx context.Context, name string, digest artifacts.Digest, d
 	if err != nil {
 		return err
 	}
-	parent, prefix := filepath.Dir(dir), ".new-"+digest.Hex()+"-"
+	parent, prefix := filepath.Dir(dir), asideOf(digest)
+	s.sweep()
 	discard(parent, prefix)
 	aside := filepath.Join(parent, prefix+rand.Text()[:10])
 	if err := os.Mkdir(aside, 0o777); err != nil { // not 0700: whom the umask lets read the cache uses the environment too
 		return err
 	}
 	defer os.RemoveAll(aside)
+	artifacts.Reached(artifacts.StepEnvAside)
 	progress("making environment " + name + " with Python " + python.Minor)
 	if err := fillIntact(ctx, uv, python, aside, d.lock, progress); err != nil {
 		return err
 	}
+	artifacts.Reached(artifacts.StepEnvFilled)
 	lists, err := contents(aside)
 	if err != nil {
 		return err
@@ -176,15 +162,15 @@ func (s *Set) build(ctx context.Context, name string, digest artifacts.Digest, d
 	if err := writeMarker(aside, m); err != nil {
 		return err
 	}
-	if err := os.Rename(dir, filepath.Join(aside, ".damaged")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	artifacts.Reached(artifacts.StepEnvMarked)
+	if err := s.clear(dir, parent, prefix); err != nil {
 		return err
 	}
+	artifacts.Reached(artifacts.StepEnvCleared)
 	if err := os.Rename(aside, dir); err != nil {
 		return err
 	}
-	if err := os.RemoveAll(filepath.Join(dir, ".damaged")); err != nil {
-		return err
-	}
+	artifacts.Reached(artifacts.StepEnvRenamed)
 	discard(parent, prefix) // what a killed build's compilers wrote while they died
 	progress(fmt.Sprintf("environment %s is installed (%.1f s)", name, time.Since(begun).Seconds()))
 	return nil
@@ -205,6 +191,19 @@ func fillIntact(ctx context.Context, uv string, python *interpreter, aside strin
 		return err
 	}
 	return intact(ctx, aside)
+}
+
+// clear removes an environment. It loses its name first, so that whoever looks meanwhile finds all of it or nothing.
+func (s *Set) clear(dir, parent, prefix string) error {
+	aside, err := os.MkdirTemp(parent, prefix)
+	if err != nil {
+		return err
+	}
+	if err := os.Rename(dir, filepath.Join(aside, "old")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	artifacts.Reached(artifacts.StepEnvDropped)
+	return os.RemoveAll(aside)
 }
 
 // fill makes the virtual environment. What is not a wheel is refused: building one would fetch tools that no lock names.

@@ -22,6 +22,9 @@ import (
 const killAfter = "TINFRA_TEST_KILL_AFTER"
 
 func TestMain(m *testing.M) {
+	if os.Getenv(victimVar) != "" {
+		os.Exit(victim())
+	}
 	if after, err := strconv.Atoi(os.Getenv(killAfter)); err == nil {
 		lines := 0
 		_, err := tiny(os.Getenv("TINFRA_TEST_CACHE"), false).Install(context.Background(), "tiny", func(string) {

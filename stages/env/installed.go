@@ -103,6 +103,7 @@ func (s *Set) Verify(ctx context.Context, report func(digest artifacts.Digest, w
 // Remove deletes the installed environments of a name, or the one whose digest begins so (4 digits at least).
 // Those in use stay, and make the error.
 func (s *Set) Remove(ctx context.Context, which string) ([]Installed, error) {
+	s.sweep()
 	all, err := s.List(ctx)
 	if err != nil {
 		return nil, err
@@ -139,17 +140,12 @@ func (s *Set) remove(ctx context.Context, one Installed) error {
 		return context.Cause(stop)
 	}
 	defer release()
-	parent := filepath.Dir(one.Dir)
-	prefix := ".new-" + one.Digest.Hex() + "-"
-	aside, err := os.MkdirTemp(parent, prefix)
+	let, err := s.unused(one.Digest)
 	if err != nil {
-		return fmt.Errorf("removing it: %w", err)
+		return err
 	}
-	// Renamed first, so that a build that begins meanwhile finds all of it or nothing.
-	if err := os.Rename(one.Dir, filepath.Join(aside, "old")); err != nil {
-		return fmt.Errorf("removing it: %w", err)
-	}
-	if err := os.RemoveAll(aside); err != nil {
+	defer let()
+	if err := s.clear(one.Dir, filepath.Dir(one.Dir), asideOf(one.Digest)); err != nil {
 		return fmt.Errorf("removing it: %w", err)
 	}
 	return nil

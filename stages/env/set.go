@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/gofrs/flock"
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/gohcl"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -36,6 +37,7 @@ type Set struct {
 	mu      sync.Mutex // guards what is found out once
 	pythons map[string]*interpreter
 	blobs   map[string][]byte
+	held    map[artifacts.Digest]*flock.Flock // of environments that Install has given out
 }
 
 // NewSet reads environments from root and installs them under cacheDir.
@@ -46,7 +48,7 @@ func NewSet(root fs.FS, cacheDir string, offline bool) *Set {
 	}
 	return &Set{
 		roots: []fs.FS{root}, cache: cacheDir, offline: offline,
-		pythons: map[string]*interpreter{}, blobs: map[string][]byte{},
+		pythons: map[string]*interpreter{}, blobs: map[string][]byte{}, held: map[artifacts.Digest]*flock.Flock{},
 	}
 }
 

@@ -1,6 +1,7 @@
 package env
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +19,9 @@ import (
 var oldestUV = [3]int{0, 6, 0}
 
 const uvLock = "uv.lock"
+
+// toolPrefix begins the names of what becomes a tool. Whoever makes one holds its lock, and removes what a killed one left.
+const toolPrefix = ".new-"
 
 var (
 	uvSays = regexp.MustCompile(`^uv ([0-9]+)\.([0-9]+)\.([0-9]+)`)
@@ -79,7 +83,8 @@ func (s *Set) bringUV(ctx context.Context, python *interpreter, lock []byte, fin
 	if err := os.MkdirAll(filepath.Dir(final), 0o777); err != nil {
 		return err
 	}
-	aside, err := os.MkdirTemp(filepath.Dir(final), ".new-")
+	discard(filepath.Dir(final), toolPrefix)
+	aside, err := os.MkdirTemp(filepath.Dir(final), toolPrefix)
 	if err != nil {
 		return err
 	}
@@ -89,16 +94,24 @@ func (s *Set) bringUV(ctx context.Context, python *interpreter, lock []byte, fin
 		return err
 	}
 	venv := filepath.Join(aside, "venv")
-	if out, err := quiet(ctx, python.Path, "-m", "venv", venv).CombinedOutput(); err != nil {
-		return explain(ctx, string(out), fmt.Errorf("%s -m venv: %w; install its venv module (Debian and Ubuntu: apt install python%s-venv), or uv", python.Path, err, python.Minor))
+	if out, err := combined(quiet(ctx, python.Path, "-m", "venv", venv)); err != nil {
+		return explain(ctx, out, fmt.Errorf("%s -m venv: %w; install its venv module (Debian and Ubuntu: apt install python%s-venv), or uv", python.Path, err, python.Minor))
 	}
 	pip := quiet(ctx, filepath.Join(venv, "bin", "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
 		"--no-input", "--only-binary", ":all:", "--require-hashes", "--requirement", name)
 	pip.Dir = aside
-	if out, err := pip.CombinedOutput(); err != nil {
-		return explain(ctx, string(out), err)
+	if out, err := combined(pip); err != nil {
+		return explain(ctx, out, err)
 	}
 	return keepProgram(filepath.Join(venv, "bin", "uv"), final)
+}
+
+// combined runs a command that dies with this process, and gives all that it said.
+func combined(cmd *exec.Cmd) (string, error) {
+	var said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &said, &said
+	err := runBound(cmd)
+	return said.String(), err
 }
 
 // keepProgram copies a program to its place by rename: a half-copied one is never run.
@@ -108,7 +121,7 @@ func keepProgram(from, to string) error {
 		return err
 	}
 	defer in.Close()
-	out, err := os.CreateTemp(filepath.Dir(to), ".new-")
+	out, err := os.CreateTemp(filepath.Dir(to), toolPrefix)
 	if err != nil {
 		return err
 	}
