@@ -277,14 +277,21 @@ func TestLongHeadersAreRefused(t *testing.T) {
 	}
 }
 
-// allocated is how many bytes f takes of the heap, roughly: the runtime counts small ones late.
+// allocated is how many bytes f takes of the heap, roughly: the runtime counts small ones late. It is the least of three,
+// where others of the process take some too.
 func allocated(f func()) uint64 {
 	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
-	metrics.Read(sample)
-	before := sample[0].Value.Uint64()
-	f()
-	metrics.Read(sample)
-	return sample[0].Value.Uint64() - before
+	least := uint64(math.MaxUint64)
+	for range 3 {
+		metrics.Read(sample)
+		before := sample[0].Value.Uint64()
+		f()
+		metrics.Read(sample)
+		if least = min(least, sample[0].Value.Uint64()-before); least < 1<<20 {
+			break
+		}
+	}
+	return least
 }
 
 // tile fails unless sound tensors lie one behind the other from Data on; between two, no more than pad-1 bytes.

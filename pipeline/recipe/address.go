@@ -25,7 +25,7 @@ func parts(s string) (all []part, rest string, ok bool) {
 		all = append(all, p)
 		s = after
 		if !p.isModule() || s == "" {
-			return all, strings.TrimPrefix(s, "."), s == "" || s[0] == '.'
+			return all, strings.TrimPrefix(s, "."), s == "" || s[0] == '.' && len(s) > 1
 		}
 		if s[0] != '.' {
 			return all, s, false

@@ -29,6 +29,8 @@ func TestCovers(t *testing.T) {
 		{`module.q.module.in.gptq.int4["g]\"1"]`, deep, true},
 		{"module.q.gptq.int4", deep, false},
 		{deep, deep, true},
+		{"gptq.int4", "gptq.int4.", false},
+		{"gptq.int4.", "gptq.int4", false},
 		{"", "", true},
 		{"", deep, false},
 	} {

@@ -258,6 +258,7 @@ func FuzzAddress(f *testing.F) {
 		f.Add(a, "gptq.int4")
 		f.Add("module.q", a)
 	}
+	f.Add("gptq.int4", "gptq.int4.")
 	f.Fuzz(func(t *testing.T, a, b string) {
 		address, rest := SplitAddress(a)
 		if rest != "" && address+"."+rest != a || rest == "" && address != a {
