@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
@@ -121,6 +122,35 @@ func TestSoakKilledAtEachStepBesideAnother(t *testing.T) {
 		s.ranOnce(victimKinds...)
 		return true
 	})
+}
+
+// A build waits for a stage, and the one that makes it dies when it has published it and before it has cleaned up: the
+// one that waited finds a hit, and cleans up.
+func TestKilledAfterPublishingWhileAnotherWaits(t *testing.T) {
+	for kill, recipe := range map[string]string{
+		artifacts.StepKeys:       "stage \"make\" \"hello\" {\n  text = \"hello\"\n}\n",
+		artifacts.StepWorkPinned: "stage \"pinned\" \"data\" {\n  source = \"file:data.txt\"\n}\n",
+	} {
+		t.Run(kill, func(t *testing.T) {
+			t.Parallel()
+			files := map[string]string{"recipe.hcl": recipe, "data.txt": "some data\n"}
+			whole := undisturbed(t, files)
+			s := newScene(t, files)
+			first := s.start([]string{"TINFRA_TEST_STOP=" + artifacts.StepRecords, "TINFRA_TEST_CRASH=" + kill}, "build")
+			until(t, "the first build stands", first.stopped)
+			second := s.start(nil, "build", "--json")
+			until(t, "the second build waits", func() bool { return strings.Contains(second.said(), "which makes it") })
+			must(t, first.Process.Signal(syscall.SIGCONT))
+			if !first.killed() {
+				t.Fatalf("the first build did not die: %v", first.ProcessState)
+			}
+			second.well()
+			s.same(whole)
+			if len(s.runs()) != 1 || s.runs()[s.published()[0]] != 1 {
+				t.Errorf("the workers ran %v", s.runs())
+			}
+		})
+	}
 }
 
 // cleaned fails for what a build should have cleaned up after one that died while it waited. It was done with a stage

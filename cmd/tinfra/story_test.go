@@ -84,10 +84,16 @@ func strikeAt(step string, sig syscall.Signal) {
 	}
 	var count atomic.Int64
 	count.Store(left)
+	goOn := make(chan os.Signal, 1)
+	signal.Notify(goOn, syscall.SIGCONT)
+	others := artifacts.Crash
 	artifacts.Crash = func(at string) {
 		if at == step && count.Add(-1) == 0 {
 			_ = syscall.Kill(os.Getpid(), sig)
-			select {} // the signal is on its way
+			<-goOn // the signal is on its way
+		}
+		if others != nil {
+			others(at)
 		}
 	}
 }
