@@ -7,7 +7,7 @@ LINT_VERSION := v2.15.0
 PY_SMALL := stages/sdk stages/download stages/text
 PY_TORCH := stages/corpus stages/import_gguf stages/convert_pickle stages/synthetic stages/calibrate stages/gptq stages/awq stages/rtn stages/perplexity stages/compare stages/lib stages/benchmark stages/onnx stages/onnx_check
 
-.PHONY: build test test-go test-python accept accept-full bench lint docs clean
+.PHONY: build test test-go test-python fuzz soak accept accept-full bench lint docs clean
 
 build: ## the one binary
 	$(GO) build -trimpath -o $(BIN)/tinfra ./cmd/tinfra
@@ -31,6 +31,15 @@ test-python: .venv/fetch.done .venv/torch.done ## workers at toy size, each in i
 $(BIN)/uv/bin/uv: stages/env/uv.lock
 	python3 -m venv $(BIN)/uv
 	$(BIN)/uv/bin/pip install --quiet --require-hashes -r stages/env/uv.lock
+
+FUZZTIME ?= 10s
+fuzz: ## each parser for FUZZTIME
+	.ci/fuzz $(FUZZTIME)
+
+soak: .venv/torch.done ## the long forms of tests that have one, and ten minutes of fuzzing each: hours
+	TINFRA_SOAK=1 $(GO) test -race -run Soak -timeout 6h -v ./...
+	TINFRA_SOAK=1 .venv/torch/bin/python -m pytest -q stages/gptq/test_pieces.py
+	$(MAKE) fuzz FUZZTIME=10m
 
 accept: ## the README's chain on a real model, cold and warm, with fewer samples, tokens and timings
 	$(GO) test -tags acceptance -timeout 40m -run Acceptance -v ./cmd/tinfra

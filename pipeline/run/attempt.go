@@ -221,12 +221,7 @@ func (b *builder) await(ctx context.Context, t *task, at *attempt) error {
 	tick := time.NewTicker(tailEvery)
 	defer tick.Stop()
 	quiet := newSilence(b.o.Clock.Now())
-	var late <-chan time.Time
-	if limit := t.step.Node.Stage.Timeout; limit > 0 {
-		spent := max(0, b.o.Clock.Now().Sub(at.started)) // by an earlier build, perhaps, whose clock was ahead of ours
-		late = b.o.Clock.After(max(0, limit-spent))
-	}
-	cancelled, kill := ctx.Done(), b.o.Kill
+	cancelled, kill, late := ctx.Done(), b.o.Kill, b.late(t, at)
 	var why error
 	cancel := func(cause error) {
 		if why == nil {
@@ -267,6 +262,16 @@ func (b *builder) await(ctx context.Context, t *task, at *attempt) error {
 			return w.err
 		}
 	}
+}
+
+// late tells when the attempt has taken longer than its stage allows; nil never does.
+func (b *builder) late(t *task, at *attempt) <-chan time.Time {
+	limit := t.step.Node.Stage.Timeout
+	if limit <= 0 {
+		return nil
+	}
+	spent := max(0, b.o.Clock.Now().Sub(at.started)) // by an earlier build, perhaps, whose clock was ahead of ours
+	return b.o.Clock.After(max(0, limit-spent))
 }
 
 // collect turns what a worker that ended well has left into a published record.
