@@ -1,6 +1,7 @@
 package artifacts
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -142,6 +143,9 @@ func (v *verifier) pointer(ctx context.Context, name string) error {
 	if err := v.follow(ctx, name, d); err != nil {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
+		}
+		if now, _, gone := v.c.Get(ctx, name); errors.Is(gone, ErrMissing) || gone == nil && !bytes.Equal(now, val) {
+			return nil // it was collected meanwhile, or leads elsewhere now
 		}
 		kind := Damaged
 		if errors.Is(err, ErrMissing) {

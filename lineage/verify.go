@@ -7,9 +7,17 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"syscall"
+
+	"github.com/mattn/go-sqlite3"
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
 )
+
+// ErrUnchecked: an index could not be looked at, for a reason that says nothing of it: no room, no rights, no locks, or
+// others who use it.
+var ErrUnchecked = errors.New("not compared with the records")
 
 // Verify says what is wrong with the index at path; nil if nothing is, or there is none. It has SQLite check the file. With
 // compare, for a cache that is sound itself, it brings the index up to date, and compares what each view says with an index
@@ -18,6 +26,17 @@ func Verify(ctx context.Context, path string, cache *artifacts.Cache, compare bo
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
+	problem, err = verify(ctx, path, cache, compare)
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	if circumstance(problem) || circumstance(err) {
+		return nil, fmt.Errorf("the lineage index %s: %w: %w", path, ErrUnchecked, errors.Join(problem, err))
+	}
+	return problem, err
+}
+
+func verify(ctx context.Context, path string, cache *artifacts.Cache, compare bool) (problem, err error) {
 	dir, err := os.MkdirTemp("", "tinfra-lineage-")
 	if err != nil {
 		return nil, fmt.Errorf("verifying the lineage index: %w", err)
@@ -33,10 +52,20 @@ func Verify(ctx context.Context, path string, cache *artifacts.Cache, compare bo
 	if problem = x.sound(ctx); problem == nil && compare {
 		problem, err = x.sameAs(ctx, fresh)
 	}
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
-	}
 	return problem, err
+}
+
+// circumstance tells an error of the place or the moment from one of the file.
+func circumstance(err error) bool {
+	for _, no := range []error{
+		fs.ErrPermission, syscall.EROFS, syscall.ENOSPC, syscall.EDQUOT, syscall.ENOLCK, syscall.ENOSYS, syscall.EOPNOTSUPP, context.DeadlineExceeded,
+	} {
+		if errors.Is(err, no) {
+			return true
+		}
+	}
+	e, ok := errors.AsType[sqlite3.Error](err)
+	return ok && slices.Contains([]sqlite3.ErrNo{sqlite3.ErrFull, sqlite3.ErrReadonly, sqlite3.ErrPerm, sqlite3.ErrBusy, sqlite3.ErrLocked, sqlite3.ErrNomem}, e.Code)
 }
 
 // sound has SQLite look at each page.

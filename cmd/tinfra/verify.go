@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -116,6 +117,10 @@ func (h *house) inspectEnvironments(ctx context.Context, found *findings) error 
 func (h *house) inspectIndex(ctx context.Context, found *findings) error {
 	// An index may know more than can be read of a damaged cache, and be right.
 	why, err := lineage.Verify(ctx, h.indexPath(), h.cache, len(found.Problems) == 0)
+	if errors.Is(err, lineage.ErrUnchecked) { // it is no reason to keep back what was found of the rest
+		fmt.Fprintln(h.app.stderr, "tinfra:", err)
+		return nil
+	}
 	if err != nil || why == nil {
 		return err
 	}

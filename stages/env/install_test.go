@@ -280,7 +280,8 @@ func TestVerifyReadsWhatIsInstalled(t *testing.T) {
 	t.Setenv("UV_CACHE_DIR", t.TempDir())
 	t.Setenv("UV_LINK_MODE", "hardlink")
 	cache := t.TempDir()
-	python, _ := install(t, tiny(cache, false))
+	build := tiny(cache, false)
+	python, _ := install(t, build)
 	dir := filepath.Dir(filepath.Dir(python))
 	s := tiny(cache, true)
 	problems := func() []string {
@@ -322,6 +323,7 @@ func TestVerifyReadsWhatIsInstalled(t *testing.T) {
 	if all := problems(); len(all) != 1 || !strings.Contains(all[0], "six.py is not as its package brought it") {
 		t.Fatalf("%q", all)
 	}
+	build.letGo(digest) // it would have ended
 	if _, err := s.Remove(t.Context(), filepath.Base(dir)); err != nil {
 		t.Fatal(err)
 	}
