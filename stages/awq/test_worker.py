@@ -66,7 +66,8 @@ def test_metrics_and_progress(space):
     assert done.metrics["scaled_layers"] == 12  # o_proj has two heads before it, v_proj one
     bars = [(e["what"], e["done"], e["total"], e["unit"]) for e in done.events if e["type"] == "progress"]
     search = [bar[1:] for bar in bars if bar[0] == "searching scales"]
-    assert search == [(0, 14, "linear layers"), (7, 14, "linear layers"), (14, 14, "linear layers")]
+    layers = [(n, 14, "linear layers") for n in (0, 7, 14)]
+    assert search in (layers, [layers[0], layers[-1]])  # what comes within a tenth of a second of the last is not told
     assert bars[-1] == ("rounding", 14, 14, "linear layers")
     weights = json.loads((s.out("model") / "config.json").read_text())["quantization_config"]["config_groups"][
         "group_0"

@@ -81,11 +81,9 @@ def test_metrics_and_progress(space):
     assert done.metrics["size_bytes"] == (s.out("model") / "model.safetensors").stat().st_size
     assert done.metrics["rtn_fallbacks"] == 0
     bars = [e for e in done.events if e["type"] == "progress"]
-    assert [(e["done"], e["total"], e["unit"]) for e in bars] == [
-        (0, 14, "linear layers"),
-        (7, 14, "linear layers"),
-        (14, 14, "linear layers"),
-    ]
+    layers = [(n, 14, "linear layers") for n in (0, 7, 14)]
+    told = [(e["done"], e["total"], e["unit"]) for e in bars]
+    assert told in (layers, [layers[0], layers[-1]])  # what comes within a tenth of a second of the last is not told
     config = json.loads((s.out("model") / "config.json").read_text())["quantization_config"]
     assert config["quant_method"] == "compressed-tensors"
     weights = config["config_groups"]["group_0"]["weights"]
