@@ -322,7 +322,7 @@ func (s *sample) objects(t *testing.T) map[string]object {
 	both, first := []int{0, 1, 2, 3}, []int{0, 1}
 	absent := "absence is a state of its own: what nothing else leads to may never have been written"
 	return map[string]object{
-		"file":        {name: blob(artifacts.Sum([]byte("hello there"))), other: blob(artifacts.Sum([]byte("HELLO THERE"))), builds: both},
+		"file":        {name: blob(artifacts.Sum([]byte("hello there"))), other: blob(artifacts.Sum([]byte("HELLO THERE"))), gone: "keys/" + hello.Key.Hex(), builds: both},
 		"manifest":    {name: blob(files), other: blob(lfiles), builds: both},
 		"action":      {name: blob(hello.Key.Digest()), other: blob(loud.Key.Digest()), builds: both},
 		"record":      {name: blob(hello.Record), other: blob(loud.Record), builds: both},
