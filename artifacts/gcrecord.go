@@ -52,17 +52,28 @@ func (m *marker) action(ctx context.Context, k Key, must bool) error {
 	}
 	m.actions[k] = a
 	m.need(k.Digest(), a.Worker, a.Env)
-	sources, err := m.tree(ctx, a.Worker)
-	if err != nil && !errors.Is(err, ErrMissing) && !errors.Is(err, ErrDamaged) {
-		return err
+	sources, err := m.sources(ctx, a.Worker)
+	if err != nil {
+		return m.unreadUnless(must, blobPath(a.Worker), err)
 	}
 	m.need(sources...)
 	for _, in := range a.Inputs {
-		if _, err := m.tree(ctx, in); err != nil && !errors.Is(err, ErrMissing) {
+		if _, err := m.tree(ctx, in); err != nil {
 			return m.unreadUnless(must, blobPath(in), err)
 		}
 	}
 	return nil
+}
+
+// sources are the files of a worker. What an exec has in its place is a sound blob, and no manifest.
+func (m *marker) sources(ctx context.Context, d Digest) ([]Digest, error) {
+	files, err := m.tree(ctx, d)
+	if errors.Is(err, ErrDamaged) {
+		if _, unsound := m.c.object(ctx, "worker", d); unsound == nil {
+			return nil, nil
+		}
+	}
+	return files, err
 }
 
 func (m *marker) unreadUnless(must bool, name string, err error) error {
@@ -84,10 +95,7 @@ func (m *marker) tree(ctx context.Context, d Digest) ([]Digest, error) {
 	if err != nil {
 		return nil, err
 	}
-	files := make([]Digest, 0, len(t.Files))
-	for _, f := range t.Files {
-		files = append(files, f.Digest)
-	}
+	files := t.digests()
 	m.need(d)
 	m.trees[d] = files
 	return files, nil

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
 	"strings"
+	"syscall"
 )
 
 // needsOfBuild notes what a build refers to. An action is not among it: a stage that was not begun has a key and none.
@@ -103,7 +105,8 @@ func (v *verifier) returned(ctx context.Context, sw Sweeper, lost map[Digest]boo
 		if _, err := v.c.Stat(ctx, d); err != nil || v.bad[d] != nil {
 			continue
 		}
-		if err := sw.Delete(ctx, lostName(d)); err != nil {
+		// Where only reading is allowed, whoever may write forgets it.
+		if err := sw.Delete(ctx, lostName(d)); err != nil && !errors.Is(err, fs.ErrPermission) && !errors.Is(err, syscall.EROFS) {
 			return err
 		}
 	}

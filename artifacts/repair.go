@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -15,12 +16,14 @@ type Repaired string
 const (
 	Removed Repaired = "removed" // the next build makes it again, or nothing needs it
 	Remade  Repaired = "remade"  // from what else the cache holds
+	Righted Repaired = "righted" // a build did it meanwhile; nothing is left to do
 	GivenUp Repaired = "lost"    // nothing can make it again; the loss is noted under lost/, and told by each Verify
 )
 
 // Repair mends one problem of Verify's, so that the next Verify is clean. A file of an output is removed with the key
 // that promises it, and so made again. A name is made again where the cache still says what it led to, else removed.
 // History, such as a log, cannot be made again by itself: that it is gone is noted, and what refers to it stays.
+// Verify looked long ago: what a build has set right since is left alone.
 func (c *Cache) Repair(ctx context.Context, sw Sweeper, p Problem) (Repaired, error) {
 	did, err := c.repair(ctx, sw, p)
 	if err != nil {
@@ -32,6 +35,9 @@ func (c *Cache) Repair(ctx context.Context, sw Sweeper, p Problem) (Repaired, er
 func (c *Cache) repair(ctx context.Context, sw Sweeper, p Problem) (Repaired, error) {
 	if p.Kind == Lost {
 		return GivenUp, nil
+	}
+	if fine, err := c.righted(ctx, p); fine || err != nil {
+		return Righted, err
 	}
 	if err := sw.Delete(ctx, p.Name); err != nil {
 		return "", err
@@ -50,6 +56,45 @@ func (c *Cache) repair(ctx context.Context, sw Sweeper, p Problem) (Repaired, er
 	return GivenUp, c.create(ctx, lostName(d), d)
 }
 
+// righted looks at one thing once more.
+func (c *Cache) righted(ctx context.Context, p Problem) (bool, error) {
+	v := newVerifier(c)
+	hex, blob := strings.CutPrefix(p.Name, BlobsFolder)
+	if !blob {
+		if _, _, err := c.Get(ctx, p.Name); err != nil {
+			return false, except(err, ErrMissing)
+		}
+		err := v.pointer(ctx, p.Name)
+		if err == nil && strings.HasPrefix(p.Name, keysFolder) && len(v.found) == 0 {
+			err = v.promised(ctx, p.Name)
+		}
+		found := slices.ContainsFunc(v.found, func(f finding) bool { return f.Name == p.Name })
+		return err == nil && !found, except(err, ErrMissing, ErrDamaged)
+	}
+	d, err := ParseHex(hex)
+	if err == nil {
+		err = v.blob(ctx, d)
+	}
+	return err == nil, except(err, ErrMissing, ErrDamaged)
+}
+
+// promised reads all that a key leads to.
+func (v *verifier) promised(ctx context.Context, name string) error {
+	rec, _, err := v.c.Lookup(ctx, Key(meant(name)))
+	if err != nil {
+		return err
+	}
+	return v.c.intact(ctx, rec)
+}
+
+// except is nil where err is one of those.
+func except(err error, those ...error) error {
+	if slices.ContainsFunc(those, func(one error) bool { return errors.Is(err, one) }) {
+		return nil
+	}
+	return err
+}
+
 // remake sets a name that was removed to what it must lead to, where that is known and sound.
 func (c *Cache) remake(ctx context.Context, name string) (Repaired, error) {
 	find := c.nameSays
@@ -66,7 +111,10 @@ func (c *Cache) remake(ctx context.Context, name string) (Repaired, error) {
 	if err != nil {
 		return "", err
 	}
-	return Remade, c.create(ctx, name, d)
+	if _, err = c.Set(ctx, name, []byte(d.String()), Absent); errors.Is(err, ErrConflict) {
+		return Righted, nil // a build has set it since it was deleted
+	}
+	return Remade, err
 }
 
 // removed: with a name in builds/ or records/, a build or a record is lost itself.
@@ -97,6 +145,9 @@ func (c *Cache) nameSays(ctx context.Context, name string) (Digest, error) {
 // firstRun is the first record of a key whose outputs are there: the one that won, unless that was damaged.
 func (c *Cache) firstRun(ctx context.Context, name string) (Digest, error) {
 	key := meant(name)
+	if err := c.Hold(ctx, key); err != nil {
+		return Digest{}, err
+	}
 	var first Digest
 	var ended time.Time
 	for run, err := range c.List(ctx, runsFolder+key.Hex()+"/", "") {
@@ -126,6 +177,9 @@ func (c *Cache) intact(ctx context.Context, rec *Record) error {
 		if err != nil {
 			return err
 		}
+		if err := c.Hold(ctx, m.digests()...); err != nil {
+			return err
+		}
 		for _, f := range m.Files {
 			if err := v.blob(ctx, f.Digest); err != nil {
 				return err
@@ -146,4 +200,12 @@ func (c *Cache) newestOf(ctx context.Context, name string) (Digest, error) {
 		}
 	}
 	return Digest{}, ErrMissing
+}
+
+func (m *Manifest) digests() []Digest {
+	all := make([]Digest, 0, len(m.Files))
+	for _, f := range m.Files {
+		all = append(all, f.Digest)
+	}
+	return all
 }

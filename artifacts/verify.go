@@ -38,7 +38,7 @@ type Problem struct {
 // which they need. Problems come sorted by name. Files of outputs that no key leads to may be missing, since lineage
 // outlives the bytes.
 func (c *Cache) Verify(ctx context.Context, sw Sweeper, report func(Problem)) error {
-	v := verifier{c: c, bad: map[Digest]error{}, needs: map[Digest]string{}, seen: map[Digest]bool{}}
+	v := newVerifier(c)
 	for _, step := range []func(context.Context) error{
 		// First, since whoever else meets a file that shows by its times that it was changed removes it.
 		func(ctx context.Context) error { return v.blobs(ctx, sw) },
@@ -49,7 +49,11 @@ func (c *Cache) Verify(ctx context.Context, sw Sweeper, report func(Problem)) er
 			return fmt.Errorf("verifying the cache: %w", err)
 		}
 	}
-	used, err := c.Uses(ctx)
+	about := make([]Digest, 0, len(v.found))
+	for _, f := range v.found {
+		about = append(about, f.about)
+	}
+	used, err := c.Uses(ctx, about...)
 	if err != nil {
 		return fmt.Errorf("verifying the cache: %w", err)
 	}
@@ -67,6 +71,12 @@ type verifier struct {
 	bad   map[Digest]error  // blobs whose bytes are wrong
 	needs map[Digest]string // what history must hold → what it is of whom
 	seen  map[Digest]bool   // records whose needs are noted
+
+	missing map[string]bool // names that are reported as such
+}
+
+func newVerifier(c *Cache) *verifier {
+	return &verifier{c: c, bad: map[Digest]error{}, needs: map[Digest]string{}, seen: map[Digest]bool{}, missing: map[string]bool{}}
 }
 
 type finding struct {
@@ -218,7 +228,8 @@ func fits(name string, may ...string) error {
 func (v *verifier) listed(ctx context.Context, name string, d Digest, builds ...string) error {
 	_, _, err := v.c.Get(ctx, name)
 	if errors.Is(err, ErrMissing) {
-		if !slices.ContainsFunc(v.found, func(f finding) bool { return f.Name == name }) {
+		if !v.missing[name] {
+			v.missing[name] = true
 			v.report(name, Missing, d, errors.New("other names lead to it, and this one does not list it"))
 			v.found[len(v.found)-1].Builds = builds
 		}

@@ -21,7 +21,7 @@ type Kept struct {
 	Changed time.Time // when the last of it was written
 }
 
-// Checkpoints are those of all keys.
+// Checkpoints are those of all keys, less what only another user may look at: that one removes it.
 func (s *Store) Checkpoints(ctx context.Context) ([]Kept, error) {
 	var all []Kept
 	err := s.eachEntry(ctx, checkpointsDir, func(name string) error {
@@ -29,10 +29,14 @@ func (s *Store) Checkpoints(ctx context.Context) ([]Kept, error) {
 		if err != nil {
 			return nil // not ours
 		}
-		k := Kept{Key: artifacts.Key(d)}
+		k, others := Kept{Key: artifacts.Key(d)}, false
 		err = filepath.WalkDir(s.checkpointPath(k.Key), func(_ string, e fs.DirEntry, err error) error {
 			if errors.Is(err, fs.ErrNotExist) {
 				return nil
+			}
+			if refused(err) {
+				others = true
+				return fs.SkipAll
 			}
 			if err != nil {
 				return err
@@ -49,7 +53,7 @@ func (s *Store) Checkpoints(ctx context.Context) ([]Kept, error) {
 			}
 			return nil
 		})
-		if err == nil && !k.Changed.IsZero() {
+		if err == nil && !others && !k.Changed.IsZero() {
 			all = append(all, k)
 		}
 		return err
@@ -60,7 +64,7 @@ func (s *Store) Checkpoints(ctx context.Context) ([]Kept, error) {
 	return all, nil
 }
 
-// Abandon removes the checkpoints of a key, unless somebody works at it; done tells which.
+// Abandon removes the checkpoints of a key, unless somebody works at it, or they are another user's; done tells which.
 func (s *Store) Abandon(key artifacts.Key) (done bool, err error) {
 	l, err := tryLock(filepath.Join(s.dir, leasesDir, key.Hex()))
 	if l == nil {
@@ -70,7 +74,13 @@ func (s *Store) Abandon(key artifacts.Key) (done bool, err error) {
 	if at, err := s.Attempts(key); err != nil || len(at) > 0 {
 		return false, err
 	}
-	return true, s.DropCheckpoints(key)
+	if err := s.DropCheckpoints(key); err != nil {
+		if refused(err) {
+			err = nil
+		}
+		return false, err
+	}
+	return true, nil
 }
 
 // ForgetFiles removes what is remembered of folders that are gone.

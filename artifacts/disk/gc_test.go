@@ -360,7 +360,14 @@ func TestCollectSparesWhatAWorkspaceHasAdopted(t *testing.T) {
 	must(t, err)
 	code, _, err := m.Encode()
 	must(t, err)
-	notes, err := json.Marshal(map[string]json.RawMessage{"out": code, "/record": json.RawMessage("{}")})
+	log, err := c.PutBytes(t.Context(), artifacts.LogMediaType, []byte("what it said"))
+	must(t, err)
+	rec, _, err := (&artifacts.Record{
+		Key: artifacts.Key(artifacts.Sum([]byte("k"))), Outputs: map[string]artifacts.Digest{"out": artifacts.Sum(code)}, Log: log.Digest,
+		Builder: "test", Started: time.Now().UTC(), Ended: time.Now().UTC(),
+	}).Encode()
+	must(t, err)
+	notes, err := json.Marshal(map[string]json.RawMessage{"out": code, "/record": rec})
 	must(t, err, os.WriteFile(filepath.Join(ws.Dir, "adopted.json"), notes, 0o644), ws.Release())
 	file := m.Files[0].Digest
 
@@ -368,6 +375,9 @@ func TestCollectSparesWhatAWorkspaceHasAdopted(t *testing.T) {
 	must(t, err)
 	if _, err := s.Stat(t.Context(), file); err != nil {
 		t.Errorf("its blob is gone: %v", err)
+	}
+	if _, err := s.Stat(t.Context(), log.Digest); err != nil {
+		t.Errorf("the log that its record names is gone: %v", err)
 	}
 	// Its time as garbage comes with the workspace's end.
 	ws, err = s.Workspace(artifacts.Key(artifacts.Sum([]byte("k"))), 1)

@@ -87,8 +87,19 @@ func (g *Ground) Still(ctx context.Context, do func(held map[artifacts.Digest]bo
 		err = do(g.held)
 	}
 	// A pointer that comes back with the power would dangle, so its deletion is on the disk before any blob goes.
-	return errors.Join(err, ignoreMissing(g.s.syncDir(keysDir)), l.release())
+	if err = errors.Join(err, ignoreMissing(g.s.syncDir(keysDir)), l.release()); err != nil {
+		return err
+	}
+	// Who waits looks once in pointerPoll: whoever takes the lock again at once leaves no moment for that.
+	select {
+	case <-ctx.Done():
+	case <-time.After(turn):
+	}
+	return nil
 }
+
+// turn is how long builds can hold more between two parts of a collection.
+const turn = 4 * pointerPoll
 
 // Changed is the change time of the file: of a blob, whose modification time is sealed, also when it was linked last.
 func (g *Ground) Changed(_ context.Context, name string) (time.Time, error) {
@@ -105,11 +116,7 @@ func (g *Ground) running(ctx context.Context) error {
 	return g.s.eachEntry(ctx, runningDir, func(name string) error {
 		path := filepath.Join(g.s.dir, runningDir, name)
 		if g.lock == nil {
-			l, err := tryLock(path)
-			if l != nil {
-				return l.release()
-			}
-			if err != nil {
+			if taken, err := isLocked(path); !taken {
 				return err
 			}
 		}
@@ -136,11 +143,8 @@ func (g *Ground) running(ctx context.Context) error {
 // leases: a key that somebody makes is needed, whether its build is registered or not.
 func (g *Ground) leases(ctx context.Context) error {
 	return g.s.eachEntry(ctx, leasesDir, func(name string) error {
-		l, err := tryLock(filepath.Join(g.s.dir, leasesDir, name))
-		if l != nil { // of a build that died
-			return l.remove()
-		}
-		if err != nil {
+		taken, err := isLocked(filepath.Join(g.s.dir, leasesDir, name))
+		if !taken { // of a build that died; SweepWork removes it
 			return err
 		}
 		if d, err := artifacts.ParseHex(name); err == nil {
@@ -161,18 +165,31 @@ func (g *Ground) workspaces(ctx context.Context) error {
 			if !strings.HasSuffix(attempt, "/") {
 				return nil
 			}
-			return g.workspace(workDir + "/" + key + attempt)
+			dir := workDir + "/" + key + attempt
+			err := g.workspace(dir)
+			if refused(err) && othersFolder(filepath.Join(g.s.dir, dir)) {
+				return nil // a live build of theirs holds what it needs; what a dead one adopted stays while it is young
+			}
+			return err
 		})
 	})
 }
 
 func (g *Ground) workspace(dir string) error {
 	var notes map[string]json.RawMessage
-	if text, err := g.s.root.ReadFile(dir + adoptedFile); err == nil && json.Unmarshal(text, &notes) == nil {
+	text, err := g.s.root.ReadFile(dir + adoptedFile)
+	if ignoreMissing(err) != nil {
+		return err
+	}
+	if err == nil && json.Unmarshal(text, &notes) == nil {
 		for _, code := range notes {
+			if rec, err := artifacts.DecodeRecord(code); err == nil { // the next build publishes this very one
+				g.held[rec.Log] = true
+				continue
+			}
 			m, err := artifacts.DecodeManifest(code)
 			if err != nil {
-				continue // the note of a record
+				continue
 			}
 			g.held[artifacts.Sum(code)] = true
 			for _, f := range m.Files {

@@ -59,6 +59,17 @@ func lockNew(dir, suffix string) (*lock, error) {
 	}
 }
 
+// isLocked asks and makes nothing: a file that is gone by now is nobody's. Two may ask at once.
+func isLocked(path string) (bool, error) {
+	f := flock.New(path, flock.SetFlag(os.O_RDONLY))
+	ok, err := f.TryRLock()
+	if err != nil {
+		err = ignoreMissing(err)
+		return false, errors.Join(lockless(err), f.Close())
+	}
+	return !ok, f.Close()
+}
+
 // lockless says what to do about a file system that knows no locks: without them two builds would take each other's work
 // for that of the dead.
 func lockless(err error) error {

@@ -59,7 +59,7 @@ func (s *Store) Hold(ctx context.Context, names ...artifacts.Digest) error {
 		return nil
 	}
 	var fresh []artifacts.Digest
-	var lines []byte
+	lines := []byte{'\n'} // a full disk may have cut the last one
 	for _, d := range names {
 		if !h.names[d] {
 			fresh = append(fresh, d)
@@ -85,7 +85,7 @@ func (s *Store) Hold(ctx context.Context, names ...artifacts.Digest) error {
 
 // shared waits for a lock that is held exclusively for as long as a few files are deleted.
 func (s *Store) shared(ctx context.Context, name string) (release func() error, err error) {
-	f := flock.New(filepath.Join(s.dir, name), flock.SetPermissions(0o644))
+	f := flock.New(filepath.Join(s.dir, name), flock.SetPermissions(0o666))
 	if _, err := f.TryRLockContext(ctx, pointerPoll); err != nil {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
@@ -116,7 +116,7 @@ func (s *Store) end() error {
 
 // unlessCollecting gives nil while a collection runs; none begins before what it gives is called.
 func (s *Store) unlessCollecting() (func() error, error) {
-	f := flock.New(filepath.Join(s.dir, collectLock), flock.SetPermissions(0o644))
+	f := flock.New(filepath.Join(s.dir, collectLock), flock.SetPermissions(0o666))
 	ok, err := f.TryRLock()
 	if err != nil || !ok {
 		return nil, errors.Join(err, f.Close())

@@ -7,7 +7,7 @@ type ggmlType struct {
 	bytes uint64
 }
 
-// ggmlTypes are those of ggml.h by their number there. The numbers that lack were types once, and no file has them.
+// ggmlTypes are those of ggml.h by their number there. The numbers that lack were types once, or are of forks.
 var ggmlTypes = map[uint32]ggmlType{
 	0: {"F32", 1, 4}, 1: {"F16", 1, 2}, 28: {"F64", 1, 8}, 30: {"BF16", 1, 2},
 	24: {"I8", 1, 1}, 25: {"I16", 1, 2}, 26: {"I32", 1, 4}, 27: {"I64", 1, 8},

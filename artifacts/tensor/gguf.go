@@ -2,6 +2,7 @@ package tensor
 
 import (
 	"cmp"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -18,13 +19,18 @@ const (
 	ggufAlignment    = 32 // unless the metadata say otherwise
 	ggufDimensions   = 4  // ggml has no more
 	ggufAlignmentKey = "general.alignment"
+	// ggufTypes is beyond the numbers of types that forks of ggml use. Of one that is not in the table nobody here knows the
+	// size: its tensors reach to the next one.
+	ggufTypes   = 1024
+	unknownSize = -1
 	// The least that an entry of the metadata takes: length of the key, a byte of it, type, a byte of value.
 	ggufLeastEntry = 8 + 1 + 4 + 1
 	// The least that a tensor takes: length of the name, a byte of it, number of dimensions, type, offset.
 	ggufLeastTensor = 8 + 1 + 4 + 4 + 8
 )
 
-// ReadGGUF reads the header of a little-endian file of version 2 or 3, of size bytes. The tensors it gives lie one behind
+// ReadGGUF reads the header of a file of version 2 or 3, of size bytes; one whose version reads as 2^24 times that has
+// big-endian numbers throughout, as s390x wants them. The tensors it gives lie one behind
 // the other to the end of the file, with nothing but padding between them. Of the metadata it keeps nothing; they are
 // read to see where they end.
 func ReadGGUF(r io.ReaderAt, size int64) (*Header, error) {
@@ -64,11 +70,12 @@ func (g *gguf) header() error {
 		return fmt.Errorf("it begins with %q, not %q", magic, ggufMagic)
 	}
 	version, err := g.in.uint32()
+	if version&0xffff == 0 {
+		g.in.ends, version = binary.BigEndian, bits.ReverseBytes32(version)
+	}
 	switch {
 	case err != nil:
 		return err
-	case version&0xffff == 0 && version != 0:
-		return errors.New("its numbers are big-endian")
 	case version != 2 && version != 3:
 		return fmt.Errorf("version %d is not known; 2 and 3 are", version)
 	}
@@ -163,10 +170,14 @@ func (g *gguf) layout(t *Tensor) error {
 		return err
 	}
 	kind, known := ggmlTypes[number]
-	if !known {
+	switch {
+	case known:
+		t.DType = kind.name
+	case number < ggufTypes:
+		t.DType = fmt.Sprintf("type %d", number)
+	default:
 		return fmt.Errorf("type %d is not known", number)
 	}
-	t.DType = kind.name
 	offset, err := g.in.uint64()
 	if err != nil {
 		return err
@@ -175,6 +186,10 @@ func (g *gguf) layout(t *Tensor) error {
 		return fmt.Errorf("its offset is %d", offset)
 	}
 	t.Offset = int64(offset)
+	if !known {
+		t.Size = unknownSize
+		return nil
+	}
 	t.Size, err = kind.size(t.Shape)
 	return err
 }
@@ -217,6 +232,15 @@ func (g *gguf) place(h *Header, end, size int64) error {
 	slices.SortFunc(h.Tensors, func(a, b Tensor) int {
 		return cmp.Or(cmp.Compare(a.Offset, b.Offset), cmp.Compare(a.Size, b.Size), cmp.Compare(a.Name, b.Name))
 	})
+	for i := range h.Tensors {
+		next := size - h.Data
+		if i+1 < len(h.Tensors) {
+			next = h.Tensors[i+1].Offset
+		}
+		if t := &h.Tensors[i]; t.Size == unknownSize {
+			t.Size = max(0, next-t.Offset)
+		}
+	}
 	at, padded, before := end, h.Data, "the header"
 	for i := range h.Tensors {
 		t := &h.Tensors[i]

@@ -177,6 +177,28 @@ func TestReadGGUFAccepts(t *testing.T) {
 	}
 }
 
+// Types that the table lacks, of a fork or of old, are in files that people have; so are big-endian numbers.
+func TestReadGGUFOfOthers(t *testing.T) {
+	h, err := readGGUF(gguf(3, 2, 0).tensor("a", 139, 0, 256).tensor("b", ggufF32, 160, 1).data(164))
+	if err != nil || h.Tensors[0].DType != "type 139" || h.Tensors[0].Size != 160 || h.Tensors[1].Size != 4 {
+		t.Errorf("%+v, %v", h, err)
+	}
+	b := []byte("GGUF")
+	b = binary.BigEndian.AppendUint32(b, 3)
+	b = binary.BigEndian.AppendUint64(b, 1)
+	b = binary.BigEndian.AppendUint64(b, 0)
+	b = append(binary.BigEndian.AppendUint64(b, 1), 'a')
+	b = binary.BigEndian.AppendUint32(b, 1)
+	b = binary.BigEndian.AppendUint64(b, 2)
+	b = binary.BigEndian.AppendUint32(b, ggufF32)
+	b = binary.BigEndian.AppendUint64(b, 0)
+	b = append(b, make([]byte, 64-len(b)+8)...)
+	h, err = readGGUF(b)
+	if err != nil || len(h.Tensors) != 1 || h.Tensors[0].Offset != 64 || h.Tensors[0].Size != 8 {
+		t.Errorf("%+v, %v", h, err)
+	}
+}
+
 func TestReadGGUFRefuses(t *testing.T) {
 	deep := gguf(3, 0, 1).text("k").u32(array)
 	for range 100_000 {
@@ -196,7 +218,8 @@ func TestReadGGUFRefuses(t *testing.T) {
 		"version 1":                  {gguf(1, 0, 0).Bytes(), "version 1"},
 		"version 0":                  {gguf(0, 0, 0).Bytes(), "version 0"},
 		"version 4":                  {gguf(4, 0, 0).Bytes(), "version 4"},
-		"big-endian":                 {gguf(3<<24, 0, 0).Bytes(), "big-endian"},
+		"half of big-endian":         {gguf(3<<24, 0, 0).Bytes()[:20], "cut short"},
+		"big-endian of version 1":    {gguf(1<<24, 0, 0).Bytes(), "version 1"},
 		"2^64-1 tensors":             {gguf(3, math.MaxUint64, 0).Bytes(), "18446744073709551615 tensors"},
 		"2^64-1 entries":             {gguf(3, 0, math.MaxUint64).Bytes(), "18446744073709551615 entries"},
 		"2^62 entries in 1 KiB":      {gguf(3, 0, 1<<62).data(1024), "entries of metadata are announced"},
@@ -226,7 +249,7 @@ func TestReadGGUFRefuses(t *testing.T) {
 		"a row that overflows":       {one(ggufF32, 0, 1<<62), "larger than any file"},
 		"half a block":               {one(ggufQ4_0, 0, 16, 2), "blocks of 32"},
 		"a number of blocks":         {one(ggufQ4_0, 0), "blocks of 32"},
-		"a type of old":              {one(4, 0, 32), "type 4 is not known"},
+		"behind the end, of old":     {one(4, 64, 32), "belong to no tensor"},
 		"a type of 2^32-1":           {one(math.MaxUint32, 0, 32), "not known"},
 		"a tensor twice":             {gguf(3, 2, 0).tensor("a", ggufF32, 0, 1).tensor("a", ggufF32, 32, 1).data(36), "twice"},
 		"a tensor without a name":    {gguf(3, 1, 0).tensor("", ggufF32, 0, 1).data(4), "empty"},

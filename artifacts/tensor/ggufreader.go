@@ -30,6 +30,7 @@ const (
 // but for names, and reads no byte beyond left.
 type ggufReader struct {
 	in   *bufio.Reader
+	ends binary.ByteOrder
 	at   int64 // of the next byte
 	left int64 // bytes of the file, or of the longest header
 	over bool  // left is that of the longest header
@@ -38,7 +39,7 @@ type ggufReader struct {
 func newGGUFReader(r io.ReaderAt, size int64) *ggufReader {
 	most := min(max(size, 0), maxHeader)
 	in := bufio.NewReaderSize(io.NewSectionReader(r, 0, most), int(min(most, ggufBuffer)))
-	return &ggufReader{in: in, left: most, over: size > maxHeader}
+	return &ggufReader{in: in, ends: binary.LittleEndian, left: most, over: size > maxHeader}
 }
 
 // take accounts for n bytes that are about to be read.
@@ -68,13 +69,13 @@ func (r *ggufReader) bytes(p []byte) error {
 func (r *ggufReader) uint32() (uint32, error) {
 	var b [4]byte
 	err := r.bytes(b[:])
-	return binary.LittleEndian.Uint32(b[:]), err
+	return r.ends.Uint32(b[:]), err
 }
 
 func (r *ggufReader) uint64() (uint64, error) {
 	var b [8]byte
 	err := r.bytes(b[:])
-	return binary.LittleEndian.Uint64(b[:]), err
+	return r.ends.Uint64(b[:]), err
 }
 
 // count reads how many of something follow, each of which takes least bytes or more.

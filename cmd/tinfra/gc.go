@@ -50,7 +50,11 @@ Builds can run meanwhile.`,
 			if err != nil {
 				return err
 			}
-			return h.collect(cmd.Context(), c, size)
+			err = h.collect(cmd.Context(), c, size)
+			if err != nil && cmd.Context().Err() == nil && codeOf(err) == exitInternal { // of a folder that cannot be read, or deleted from
+				return &failure{code: exitCache, err: err}
+			}
+			return err
 		},
 	}
 	f := cmd.Flags()
@@ -113,6 +117,9 @@ func (h *house) collect(ctx context.Context, c collecting, size int64) (err erro
 	}
 	if len(r.Problems) == 0 && c.apply {
 		if r.done, err = h.sweep(ctx, ground, r); err != nil {
+			if !c.json && r.done.Results+r.done.Files > 0 {
+				h.writeCollected(r)
+			}
 			return err
 		}
 	}
@@ -149,14 +156,20 @@ func (h *house) abandoned(ctx context.Context, g *artifacts.Garbage, now time.Ti
 
 func (h *house) sweep(ctx context.Context, ground *disk.Ground, r *rubbish) (*collectedJSON, error) {
 	done, err := h.cache.Collect(ctx, h.store, ground, r.Garbage)
-	if err != nil {
-		return nil, err
-	}
 	out := &collectedJSON{Results: done.Results, Files: done.Blobs, Bytes: done.Bytes, Spared: done.Spared}
+	if err != nil {
+		return out, err
+	}
 	for _, k := range r.pieces {
-		ok, err := h.store.Abandon(k.Key)
+		ok := false
+		err := ground.Still(ctx, func(held map[artifacts.Digest]bool) (err error) {
+			if !held[k.Key.Digest()] { // a build that began since the plan may be about to go on from it
+				ok, err = h.store.Abandon(k.Key)
+			}
+			return err
+		})
 		if err != nil {
-			return nil, fmt.Errorf("collecting garbage: %w", err)
+			return out, fmt.Errorf("collecting garbage: %w", err)
 		}
 		if !ok {
 			continue

@@ -49,7 +49,11 @@ func (h *house) repair(ctx context.Context, found *findings, asJSON bool) error 
 			return err
 		}
 	} else {
-		h.tellRepaired(count)
+		if len(found.Problems) > 0 {
+			h.tellRepaired(count)
+		} else {
+			fmt.Fprintln(h.app.stdout, "nothing to repair")
+		}
 	}
 	if err := errors.Join(errs...); err != nil {
 		return &failure{code: exitCache, err: err}
@@ -59,11 +63,10 @@ func (h *house) repair(ctx context.Context, found *findings, asJSON bool) error 
 
 func (h *house) tellRepaired(count map[artifacts.Repaired]int) {
 	w := h.app.stdout
-	if len(count) == 0 {
-		fmt.Fprintln(w, "nothing to repair")
-		return
-	}
 	fmt.Fprintf(w, "%d removed, %d made again\n", count[artifacts.Removed], count[artifacts.Remade])
+	if n := count[artifacts.Righted]; n > 0 {
+		fmt.Fprintf(w, "%d set right by builds meanwhile\n", n)
+	}
 	if n := count[artifacts.GivenUp]; n > 0 {
 		fmt.Fprintf(w, "%s of the history cannot be made again; what refers to it stays, and `tinfra cache verify` goes on to say so\n", view.Count(n, "piece"))
 	}

@@ -48,7 +48,9 @@ is met, by this or any other verb.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			h, err := a.openHouse("")
 			if err == nil && repair {
-				err = h.writable()
+				if err = h.writable(); err == nil {
+					err = h.store.BeginBuild() // a key is set to what a collection must then leave
+				}
 			}
 			if err != nil {
 				return err
@@ -97,12 +99,10 @@ func (h *house) inspectEnvironments(ctx context.Context, found *findings) error 
 	if err != nil {
 		return err
 	}
-	var used artifacts.Uses
 	return set.Verify(ctx, func(digest artifacts.Digest, why error) error {
-		if used == nil {
-			if used, err = h.cache.Uses(ctx); err != nil {
-				return err
-			}
+		used, err := h.cache.Uses(ctx, digest)
+		if err != nil {
+			return err
 		}
 		found.Problems = append(found.Problems, problemJSON{
 			envFolder + digest.Hex(), string(artifacts.Damaged), why.Error(), used.Of(digest), func(ctx context.Context) (artifacts.Repaired, error) {
