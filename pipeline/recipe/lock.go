@@ -177,9 +177,7 @@ func WriteLock(lock *Lock) error {
 	release, alone := holdFolder(filepath.Dir(lock.Path))
 	defer release()
 	if alone {
-		if err := discardHalf(lock.Path); err != nil {
-			return fmt.Errorf("removing what a killed build left: %w", err)
-		}
+		discardHalf(lock.Path)
 	}
 	there, diags := ReadLock(lock.Path)
 	if diags.HasErrors() {
@@ -249,16 +247,17 @@ func pinTokens(files []Pin) hclwrite.Tokens {
 // halfPrefix begins the names under which replaceFile writes.
 func halfPrefix(path string) string { return "." + filepath.Base(path) + "." }
 
-// discardHalf removes what replaceFile left where it was killed. The names are compared, not globbed: a folder's name
-// may hold anything.
-func discardHalf(path string) error {
-	list, err := os.ReadDir(filepath.Dir(path))
+// discardHalf removes what replaceFile left where it was killed. Failing to is not worth failing for. The names are
+// compared, not globbed: a folder's name may hold anything. Only digits follow the prefix in ours: .x.lock.hcl.swp is an
+// editor's.
+func discardHalf(path string) {
+	list, _ := os.ReadDir(filepath.Dir(path))
 	for _, e := range list {
-		if strings.HasPrefix(e.Name(), halfPrefix(path)) {
-			err = errors.Join(err, os.Remove(filepath.Join(filepath.Dir(path), e.Name())))
+		random, ours := strings.CutPrefix(e.Name(), halfPrefix(path))
+		if ours && random != "" && strings.Trim(random, "0123456789") == "" && e.Type().IsRegular() {
+			_ = os.Remove(filepath.Join(filepath.Dir(path), e.Name()))
 		}
 	}
-	return err
 }
 
 func replaceFile(path string, text []byte) (err error) {

@@ -155,3 +155,29 @@ func TestHalfWrittenLockIsRemoved(t *testing.T) {
 		t.Errorf("the folder holds %s", got)
 	}
 }
+
+// What only looks like half a lock is somebody's: an editor's swap file, a backup, a folder.
+func TestWhatLooksLikeHalfALockStays(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "tinfra.lock.hcl")
+	swap := filepath.Join(dir, ".tinfra.lock.hcl.swp")
+	if err := os.WriteFile(swap, []byte("what vim has not saved yet"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Join(dir, ".tinfra.lock.hcl.d", "x"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	half := filepath.Join(dir, ".tinfra.lock.hcl.1234567890")
+	if err := os.WriteFile(half, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := WriteLock(&Lock{Path: path, Sources: map[string]*Source{}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(swap); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(half); err == nil {
+		t.Error("half a lock is still there")
+	}
+}

@@ -181,10 +181,11 @@ func (b *builder) conclude(ctx context.Context, diags hcl.Diagnostics, failed er
 			State: t.state, Reason: t.reason, Log: t.log,
 		})
 	}
-	if exposed {
-		return b.build, e
+	var err error
+	if !exposed {
+		err = b.store(context.WithoutCancel(ctx))
 	}
-	if err := b.store(context.WithoutCancel(ctx)); err != nil {
+	if err != nil {
 		if e == nil {
 			e = &Error{Exit: ExitCache}
 		}

@@ -34,7 +34,7 @@ func (b *builder) learn() {
 		}
 	}
 	for _, v := range b.credentials() {
-		b.redact.add(v)
+		b.redact.addHidden(v)
 	}
 }
 
@@ -123,8 +123,14 @@ func (b *builder) discreet(ws string, st *recipe.Stage) error {
 		if !d.Type().IsRegular() {
 			return nil
 		}
-		if info, err := d.Info(); err != nil || info.Size() > maxSearched {
+		info, err := d.Info()
+		if err != nil || info.Size() > maxSearched {
 			return err
+		}
+		if mode := info.Mode().Perm(); mode&0o400 == 0 { // stored all the same
+			if err := os.Chmod(path, mode|0o400); err != nil {
+				return err
+			}
 		}
 		text, err := os.ReadFile(path)
 		if err != nil {

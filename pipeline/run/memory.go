@@ -8,9 +8,9 @@ import (
 // outOfMemory says of a worker that the kernel killed what it held, what its stage asks for, what there is, and what to
 // do about it. asks and has are in GiB, 0 where nothing is said or known.
 func outOfMemory(asks, has float64, e Exit) string {
-	who := "the kernel killed it"
+	who := "the kernel killed it when its"
 	if e.Code != killedCode {
-		who = "the kernel killed one of its processes"
+		who = "its"
 	}
 	held := float64(e.MaxRSS) / (1 << 30)
 	more := math.Ceil(held) + 1 // it did not get all that it wanted
@@ -21,7 +21,7 @@ func outOfMemory(asks, has float64, e Exit) string {
 	case asks >= more:
 		advice = "others took the memory that it was granted: stages that use more than they ask for, or programs beside tinfra; build again with --jobs 1, or ask less of it"
 	}
-	return fmt.Sprintf("%s when its largest process held %s; %s; %s", who, gib(e.MaxRSS), asked(asks, has), advice)
+	return fmt.Sprintf("%s largest process held %s; %s; %s", who, gib(e.MaxRSS), asked(asks, has), advice)
 }
 
 // killedCode is how a process ends that a SIGKILL ended, and what a shell says of one that it ran.

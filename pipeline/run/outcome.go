@@ -40,15 +40,24 @@ func judge(st *recipe.Stage, c capacity, e Exit, problems []protocol.Event) erro
 		return fmt.Errorf("this machine is not what its facts say%s", said)
 	case e.Code == protocol.ExitTransient:
 		return transient{fmt.Errorf("a passing trouble%s", said)}
-	case e.OOMKilled:
+	case e.OOMKilled && (e.Code == killedCode || e.Code == protocol.ExitResources):
 		return fmt.Errorf("it ran out of memory: %s%s", outOfMemory(st.Needs.MemoryGiB, c.memoryGiB, e), said)
 	case e.Code == protocol.ExitResources:
 		return fmt.Errorf("it ran out of memory or disk%s; its largest process held %s, %s", said, gib(e.MaxRSS), asked(st.Needs.MemoryGiB, c.memoryGiB))
 	case e.Signal != "":
-		return fmt.Errorf("the worker was ended by %s%s", e.Signal, said)
+		return fmt.Errorf("the worker was ended by %s%s%s", e.Signal, said, perhaps(st, c, e))
 	default:
-		return fmt.Errorf("the worker crashed with exit code %d%s", e.Code, said)
+		return fmt.Errorf("the worker crashed with exit code %d%s%s", e.Code, said, perhaps(st, c, e))
 	}
+}
+
+// perhaps names a kill for memory beside a crash that says nothing of one: the counter is that of all that runs in our
+// control group, other stages among them, and may have risen hours ago.
+func perhaps(st *recipe.Stage, c capacity, e Exit) string {
+	if !e.OOMKilled {
+		return ""
+	}
+	return "; while it ran, the kernel killed a process for memory, perhaps one of its own: " + outOfMemory(st.Needs.MemoryGiB, c.memoryGiB, e)
 }
 
 func lastProblem(problems []protocol.Event) string {

@@ -34,7 +34,12 @@ type redactor struct {
 func newRedactor() *redactor { return &redactor{known: map[string]bool{}, sure: map[string]bool{}} }
 
 // add makes the redactor know a secret; each line of a long one counts alone too, since parts of a key are printed.
-func (r *redactor) add(secret string) {
+func (r *redactor) add(secret string) { r.learn(secret, true) }
+
+// addHidden is for what is only hidden: a proxy's password may be a word that a recipe has for reasons of its own.
+func (r *redactor) addHidden(secret string) { r.learn(secret, false) }
+
+func (r *redactor) learn(secret string, refused bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	before := len(r.known) + len(r.sure)
@@ -45,7 +50,7 @@ func (r *redactor) add(secret string) {
 		}
 		for _, spelling := range spellings(s) {
 			r.known[spelling] = true
-			if len(s) >= telling && s == strings.TrimSpace(secret) {
+			if refused && len(s) >= telling && s == strings.TrimSpace(secret) {
 				r.sure[spelling] = true
 			}
 		}
@@ -85,12 +90,22 @@ func (r *redactor) hide(s string, t *trail) string {
 		*t = trail{words: words}
 	}
 	cover := make([]bool, len(s))
+	var before *reading
+	var from, to int32 // where the search stood before and after that reading
 	for i, reading := range readings(s) {
 		at := int32(0)
 		if t != nil {
 			at = t.at[i]
 		}
+		if reading == before && at == from { // nothing was encoded, as in most lines
+			if t != nil {
+				t.at[i] = to
+			}
+			continue
+		}
+		before, from = reading, at
 		at = words.cover(reading, at, cover)
+		to = at
 		if t != nil {
 			reading.hideLast(cover, len(reading.text), words.nodes[at].depth)
 			t.at[i] = at
@@ -108,19 +123,26 @@ var cut = []byte("…")
 // cover marks what of the source are words, or the beginning of one that was cut off. at is where the search stands
 // before and after.
 func (w *words) cover(r *reading, at int32, cover []bool) int32 {
-	last, end := at, 0 // where the search stood before blanks
+	last, end := at, 0           // where the search stood before blanks
+	var found struct{ a, z int } // words that overlap are marked once
 	for i, c := range r.text {
 		if bytes.HasPrefix(r.text[i:], cut) {
 			r.hideLast(cover, end, w.nodes[last].depth)
 		}
 		at = w.step(at, c)
 		if n := w.nodes[at].found; n > 0 {
-			r.hideRange(cover, max(0, i+1-n), i+1)
+			a := max(0, i+1-n)
+			if a > found.z {
+				r.hideRange(cover, found.a, found.z)
+				found.a = a
+			}
+			found.a, found.z = min(found.a, a), i+1
 		}
 		if c != ' ' {
 			last, end = at, i+1
 		}
 	}
+	r.hideRange(cover, found.a, found.z)
 	return at
 }
 
@@ -148,6 +170,10 @@ func (r *reading) hideLast(cover []bool, end, n int) {
 
 func (r *reading) hideRange(cover []bool, from, to int) {
 	for i := from; i < to; i++ {
+		if r.from == nil {
+			cover[i] = true
+			continue
+		}
 		for j := r.from[i]; j < r.to[i]; j++ {
 			cover[j] = true
 		}
@@ -178,7 +204,12 @@ func (r *redactor) holds(s string) bool {
 	if words == nil {
 		return false
 	}
+	var before *reading
 	for _, reading := range readings(s) {
+		if reading == before {
+			continue
+		}
+		before = reading
 		at := int32(0)
 		for _, c := range reading.text {
 			if at = words.step(at, c); words.nodes[at].found > 0 {

@@ -36,8 +36,10 @@ func (r *reporter) say(e event.Event) {
 	e.Build, e.Stage, e.Kind, e.Key, e.Attempt = r.base.Build, r.base.Stage, r.base.Kind, r.base.Key, r.attempt
 	if e.Type == event.Log {
 		e.Message = r.follow(e.Stream, e.Message)
+	} else {
+		e.Message = r.redact.clean(e.Message)
 	}
-	e.Message, e.What, e.Reason, e.Unit = cutText(r.redact.clean(e.Message)), r.follow("what", e.What), r.redact.clean(e.Reason), r.redact.clean(e.Unit)
+	e.Message, e.What, e.Reason, e.Unit = cutText(e.Message), r.follow("what", e.What), r.redact.clean(e.Reason), r.redact.clean(e.Unit)
 	e.Name = r.redact.clean(e.Name)
 	e.Observed, e.Labels = r.redact.cleanAll(e.Observed), r.redact.cleanAll(e.Labels)
 	r.log.add(e)

@@ -54,18 +54,21 @@ func inside64(alphabet *base64.Encoding, s string, before int) string {
 	return code[from:to]
 }
 
-// reading is a text as someone reads it who undoes an encoding. Byte i of it is what source[from[i]:to[i]] says.
+// reading is a text as someone reads it who undoes an encoding. Byte i of it is what source[from[i]:to[i]] says; of the
+// source itself there are no from and to.
 type reading struct {
 	text     []byte
 	from, to []int
 }
 
-func read(s string) *reading {
-	r := &reading{text: []byte(s), from: make([]int, len(s)), to: make([]int, len(s))}
-	for i := range len(s) {
-		r.from[i], r.to[i] = i, i+1
+func read(s string) *reading { return &reading{text: []byte(s)} }
+
+// place is what of the source says bytes i to j.
+func (r *reading) place(i, j int) (from, to int) {
+	if r.from == nil {
+		return i, j + 1
 	}
-	return r
+	return r.from[i], r.to[j]
 }
 
 // readings are the texts in which secrets are looked for. Their number and order are always the same: words are followed
@@ -79,6 +82,10 @@ func readings(s string) [5]*reading {
 	}
 	if strings.ContainsRune(s, '\\') { // JSON in JSON is common, and our own messages quote it once more
 		for i := 2; i < len(all); i++ {
+			if bytes.IndexByte(plain.text, '\\') < 0 {
+				all[i] = all[i-1] // there is no more to undo
+				continue
+			}
 			plain = plain.decoded(unescape)
 			all[i] = plain.skipped()
 		}
@@ -89,14 +96,16 @@ func readings(s string) [5]*reading {
 // decoded replaces what decode knows. decode gets what follows and gives the bytes that its first n bytes stand for;
 // n is 0 where they stand for themselves.
 func (r *reading) decoded(decode func(rest []byte) (as []byte, n int)) *reading {
-	out := &reading{}
+	n := len(r.text)
+	out := &reading{text: make([]byte, 0, n), from: make([]int, 0, n), to: make([]int, 0, n)}
 	for i := 0; i < len(r.text); {
 		as, n := decode(r.text[i:])
 		if n == 0 {
 			as, n = r.text[i:i+1], 1
 		}
 		for _, c := range as {
-			out.text, out.from, out.to = append(out.text, c), append(out.from, r.from[i]), append(out.to, r.to[i+n-1])
+			from, to := r.place(i, i+n-1)
+			out.text, out.from, out.to = append(out.text, c), append(out.from, from), append(out.to, to)
 		}
 		i += n
 	}
@@ -105,6 +114,9 @@ func (r *reading) decoded(decode func(rest []byte) (as []byte, n int)) *reading 
 
 // skipped leaves out what is not seen on a terminal: control characters, line ends among them, and escape sequences.
 func (r *reading) skipped() *reading {
+	if !bytes.ContainsFunc(r.text, func(c rune) bool { return c < ' ' || c == 0x7f }) {
+		return r
+	}
 	return r.decoded(func(rest []byte) ([]byte, int) {
 		if rest[0] >= ' ' && rest[0] != 0x7f {
 			return nil, 0

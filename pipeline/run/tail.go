@@ -91,8 +91,12 @@ func (t *lineTail) read(f *os.File, to int64, line func(string)) error {
 
 // emit keeps of a line that was written over with carriage returns what a terminal would show last.
 func (t *lineTail) emit(line func(string)) {
-	text := strings.TrimRight(string(t.partial), "\r")
+	text := strings.TrimRight(string(bytes.Trim(t.partial, "\x00")), "\r")
+	hole := text == "" && len(t.partial) > 0 && t.partial[0] == 0
 	t.partial = t.partial[:0]
+	if hole {
+		return // its supervisor made one while this build did not read: it was stopped, say
+	}
 	if i := strings.LastIndexByte(text, '\r'); i >= 0 {
 		text = text[i+1:]
 	}

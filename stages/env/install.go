@@ -48,7 +48,7 @@ func (s *Set) Install(ctx context.Context, name string, progress func(done strin
 	if err := s.hold(ctx, digest); err != nil {
 		return "", fmt.Errorf("environment %s: %w", name, err)
 	}
-	if sound(dir, digest) == nil {
+	if s.looked(dir, digest) == nil {
 		return pythonIn(dir), nil
 	}
 	if s.offline {
@@ -89,10 +89,33 @@ func sound(dir string, want artifacts.Digest) error {
 		return errors.New(markerFile + " names another environment")
 	}
 	// The link leads to the machine's own Python, which may have gone.
-	if info, err := os.Stat(pythonIn(dir)); err != nil || info.Mode()&0o111 == 0 {
+	if !executable(pythonIn(dir)) {
 		return errors.New("its Python is gone")
 	}
 	return listsSound(dir, m)
+}
+
+// looked is sound, with all its files looked at once in a build and not for each stage: there are tens of thousands, and a
+// build that holds an environment keeps it from being removed.
+func (s *Set) looked(dir string, digest artifacts.Digest) error {
+	s.mu.Lock()
+	known := s.sound[digest] && s.held[digest] != nil
+	s.mu.Unlock()
+	if known {
+		if m, err := readMarker(dir); err == nil && m.Digest == digest && executable(pythonIn(dir)) {
+			return nil
+		}
+	}
+	err := sound(dir, digest)
+	s.mu.Lock()
+	s.sound[digest] = err == nil
+	s.mu.Unlock()
+	return err
+}
+
+func executable(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode()&0o111 != 0
 }
 
 // listsSound looks at the packages' lists, and at the sizes of what they name. Hashing all of it is Verify's.

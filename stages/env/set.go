@@ -38,6 +38,7 @@ type Set struct {
 	pythons map[string]*interpreter
 	blobs   map[string][]byte
 	held    map[artifacts.Digest]*flock.Flock // of environments that Install has given out
+	sound   map[artifacts.Digest]bool         // whose files were all looked at
 }
 
 // NewSet reads environments from root and installs them under cacheDir.
@@ -48,7 +49,7 @@ func NewSet(root fs.FS, cacheDir string, offline bool) *Set {
 	}
 	return &Set{
 		roots: []fs.FS{root}, cache: cacheDir, offline: offline,
-		pythons: map[string]*interpreter{}, blobs: map[string][]byte{}, held: map[artifacts.Digest]*flock.Flock{},
+		pythons: map[string]*interpreter{}, blobs: map[string][]byte{}, held: map[artifacts.Digest]*flock.Flock{}, sound: map[artifacts.Digest]bool{},
 	}
 }
 

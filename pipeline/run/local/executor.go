@@ -165,6 +165,7 @@ func (x *Executor) Wait(ctx context.Context, h run.Handle) (run.Exit, error) {
 	}
 	b, err := protocol.ReadFile(filepath.Join(h.Workspace, run.ExitFile), maxWords)
 	if errors.Is(err, fs.ErrNotExist) {
+		endLeft(context.WithoutCancel(ctx), h.Workspace)
 		return run.Exit{}, fmt.Errorf("%w%s", run.ErrLost, lastWords(h.Workspace))
 	}
 	if err != nil {

@@ -115,6 +115,47 @@ func (x *Executor) CPUTime(h run.Handle) (time.Duration, bool) {
 	return all, true
 }
 
+// endLeft ends what a worker left whose supervisor was killed: only the worker itself dies with that. Its tree belongs to init
+// then, and is known by the environment that it was given.
+func endLeft(ctx context.Context, workspace string) {
+	tick := time.NewTicker(pollEvery / 10)
+	defer tick.Stop()
+	for range 50 { // who forks faster than that is left
+		left := startedFor(workspace)
+		if len(left) == 0 {
+			return
+		}
+		for _, pid := range left {
+			_ = unix.Kill(pid, unix.SIGKILL)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func startedFor(workspace string) []int {
+	names, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil
+	}
+	var all []int
+	mine := []byte("\x00TINFRA_WORKSPACE=" + workspace + "\x00")
+	for _, n := range names {
+		pid, err := strconv.Atoi(n.Name())
+		if err != nil || pid == os.Getpid() {
+			continue
+		}
+		env, err := os.ReadFile("/proc/" + n.Name() + "/environ")
+		if err == nil && bytes.Contains(append([]byte{0}, env...), mine) {
+			all = append(all, pid)
+		}
+	}
+	return all
+}
+
 // descendants are all processes below this one. Orphans among them come to a subreaper, so none escapes.
 func descendants(root int) []int {
 	names, err := os.ReadDir("/proc")
