@@ -1,12 +1,15 @@
 package run_test
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
@@ -245,10 +248,30 @@ if ! [ -e ` + dir + `/go ]; then echo half > "$at/half"; exit 5; fi
 		Source: source, Files: []recipe.Pin{{Path: "data", SHA256: hex.EncodeToString(sum[:]), Size: 5}},
 	}
 	b.write("go", "")
-	b.ok()
+	leased := &noting{Leaser: b.store}
+	b.options.Leaser = leased
+	got := b.ok()
 	if len(b.kept()) != 0 {
 		t.Errorf("kept %v", b.kept())
 	}
+	if !slices.Contains(leased.keys, got["fetch.a"].Key) {
+		t.Errorf("leases were taken of %v: another build may fetch %s at the same time", leased.keys, got["fetch.a"].Key)
+	}
+}
+
+// noting remembers the keys whose leases were had.
+type noting struct {
+	run.Leaser
+	mu   sync.Mutex
+	keys []artifacts.Key
+}
+
+func (n *noting) Lease(ctx context.Context, key artifacts.Key, holder []byte, waiting func([]byte)) (func() error, error) {
+	release, err := n.Leaser.Lease(ctx, key, holder, waiting)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.keys = append(n.keys, key)
+	return release, err
 }
 
 // brokenCheckpoints is a disk on which none can be kept.

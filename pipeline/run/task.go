@@ -150,8 +150,17 @@ func (b *builder) lease(ctx context.Context, t *task) (func() error, error) {
 
 // leased looks once more for a record, since another build may just have made it; then it makes one.
 func (b *builder) leased(ctx context.Context, t *task) error {
+	held := t.workKey()
 	if err := b.settleAgain(ctx, t); err != nil || t.record != nil {
 		return err
+	}
+	if held != t.workKey() { // the lock has named the source meanwhile, and its key has a lease of its own
+		release, err := b.lease(ctx, t)
+		if err != nil {
+			return err
+		}
+		defer leases{release}.release(t)
+		return b.leased(ctx, t)
 	}
 	a := t.step.Action
 	if t.place != (artifacts.Key{}) {

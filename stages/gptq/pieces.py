@@ -58,7 +58,7 @@ class Pieces:
             with TemporaryDirectory(dir=self._job.workspace / "tmp") as space:
                 path = write(Path(space), piece, self._last)
                 self._job.checkpoint(self._name, [path])
-        except (OSError, SafetensorError) as e:
+        except (OSError, ValueError, RuntimeError, SafetensorError) as e:  # also: tensors it cannot write
             self._job.log(f"finished layers are no longer kept: {e}", "warning")
             for half in self._folder.glob(".*"):
                 shutil.rmtree(half, ignore_errors=True)
