@@ -42,6 +42,26 @@ func TestASecretIsHiddenInEverySpelling(t *testing.T) {
 	}
 }
 
+// Bytes one by one, as od, xxd, tcpdump and a list in Python show them; the first also over two lines.
+func TestASecretIsHiddenInDumps(t *testing.T) {
+	r := newRedactor()
+	r.add("Zebra4711xyz9876AB")
+	for _, s := range []string{
+		" 5a 65 62 72 61 34 37 31 31 78 79 7a 39 38 37 36 41 42", "5A:65:62:72:61:34:37:31:31:78:79:7A:39:38:37:36:41:42",
+		"[90, 101, 98, 114, 97, 52, 55, 49, 49, 120, 121, 122, 57, 56, 55, 54, 65, 66]", "{0x5a, 0x65, 0x62, 0x72, 0x61, 0x34, 0x37, 0x31, 0x31, 0x78, 0x79, 0x7a, 0x39, 0x38, 0x37, 0x36, 0x41, 0x42}",
+	} {
+		if got := r.clean(s); strings.Trim(got, " []{}") != hidden {
+			t.Errorf("%q became %q", s, got)
+		}
+	}
+	var stream trail
+	for _, line := range []string{" 5a 65 62 72 61 34 37 31 31 78 79 7a 39 38 37 36", " 41 42 0a"} {
+		if got := r.follow(&stream, line); !strings.Contains(got, hidden) || strings.Contains(got, "65") || strings.Contains(got, "42") {
+			t.Errorf("%q became %q", line, got)
+		}
+	}
+}
+
 func TestLinesOfASecretAreSecret(t *testing.T) {
 	r := newRedactor()
 	r.add("-----BEGIN-----\nMIIabcdef\n\n-----END-----\n")

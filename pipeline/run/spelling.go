@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/hex"
+	"fmt"
 	"html"
 	"slices"
 	"strconv"
@@ -23,10 +24,33 @@ func spellings(s string) []string {
 			all = append(all, inside64(alphabet, s, before))
 		}
 	}
+	all = append(all, dumps(s)...)
 	for i, one := range all {
 		all[i] = string(read(one).skipped().text)
 	}
 	return slices.DeleteFunc(all, func(one string) bool { return len(one) < shortest })
+}
+
+// longestDump is the length in bytes up to which a secret is looked for in dumps: each byte of it takes twenty there.
+const longestDump = 512
+
+// dumps are how od, xxd and tcpdump show bytes, and how languages show a list of them.
+func dumps(s string) []string {
+	if len(s) > longestDump {
+		return nil
+	}
+	var all []string
+	for _, form := range []struct{ one, between string }{{"%02x", " "}, {"%02X", " "}, {"%02x", ":"}, {"%02X", ":"}, {"%d", ", "}, {"0x%02x", ", "}} {
+		var b strings.Builder
+		for i := range len(s) {
+			if i > 0 {
+				b.WriteString(form.between)
+			}
+			fmt.Fprintf(&b, form.one, s[i])
+		}
+		all = append(all, b.String())
+	}
+	return all
 }
 
 // latin1 has one byte for each character that needs no more, as in Python's '\xe4'.
