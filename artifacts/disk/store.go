@@ -8,7 +8,6 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -25,6 +24,7 @@ const (
 	formatFile     = "format"
 	blobsDir       = "blobs/sha256"
 	keysDir        = "keys"
+	refsDir        = "refs"
 	leasesDir      = "leases"
 	tmpDir         = "tmp"
 	workDir        = "work"
@@ -159,27 +159,19 @@ func (s *Store) checkFormat() (formatted bool, err error) {
 
 // checkUnformatted refuses a folder with other things in it: what lies in a cache's tmp/ and work/ is swept away. One with
 // blobs/ is a cache that lost its format file, or of a process that died before it wrote one; it has the first format,
-// since no other was ever written.
+// since no other was ever written. So has what is left of a cache.
 func (s *Store) checkUnformatted() error {
-	list, err := os.ReadDir(s.dir)
-	if errors.Is(err, fs.ErrNotExist) {
+	_, err := os.Lstat(filepath.Join(s.dir, path.Dir(blobsDir)))
+	if err == nil {
 		return nil
 	}
-	if err != nil {
+	strange, err := s.stranger()
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return s.unusable(err)
 	}
-	strange := ""
-	for _, e := range list {
-		switch name := e.Name(); {
-		case name == path.Dir(blobsDir):
-			return nil
-		case name != lostAndFound && !strings.HasPrefix(name, "."):
-			strange = name
-		}
-	}
 	if strange != "" {
-		return fmt.Errorf("the folder %s is no cache, and holds other things (%q): set TINFRA_CACHE to an empty folder, or one that is not there yet",
-			s.dir, strange)
+		return fmt.Errorf("the folder %s is no cache, and holds other things (%q): set TINFRA_CACHE to an empty folder, or one that is not there yet; "+
+			"if it is what is left of a cache, delete it", s.dir, strange)
 	}
 	return nil
 }

@@ -65,6 +65,52 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
+// What is left where a cache is deleted while a build goes on, or by half, is a cache again. A person's own folder is not,
+// whatever its names are: what lies in tmp/, work/, leases/ and running/ is swept away.
+func TestOpenWhatIsLeftOfACache(t *testing.T) {
+	hex, day := artifacts.Sum(nil).Hex(), "2026-01-02/"
+	for name, files := range map[string][]string{
+		"a build that went on": {"work/" + hex + "/1/out/a", "work/" + hex + "/1.lock", "checkpoints/" + hex + "/2/piece", "holds.lock", "gc.lock",
+			"lineage.sqlite", "lineage.sqlite-wal", "lineage.sqlite-shm", "lineage.sqlite.lock", "running/ABCDEFGHIJ234567"},
+		"a deletion by half": {"leases/" + hex, "tmp/ABCDEFGHIJ234567/x", "tmp/ABCDEFGHIJ234567.lock", "hash/" + hex, "runs/" + hex + "/" + hex,
+			"records/" + day + hex, "refs/my-recipe.v2", "lost/" + hex, "env/" + hex + "/lib/x", "env/.locks/" + hex, "env/.new-" + hex + "-1/x",
+			"tools/uv-0.1/uv", "pointers.lock", ".snapshot/x"},
+	} {
+		dir := t.TempDir()
+		for _, f := range files {
+			write(t, filepath.Join(dir, f), artifacts.Sum(nil).String(), 0o644)
+		}
+		s := open(t, dir)
+		must(t, s.SweepWork(t.Context()))
+		if _, err := os.Stat(filepath.Join(dir, "format")); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, file := range []string{
+		"work/report.txt", "work/src/main.c", "work/.git/config", "work/" + hex, "work/" + hex + "/notes", "tmp/draft/text", "tmp/draft", "tmp/draft.lock",
+		"tmp/.hidden/x", "leases/contract.pdf", "running/2026-01.gpx", "checkpoints/llama/model.pt", "checkpoints/" + hex + "/best/model.pt",
+		"keys/id_rsa", "builds/release/app", "records/2026/a.csv", "records/" + day + "a.csv", "runs/1/log", "lost/x", "hash/x", "env/bin/python", "tools/hammer",
+		"refs/heads/main", "refs/paper.pdf", "notes", "work", "holds.lock/x",
+	} {
+		dir := t.TempDir()
+		write(t, filepath.Join(dir, file), "mine", 0o644)
+		must(t, os.MkdirAll(filepath.Join(dir, "refs"), 0o755))
+		s, err := disk.Open(dir)
+		if err == nil {
+			s.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), "is no cache") || !strings.Contains(err.Error(), "what is left of a cache, delete it") {
+			t.Errorf("a folder with %s: %v", file, err)
+		}
+		if b, err := os.ReadFile(filepath.Join(dir, file)); err != nil || string(b) != "mine" {
+			t.Errorf("%s: %q, %v", file, b, err)
+		}
+		if list, _ := os.ReadDir(dir); len(list) > 2 {
+			t.Errorf("%s: something was made beside it: %v", file, list)
+		}
+	}
+}
+
 func TestOpenAgain(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "new", "cache")
 	first := open(t, dir)
