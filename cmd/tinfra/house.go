@@ -89,8 +89,8 @@ func placeOf(path string) (recipePath, dir string) {
 	return path, filepath.Dir(path)
 }
 
-// open opens the cache: --cache, else TINFRA_CACHE, else tinfra.hcl, else the user's cache folder.
-func (h *house) open() error {
+// cacheDir is --cache, else TINFRA_CACHE, else what tinfra.hcl says, else in the user's cache folder.
+func (h *house) cacheDir() (string, error) {
 	dir := h.app.cacheDir
 	if dir == "" {
 		dir = os.Getenv("TINFRA_CACHE")
@@ -100,10 +100,15 @@ func (h *house) open() error {
 	}
 	if dir == "" {
 		base, err := userCache()
-		if err != nil {
-			return &failure{code: exitCache, err: fmt.Errorf("no place for the cache: %w; set TINFRA_CACHE", err)}
-		}
-		dir = filepath.Join(base, "tinfra")
+		return filepath.Join(base, "tinfra"), err
+	}
+	return recipe.ExpandHome(dir)
+}
+
+func (h *house) open() error {
+	dir, err := h.cacheDir()
+	if err != nil {
+		return &failure{code: exitCache, err: fmt.Errorf("no place for the cache: %w; set TINFRA_CACHE", err)}
 	}
 	store, err := disk.Open(dir)
 	if err != nil {

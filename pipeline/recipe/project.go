@@ -205,15 +205,25 @@ func (r *projectReader) path(a *hclsyntax.Attribute) string {
 		r.problem(a.Expr.Range(), "Invalid value", "%s is empty.", a.Name)
 		return ""
 	}
-	if rest, home := strings.CutPrefix(given, "~/"); home {
-		dir, err := os.UserHomeDir()
-		if err != nil {
-			r.problem(a.Expr.Range(), "Invalid value", "This user has no home folder.")
-			return ""
-		}
-		return filepath.Join(dir, rest)
+	given, err := ExpandHome(given)
+	if err != nil {
+		r.problem(a.Expr.Range(), "Invalid value", "This user has no home folder.")
+		return ""
 	}
 	return r.absolute(given)
+}
+
+// ExpandHome puts the user's home in place of a leading ~/, which no shell has seen to.
+func ExpandHome(path string) (string, error) {
+	rest, home := strings.CutPrefix(path, "~/")
+	if !home {
+		return path, nil
+	}
+	dir, err := os.UserHomeDir()
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(dir, rest), nil
 }
 
 func (r *projectReader) absolute(path string) string {
