@@ -65,7 +65,10 @@ func (s *Store) Set(ctx context.Context, name string, val []byte, old artifacts.
 	case have != old:
 		err = errors.Join(fmt.Errorf("%s: %w", name, artifacts.ErrConflict), os.Remove(tmp))
 	default:
-		err = s.rename(tmp, name)
+		if have == artifacts.Absent {
+			s.clearName(name)
+		}
+		err = blocked(s.rename(tmp, name))
 	}
 	if err = errors.Join(err, l.release()); err != nil {
 		return artifacts.Absent, err

@@ -31,6 +31,7 @@ var remains = map[string]*regexp.Regexp{
 	checkpointsDir: whole(hexName + `/(\d+/)?`),
 	tmpDir:         whole(randomName + `(\.lock|/.*)`),
 	runningDir:     whole(randomName),
+	asideDir:       whole(`.*`),
 	"env":          whole(`(` + hexName + `|\.new-` + hexName + `[^/]*|\.locks)/.*`),
 	"tools":        whole(`(uv-|\.new-)[^/]*/.*`),
 }

@@ -38,7 +38,7 @@ func (s *Store) BeginBuild() error {
 	}
 	l, err := lockNew(filepath.Join(s.dir, runningDir), "")
 	if err != nil {
-		return fmt.Errorf("registering this build: %w", s.explain(err))
+		return fmt.Errorf("registering this build: %w", blocked(s.explain(err)))
 	}
 	// Nobody removes the file while it is locked, so this is the same one.
 	f, err := os.OpenFile(l.f.Path(), os.O_WRONLY|os.O_APPEND, 0)
@@ -71,7 +71,7 @@ func (s *Store) Hold(ctx context.Context, names ...artifacts.Digest) error {
 	}
 	release, err := s.shared(ctx, holdsLock)
 	if err != nil {
-		return fmt.Errorf("holding what the build needs: %w", s.explain(err))
+		return fmt.Errorf("holding what the build needs: %w", blocked(s.explain(err)))
 	}
 	_, err = h.file.Write(lines)
 	if err = errors.Join(err, release()); err != nil {

@@ -91,6 +91,9 @@ func (s *Store) makeFolders() error {
 			return s.unusable(err)
 		}
 	}
+	for _, name := range lockFiles {
+		s.clearName(name)
+	}
 	return nil
 }
 

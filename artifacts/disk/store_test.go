@@ -155,6 +155,41 @@ func TestVerifyFindsDamage(t *testing.T) {
 	}
 }
 
+// An empty folder at a pointer's name is nobody's, and goes when the pointer is set. One with something in it is named, and
+// kept when the name is freed.
+func TestFoldersInPlaceOfPointers(t *testing.T) {
+	s := open(t, t.TempDir())
+	full := filepath.Join(s.Dir(), "refs", "x")
+	must(t, os.MkdirAll(full, 0o755))
+	_, err := s.Set(t.Context(), "refs/x", []byte("kept"), artifacts.Absent)
+	must(t, err)
+	if val, _, err := s.Get(t.Context(), "refs/x"); err != nil || string(val) != "kept" {
+		t.Errorf("%q, %v", val, err)
+	}
+	must(t, os.Remove(full))
+	write(t, filepath.Join(full, "mine"), "mine", 0o644)
+	if _, err := s.Set(t.Context(), "refs/x", []byte("kept"), artifacts.Absent); err == nil || !strings.Contains(err.Error(), "--repair moves it away") {
+		t.Errorf("over a folder with something in it: %v", err)
+	}
+	found, err := s.Misplaced(t.Context())
+	if err != nil || len(found) != 1 || found[0].Name != "refs/x" || !found[0].Pointer {
+		t.Errorf("%+v, %v", found, err)
+	}
+	must(t, s.SetAside(found[0]))
+	kept, err := filepath.Glob(filepath.Join(s.Dir(), "aside", "refs-x.*", "mine"))
+	if err != nil || len(kept) != 1 {
+		t.Errorf("%q, %v", kept, err)
+	}
+	_, err = s.Set(t.Context(), "refs/x", []byte("kept"), artifacts.Absent)
+	must(t, err, s.SetAside(found[0])) // who looked before the pointer was set does not take it away
+	if val, _, err := s.Get(t.Context(), "refs/x"); err != nil || string(val) != "kept" {
+		t.Errorf("%q, %v", val, err)
+	}
+	if found, err := s.Misplaced(t.Context()); err != nil || len(found) > 0 {
+		t.Errorf("%+v, %v", found, err)
+	}
+}
+
 func TestStrayFilesAreNoProblem(t *testing.T) {
 	s, _, _, _ := laid(t)
 	write(t, filepath.Join(s.Dir(), "tmp", "half"), "half", 0o644)

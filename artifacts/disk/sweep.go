@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"iter"
 	"strings"
+	"syscall"
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
 )
@@ -74,7 +75,8 @@ func (s *Store) Delete(ctx context.Context, name string) error {
 }
 
 func ignoreMissing(err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
+	// A file where its folder would be is as good as nothing there.
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		return nil
 	}
 	return err

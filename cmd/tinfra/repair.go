@@ -27,6 +27,12 @@ func (h *house) repair(ctx context.Context, found *findings, asJSON bool) error 
 		h.writeProblems(found.Lost)
 	}
 	for _, p := range found.Problems {
+		if !p.first {
+			// A key is set to what a collection must then leave.
+			if err := h.store.BeginBuild(); err != nil {
+				return &failure{code: exitCache, err: errors.Join(append(errs, err)...)}
+			}
+		}
 		did, err := p.mend(ctx)
 		if ctx.Err() != nil {
 			return context.Cause(ctx)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 
 	"github.com/spf13/cobra"
 
@@ -22,7 +23,8 @@ type problemJSON struct {
 	Detail string   `json:"detail"`
 	Builds []string `json:"builds,omitempty"`
 
-	mend func(context.Context) (artifacts.Repaired, error)
+	mend  func(context.Context) (artifacts.Repaired, error)
+	first bool // mended before anything can register in the cache
 }
 
 // findings are what a look at the whole cache gave.
@@ -48,9 +50,7 @@ is met, by this or any other verb.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			h, err := a.openHouse("")
 			if err == nil && repair {
-				if err = h.writable(); err == nil {
-					err = h.store.BeginBuild() // a key is set to what a collection must then leave
-				}
+				err = h.writable()
 			}
 			if err != nil {
 				return err
@@ -73,10 +73,12 @@ is met, by this or any other verb.`,
 // inspect looks at everything. The environments and the index are not package artifacts's to know.
 func (h *house) inspect(ctx context.Context) (*findings, error) {
 	found := &findings{Problems: []problemJSON{}}
+	if err := h.inspectLayout(ctx, found); err != nil { // first, since nothing can be mended below a name that is taken
+		return nil, err
+	}
 	err := h.cache.Verify(ctx, h.store, func(p artifacts.Problem) {
-		one := problemJSON{p.Name, string(p.Kind), p.Detail, p.Builds, func(ctx context.Context) (artifacts.Repaired, error) {
-			return h.cache.Repair(ctx, h.store, p)
-		}}
+		one := problemJSON{Name: p.Name, Kind: string(p.Kind), Detail: p.Detail, Builds: p.Builds}
+		one.mend = func(ctx context.Context) (artifacts.Repaired, error) { return h.cache.Repair(ctx, h.store, p) }
 		if p.Kind == artifacts.Lost {
 			found.Lost = append(found.Lost, one)
 		} else {
@@ -94,6 +96,32 @@ func (h *house) inspect(ctx context.Context) (*findings, error) {
 	return found, nil
 }
 
+// inspectLayout: that a name of a pointer is a folder is the disk's to know.
+func (h *house) inspectLayout(ctx context.Context, found *findings) error {
+	all, err := h.store.Misplaced(ctx)
+	if err != nil {
+		return err
+	}
+	for _, m := range all {
+		one := problemJSON{Name: m.Name, Kind: string(artifacts.Malformed), Detail: m.Detail, first: !m.Pointer}
+		if d, err := artifacts.ParseHex(path.Base(m.Name)); err == nil {
+			used, err := h.cache.Uses(ctx, d)
+			if err != nil {
+				return err
+			}
+			one.Builds = used.Of(d)
+		}
+		one.mend = func(ctx context.Context) (artifacts.Repaired, error) {
+			if err := h.store.SetAside(m); err != nil || !m.Pointer {
+				return artifacts.Removed, err
+			}
+			return h.cache.Repair(ctx, h.store, artifacts.Problem{Name: m.Name, Kind: artifacts.Malformed})
+		}
+		found.Problems = append(found.Problems, one)
+	}
+	return nil
+}
+
 func (h *house) inspectEnvironments(ctx context.Context, found *findings) error {
 	set, err := h.environments(true)
 	if err != nil {
@@ -105,7 +133,8 @@ func (h *house) inspectEnvironments(ctx context.Context, found *findings) error 
 			return err
 		}
 		found.Problems = append(found.Problems, problemJSON{
-			envFolder + digest.Hex(), string(artifacts.Damaged), why.Error(), used.Of(digest), func(ctx context.Context) (artifacts.Repaired, error) {
+			Name: envFolder + digest.Hex(), Kind: string(artifacts.Damaged), Detail: why.Error(), Builds: used.Of(digest),
+			mend: func(ctx context.Context) (artifacts.Repaired, error) {
 				_, err := set.Remove(ctx, digest.Hex())
 				return artifacts.Removed, err
 			},
@@ -125,7 +154,8 @@ func (h *house) inspectIndex(ctx context.Context, found *findings) error {
 		return err
 	}
 	found.Problems = append(found.Problems, problemJSON{
-		lineage.FileName, string(artifacts.Damaged), why.Error(), nil, func(ctx context.Context) (artifacts.Repaired, error) {
+		Name: lineage.FileName, Kind: string(artifacts.Damaged), Detail: why.Error(),
+		mend: func(context.Context) (artifacts.Repaired, error) {
 			return artifacts.Remade, nil // as after any repair
 		},
 	})

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
@@ -71,7 +72,7 @@ func (s *Set) List(ctx context.Context) ([]Installed, error) {
 // file is not compared with anything.
 func (s *Set) Verify(ctx context.Context, report func(digest artifacts.Digest, why error) error) error {
 	entries, err := os.ReadDir(filepath.Join(s.cache, "env"))
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) { // the cache names a file in its place
 		return nil
 	}
 	if err != nil {
