@@ -27,7 +27,7 @@ func (a *app) recipeOf(cmd *cobra.Command, args []string) *recipe.Recipe {
 	if err != nil {
 		return nil
 	}
-	r, _ := recipe.Load(path, recipe.Options{Catalog: h.catalog})
+	r, _ := recipe.Load(path, recipe.Options{Catalog: h.catalog, Without: h.noInputs()})
 	return r
 }
 

@@ -105,6 +105,16 @@ func (h *house) cacheDir() (string, error) {
 	return recipe.ExpandHome(dir)
 }
 
+// noInputs are folders whose files no recipe means. Without a place for the cache there is none.
+func (h *house) noInputs() []string {
+	dir, err := h.cacheDir()
+	if err != nil {
+		return nil
+	}
+	return []string{dir}
+}
+
+// open opens the cache, which is made where it is not there.
 func (h *house) open() error {
 	dir, err := h.cacheDir()
 	if err != nil {
@@ -172,6 +182,7 @@ func (h *house) load(path string, s *selection) (*recipe.Recipe, error) {
 	h.recipePath = path
 	r, diags := recipe.Load(path, recipe.Options{
 		Catalog: h.catalog, Vars: s.variables(), VarFiles: s.varFiles, Env: os.Environ(), Set: s.assignments(),
+		Without: h.noInputs(),
 	})
 	if err := h.told(diags, r.Files); err != nil {
 		return nil, err

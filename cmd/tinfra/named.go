@@ -48,7 +48,7 @@ func (h *house) outputsOf(b *artifacts.Build) []*recipe.Output {
 	if h.recipePath == "" {
 		return nil
 	}
-	r, _ := recipe.Load(h.recipePath, recipe.Options{Catalog: h.catalog, Vars: variablesOf(b), Env: os.Environ()})
+	r, _ := recipe.Load(h.recipePath, recipe.Options{Catalog: h.catalog, Vars: variablesOf(b), Env: os.Environ(), Without: h.noInputs()})
 	return r.Outputs
 }
 

@@ -44,11 +44,11 @@ var standard = map[string]function.Function{
 	"secret": secretFunc,
 }
 
-// functions are the standard ones and those that read below one folder.
-func functions(dir string) map[string]function.Function {
+// functions are the standard ones and those that read below one folder; path() does so without some folders.
+func functions(dir string, without ...string) map[string]function.Function {
 	all := maps.Clone(standard)
 	all["file"] = fileFunc(dir)
-	all["path"] = pathFunc(dir)
+	all["path"] = pathFunc(dir, without)
 	return all
 }
 

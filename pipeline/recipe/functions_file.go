@@ -87,7 +87,7 @@ func readBelow(dir, name string) (string, error) {
 }
 
 // pathFunc matches files for a port. What is matched is decided here; the bytes are read when the key is computed.
-func pathFunc(dir string) function.Function {
+func pathFunc(dir string, without []string) function.Function {
 	return function.New(&function.Spec{
 		Params: text("pattern"),
 		Type:   function.StaticReturnType(artifactType),
@@ -100,7 +100,7 @@ func pathFunc(dir string) function.Function {
 			if !doublestar.ValidatePattern(pattern) {
 				return cty.NilVal, function.NewArgErrorf(0, "%q is no valid pattern", given)
 			}
-			paths, err := match(dir, pattern)
+			paths, err := match(dir, pattern, without)
 			if err != nil {
 				return cty.NilVal, function.NewArgErrorf(0, "%s", reason(err))
 			}
@@ -115,13 +115,17 @@ func pathFunc(dir string) function.Function {
 	})
 }
 
-func match(dir, pattern string) ([]string, error) {
+func match(dir, pattern string, without []string) ([]string, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, err
 	}
 	defer root.Close()
-	found, err := doublestar.Glob(root.FS(), pattern, doublestar.WithFailOnIOErrors())
+	fsys := root.FS()
+	if outside := leaveOut(fsys, without); outside != nil {
+		fsys = outside
+	}
+	found, err := doublestar.Glob(fsys, pattern, doublestar.WithFailOnIOErrors())
 	if err != nil {
 		return nil, err
 	}

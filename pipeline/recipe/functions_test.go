@@ -1,6 +1,7 @@
 package recipe
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -167,5 +168,31 @@ func TestPathStaysBelowTheRecipe(t *testing.T) {
 	}
 	if _, diags := evaluate(t, dir, `file("prompts/out.txt")`); !strings.Contains(diags.Error(), "leads out") {
 		t.Errorf("file() followed a link out: %v", diags)
+	}
+}
+
+// What is left out is so by whatever name, a link's too, and in patterns that name it.
+func TestPathWithoutTheCache(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"a.txt", "in/cache/keys/b.txt", "in/c.txt", "cache/d.txt"} {
+		file := filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(name), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(os.Symlink("in/cache", filepath.Join(dir, "link")), os.Symlink("a.txt", filepath.Join(dir, "b.txt"))); err != nil {
+		t.Fatal(err)
+	}
+	without := []string{filepath.Join(dir, "link"), filepath.Join(dir, "none"), filepath.Join(dir, "a.txt")}
+	for pattern, want := range map[string]string{
+		"**": "a.txt b.txt cache/d.txt in/c.txt", "in/**": "in/c.txt", "*/cache/**": "", "in/cache/keys/b.txt": "", "link/**": "", "link/keys/*": "",
+	} {
+		got, err := match(dir, pattern, without)
+		if err != nil || strings.Join(got, " ") != want {
+			t.Errorf("%s: %q, %v, want %q", pattern, got, err, want)
+		}
+	}
+	if got, err := match(dir, "in/**", []string{dir, filepath.Dir(dir)}); err != nil || len(got) != 2 {
+		t.Errorf("without the recipe's own folder: %q, %v", got, err)
 	}
 }

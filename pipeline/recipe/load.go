@@ -20,6 +20,7 @@ type Options struct {
 	VarFiles []string          // --var-file, .hcl attributes; later ones win, --var wins over all
 	Env      []string          // NAME=value; TINFRA_VAR_name sets a variable, the rest is ignored
 	Set      []string          // --set stage.param=value
+	Without  []string          // folders in which path() finds nothing, such as the cache: building changes what is there
 }
 
 // Load reads a recipe, its lock and the values of its variables, and checks everything that can be checked without
