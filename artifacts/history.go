@@ -191,6 +191,9 @@ func (c *Cache) LastBuild(ctx context.Context, recipePath string) (*Build, error
 	return last, nil
 }
 
+// ErrAmbiguous: what names one thing is the beginning of several names.
+var ErrAmbiguous = errors.New("is ambiguous")
+
 // Build finds a build by its ID, the beginning of its ID, its digest or the beginning of its digest.
 func (c *Cache) Build(ctx context.Context, id string) (*Build, error) {
 	if id == "" {
@@ -211,7 +214,7 @@ func (c *Cache) Build(ctx context.Context, id string) (*Build, error) {
 		case !strings.HasPrefix(b.ID, id) && !strings.HasPrefix(b.digest.Hex(), hex):
 			continue
 		case found != nil:
-			return nil, fmt.Errorf("build %q is ambiguous: %s and %s begin so", id, b.ID, found.ID)
+			return nil, fmt.Errorf("build %q %w: %s and %s begin so", id, ErrAmbiguous, b.ID, found.ID)
 		}
 		found = b.Build
 	}

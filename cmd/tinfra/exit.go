@@ -22,6 +22,7 @@ const (
 	exitRequire     = 4 // a require failed
 	exitCache       = 5 // the cache cannot be reached, or is corrupt
 	exitInterrupted = 130
+	exitUnread      = 141 // whoever read the answer went away: what a shell gives for SIGPIPE
 )
 
 // failure is an error that knows its exit code. A silent one was already told to the person.
@@ -85,7 +86,7 @@ func codeOf(err error) int {
 		return exitOK
 	case errors.As(err, &f):
 		return f.code
-	case errors.As(err, &m), errors.As(err, &d):
+	case errors.As(err, &m), errors.As(err, &d), errors.Is(err, artifacts.ErrAmbiguous):
 		return exitUsage
 	case errors.Is(err, errInterrupted):
 		return exitInterrupted

@@ -28,10 +28,7 @@ func tinfra(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root.SetOut(a.stdout)
 	root.SetErr(stderr)
 	verb, err := root.ExecuteContextC(a.interruptible())
-	if err == nil {
-		err = told()
-	}
-	if err == nil {
+	if err = told(err); err == nil {
 		return exitOK
 	}
 	return a.report(verb, err)

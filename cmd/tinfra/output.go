@@ -2,8 +2,10 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"syscall"
 
 	"github.com/Ruihan11/tiny-infra/cmd/tinfra/view"
 )
@@ -22,19 +24,24 @@ func (h *heeded) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// heed lets no verb end well whose answer did not get out, on a full disk for one. told is its verdict. A terminal stays
-// what it is, since views ask for its width and colours.
-func (a *app) heed() (told func() error) {
+// heed lets no verb end well whose answer did not get out, on a full disk for one. told is its verdict on how the verb
+// ended. Where the reader had enough, nothing more is said to anyone. A terminal stays what it is, since views ask for its
+// width and colours.
+func (a *app) heed() (told func(error) error) {
 	if view.TerminalOf(a.stdout).Is {
-		return func() error { return nil }
+		return func(err error) error { return err }
 	}
 	h := &heeded{Writer: a.stdout}
 	a.stdout = h
-	return func() error {
-		if h.err != nil {
+	return func(err error) error {
+		unread := errors.Is(h.err, syscall.EPIPE)
+		switch {
+		case unread && (err == nil || errors.Is(err, syscall.EPIPE) || errors.Is(err, errInterrupted)):
+			return &failure{code: exitUnread, err: h.err, silent: true}
+		case err == nil && h.err != nil:
 			return fmt.Errorf("writing the answer: %w", h.err)
 		}
-		return nil
+		return err
 	}
 }
 

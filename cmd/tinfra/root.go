@@ -1,14 +1,16 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 )
 
 const exitCodes = `Exit codes: 0 built · 1 internal · 2 mistake in the recipe or on the command line · 3 a stage failed ·
-4 a require failed · 5 cache unreachable or corrupt · 130 interrupted.`
+4 a require failed · 5 cache unreachable or corrupt · 130 interrupted · 141 the reader of the answer went away.`
 
 func newRoot(a *app) *cobra.Command {
 	root := &cobra.Command{
@@ -30,7 +32,7 @@ output in a content-addressed cache, and can say afterwards where each byte came
 	root.SetVersionTemplate("tinfra {{.Version}}\n")
 	root.PersistentFlags().StringVar(&a.cacheDir, "cache", "", "folder of the cache (default $TINFRA_CACHE, else tinfra in the user's cache folder)")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usage("%w\nSee `%s --help`.", err, cmd.CommandPath())
+		return usage("%w\nSee `%s --help`.", flagTrouble(err), cmd.CommandPath())
 	})
 	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), "FlagUsages ", "FlagUsagesWrapped 80 "))
 	root.AddGroup(
@@ -54,6 +56,15 @@ output in a content-addressed cache, and can say afterwards where each byte came
 	root.SetCompletionCommandGroupID("house")
 	strict(root)
 	return root
+}
+
+// flagTrouble says in words what Go says of a number that is none.
+func flagTrouble(err error) error {
+	number, ok := errors.AsType[*strconv.NumError](err)
+	if !ok || number.Func != "ParseInt" {
+		return err
+	}
+	return errors.New(strings.ReplaceAll(err.Error(), number.Error(), "give a whole number"))
 }
 
 // unknownVerb is what the root itself is run for: no argument, or one that is no verb.
