@@ -203,7 +203,9 @@ func (b *building) execute(ctx context.Context, t *site, o run.Options, tally *t
 	case terminal.Is && !b.plain:
 		live := view.NewLive(b.app.stderr, terminal, outlook, b.logs)
 		listeners = append(listeners, live)
-		closeView = func() error { live.Close(); return nil }
+		notice := live.Notice
+		b.app.notice.Store(&notice)
+		closeView = func() error { b.app.notice.Store(nil); live.Close(); return nil }
 	default:
 		listeners = append(listeners, view.NewPlain(b.app.stderr, terminal.Color, outlook, b.logs))
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/Ruihan11/tiny-infra/pipeline/run"
@@ -26,6 +27,16 @@ type app struct {
 	killed   context.Context // ended by the second
 	stop     func()
 	watching sync.WaitGroup
+	notice   atomic.Pointer[func(string)] // of the view that has the terminal; nil: none has
+}
+
+// say tells the person something at once, through the view that has the terminal where one has.
+func (a *app) say(text string) {
+	if notice := a.notice.Load(); notice != nil {
+		(*notice)(text)
+		return
+	}
+	fmt.Fprintln(a.stderr, "tinfra: "+text)
 }
 
 // interruptible gives the context of the verb. The first SIGINT, SIGTERM or SIGHUP ends it, so that stages are asked
@@ -51,7 +62,7 @@ func (a *app) interruptible() context.Context {
 				cancel(errInterrupted)
 			case !asked:
 				asked = true
-				fmt.Fprintln(a.stderr, "tinfra: stopping; once more kills what runs")
+				a.say("stopping; once more kills what runs")
 				cancel(errInterrupted)
 			default:
 				kill(errInterrupted)

@@ -9,8 +9,8 @@ import (
 )
 
 // frame draws the board as lines of at most width columns, at most height of them: what failed, which so never scrolls
-// away, what runs, what waits and for what, and one line that counts.
-func frame(b *Board, now time.Time, width, height int, s style) []string {
+// away, what runs, what waits and for what, and one line that counts, the notice before it.
+func frame(b *Board, now time.Time, notice string, width, height int, s style) []string {
 	var failed, running, waiting []*Tally
 	for _, t := range b.Stages {
 		switch {
@@ -42,7 +42,7 @@ func frame(b *Board, now time.Time, width, height int, s style) []string {
 	if n := lost + hidden + more; n > 0 {
 		lines = append(lines, clip(s.faint(fmt.Sprintf("  … and %d more", n)), width))
 	}
-	return append(lines, counter(b, now, width, s))
+	return append(lines, counter(b, now, notice, width, s))
 }
 
 // cut keeps the first rows where there is not room for all.
@@ -158,10 +158,14 @@ func bar(f float64, known bool, width int, now time.Time, s style) string {
 		s.faint(strings.Repeat("─", span-at)) + "]"
 }
 
-func counter(b *Board, now time.Time, width int, s style) string {
+func counter(b *Board, now time.Time, notice string, width int, s style) string {
 	n := b.Counts()
 	over := n["hit"] + n["ran"] + n["failed"] + n["blocked"]
-	line := fmt.Sprintf("%d of %s", over, Count(len(b.Stages), "stage"))
+	line := ""
+	if notice != "" {
+		line = notice + " · "
+	}
+	line += fmt.Sprintf("%d of %s", over, Count(len(b.Stages), "stage"))
 	for _, p := range []struct {
 		state, word string
 	}{{"running", "running"}, {"failed", "failed"}, {"blocked", "blocked"}} {
@@ -170,7 +174,7 @@ func counter(b *Board, now time.Time, width int, s style) string {
 		}
 	}
 	line += " · " + Duration(now.Sub(b.Started))
-	if left, ok := b.Left(now); ok && left >= time.Second {
+	if left, ok := b.Left(now); ok && left >= time.Second && notice == "" {
 		line += " · about " + Duration(left) + " left"
 	}
 	return s.strong(clip(line, width))

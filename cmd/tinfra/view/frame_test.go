@@ -42,7 +42,7 @@ func halfway() *Board {
 }
 
 func TestFrameAt80Columns(t *testing.T) {
-	got := strings.Join(frame(halfway(), at(10), 79, 24, false), "\n")
+	got := strings.Join(frame(halfway(), at(10), "", 79, 24, false), "\n")
 	want := strings.Join([]string{
 		`✗ text.broken  half a dump`,
 		`  gptq.int4["g128"]  [━━━━━━━━────────────]  40%    10s  eta 12s    12/30 layers`,
@@ -74,7 +74,7 @@ func squeeze(s string) string {
 func TestFrameFitsAnyTerminal(t *testing.T) {
 	for width := 1; width <= 200; width++ {
 		for _, height := range []int{1, 2, 3, 5, 24} {
-			lines := frame(halfway(), at(10), width, height, false)
+			lines := frame(halfway(), at(10), "", width, height, false)
 			if height >= 3 && len(lines) > height {
 				t.Fatalf("%d by %d: %d lines", width, height, len(lines))
 			}
@@ -89,8 +89,8 @@ func TestFrameFitsAnyTerminal(t *testing.T) {
 }
 
 func TestFrameColoursDoNotChangeTheText(t *testing.T) {
-	plain := strings.Join(frame(halfway(), at(10), 79, 24, false), "\n")
-	coloured := strings.Join(frame(halfway(), at(10), 79, 24, true), "\n")
+	plain := strings.Join(frame(halfway(), at(10), "", 79, 24, false), "\n")
+	coloured := strings.Join(frame(halfway(), at(10), "", 79, 24, true), "\n")
 	if got := text.StripEscape(coloured); got != plain {
 		t.Errorf("without colours:\n%s\nwith colours:\n%s", plain, got)
 	}
@@ -165,6 +165,30 @@ func TestLiveLeavesOnlyWhatHappened(t *testing.T) {
 	}, "\n")
 	if got := strings.Join(s.lines, "\n"); got != want {
 		t.Errorf("screen:\n%s\nwant:\n%s", got, want)
+	}
+}
+
+func TestLiveSaysAllTheTimeThatItStops(t *testing.T) {
+	s := &screen{width: 80}
+	l := newLive(s, func() (int, int) { return 80, 24 }, func() time.Time { return at(10) }, false, nil, false)
+	l.Event(event.Event{Time: at(0), Type: event.Planned, Stage: "a.b", State: "run"})
+	const words = "stopping; once more kills what runs"
+	l.Notice(words) // before anything runs
+	l.draw(false)
+	if got := strings.Join(s.lines, "\n"); got != words {
+		t.Errorf("before the first stage:\n%s", got)
+	}
+	l.Event(event.Event{Time: at(1), Type: event.Started, Stage: "a.b", Attempt: 1})
+	for range 3 {
+		l.draw(false)
+		got := strings.Join(s.lines, "\n")
+		if !strings.HasSuffix(got, "\n"+words+" · 0 of 1 stage · 1 running · 10s") || strings.Count(got, "running") != 1 {
+			t.Errorf("while a stage takes its time:\n%s", got)
+		}
+	}
+	l.draw(true)
+	if got := strings.Join(s.lines, "\n"); strings.Contains(got, "stopping") {
+		t.Errorf("after the end:\n%s", got)
 	}
 }
 

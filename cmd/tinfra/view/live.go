@@ -27,6 +27,7 @@ type Live struct {
 	above  []string // lines to scroll out at the next frame
 	drawn  []string // the frame on the screen
 	headed bool
+	notice string // what the last line of every frame begins with
 
 	stop chan struct{}
 	done chan struct{}
@@ -67,6 +68,13 @@ func (l *Live) loop() {
 func (l *Live) Close() {
 	close(l.stop)
 	<-l.done
+}
+
+// Notice stays on the screen until Close: what is written past the frame is drawn over at once.
+func (l *Live) Notice(text string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.notice = text
 }
 
 // Event takes the next event.
@@ -118,8 +126,12 @@ func (l *Live) draw(last bool) {
 	// A line as wide as the terminal would leave the cursor in the next one on some terminals.
 	width = max(width-1, 1)
 	var lines []string
-	if !last && l.headed {
-		lines = frame(l.board, l.now(), width, height-1, l.style) // the cursor stands in the line below
+	switch {
+	case last:
+	case l.headed:
+		lines = frame(l.board, l.now(), l.notice, width, height-1, l.style) // the cursor stands in the line below
+	case l.notice != "":
+		lines = []string{l.style.strong(clip(l.notice, width))}
 	}
 	if len(lines) == 0 && len(l.above) == 0 && len(l.drawn) == 0 {
 		return
