@@ -75,10 +75,10 @@ func (o *outcome) interrupted() error {
 func (o *outcome) writeSummary(ctx context.Context) error {
 	w := o.site.app.stdout
 	rows := make([]view.Row, 0, len(o.build.Steps))
-	counts := map[artifacts.State]int{}
+	counts := map[string]int{}
 	saved := 0.0 // seconds that the runs of hits once took
 	for _, s := range o.build.Steps {
-		counts[s.State]++
+		counts[view.Outcome(string(s.State), s.Reason)]++
 		row, err := o.row(ctx, s)
 		if err != nil {
 			return err
@@ -100,9 +100,9 @@ func (o *outcome) writeSummary(ctx context.Context) error {
 	}
 	o.writeComparison(ctx)
 	parts := []string{}
-	for _, state := range []artifacts.State{artifacts.Hit, artifacts.Ran, artifacts.Failed, artifacts.Blocked} {
+	for _, state := range []string{string(artifacts.Hit), string(artifacts.Ran), string(artifacts.Failed), event.Interrupted, string(artifacts.Blocked)} {
 		if counts[state] > 0 {
-			parts = append(parts, strconv.Itoa(counts[state])+" "+string(state))
+			parts = append(parts, strconv.Itoa(counts[state])+" "+state)
 		}
 	}
 	last := fmt.Sprintf("%s in %s: %s", view.Count(len(o.build.Steps), "stage"), view.Duration(o.took), strings.Join(parts, ", "))
@@ -115,14 +115,14 @@ func (o *outcome) writeSummary(ctx context.Context) error {
 
 // row is a stage of the table; a hit shows what its run once took.
 func (o *outcome) row(ctx context.Context, s artifacts.Step) (view.Row, error) {
-	row := view.Row{Stage: s.Address, State: string(s.State)}
+	row := view.Row{Stage: s.Address, State: view.Outcome(string(s.State), s.Reason)}
 	if k := o.site.catalog.Kinds[s.Kind]; k != nil {
 		row.Order = metricNames(k)
 	}
 	if heard := o.tally.board.Stage(s.Address); heard != nil {
 		row.Seconds = heard.Seconds
 	}
-	if s.State == artifacts.Failed || s.State == artifacts.Blocked {
+	if row.State == string(artifacts.Failed) || row.State == string(artifacts.Blocked) {
 		row.Note = s.Reason
 	}
 	if s.Record.IsZero() {

@@ -19,6 +19,9 @@ const (
 	Finished Type = "finished" // a stage ended: State is hit, ran, failed or blocked; without Stage: the build ended
 )
 
+// Interrupted is the Reason of a stage that failed only since a person ended the build.
+const Interrupted = "interrupted"
+
 // Event is one line of `--json`.
 type Event struct {
 	Time     time.Time          `json:"time"`

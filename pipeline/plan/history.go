@@ -66,7 +66,7 @@ func (p *planner) reason(ctx context.Context, s *Step, miss error) (string, erro
 	case !ok:
 		return "first build", nil
 	case old.Key == s.Key:
-		return unchanged(old.State), nil
+		return unchanged(old), nil
 	}
 	changes, err := Explain(ctx, p.options.Cache, old, s)
 	switch {
@@ -78,9 +78,12 @@ func (p *planner) reason(ctx context.Context, s *Step, miss error) (string, erro
 	return summary(changes), nil
 }
 
-func unchanged(last artifacts.State) string {
-	switch last {
+func unchanged(last artifacts.Step) string {
+	switch last.State {
 	case artifacts.Failed:
+		if last.Reason == "interrupted" { // as run says it
+			return "it was interrupted in the last build"
+		}
 		return "it failed in the last build"
 	case artifacts.Blocked:
 		return "it did not run in the last build"

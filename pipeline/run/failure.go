@@ -9,6 +9,7 @@ import (
 	"github.com/hashicorp/hcl/v2"
 	"golang.org/x/sys/unix"
 
+	"github.com/Ruihan11/tiny-infra/pipeline/event"
 	"github.com/Ruihan11/tiny-infra/pipeline/plan"
 )
 
@@ -45,7 +46,7 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() []error { return e.Causes }
 
 // ErrInterrupted is the cause of a context that a person cancelled.
-var ErrInterrupted = errors.New("interrupted")
+var ErrInterrupted = errors.New(event.Interrupted)
 
 // StageError is a stage that could not be made. Its text is for people and names the stage. What is unwrapped of it is
 // for errors.Is alone: it may hold secrets.

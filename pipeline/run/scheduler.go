@@ -101,6 +101,8 @@ func (b *builder) withheld(t *task) string {
 			return fmt.Sprintf("waits for %s, which is blocked", from.address())
 		case from.err != nil && isRequire(from.err):
 			return fmt.Sprintf("a require of %s failed", from.address())
+		case errors.Is(from.err, ErrInterrupted):
+			return fmt.Sprintf("%s was interrupted", from.address())
 		case from.err != nil:
 			return fmt.Sprintf("%s failed", from.address())
 		}
@@ -183,6 +185,8 @@ func (b *builder) adoptFrom(t, leader *task) {
 		if t.step.Key.IsZero() {
 			t.step.Key, t.step.Action, t.step.Pins = leader.step.Key, leader.step.Action, leader.step.Pins
 		}
+	case errors.Is(leader.err, ErrInterrupted):
+		t.state, t.reason = artifacts.Blocked, "the same as "+leader.address()+", which was interrupted"
 	case leader.err != nil:
 		t.state, t.reason, t.err = artifacts.Failed, "the same as "+leader.address()+", which failed", fmt.Errorf("the same as %s, which failed", leader.address())
 	default:
@@ -209,7 +213,12 @@ func (b *builder) finish(ctx context.Context, t *task) []*task {
 		if !isRequire(t.err) {
 			b.stopped.CompareAndSwap(nil, t)
 		}
-		t.report.problem(t.err.Error())
+		if errors.Is(t.err, ErrInterrupted) {
+			t.reason = event.Interrupted
+		}
+		if t.err.Error() != event.Interrupted { // else its end says all
+			t.report.problem(t.err.Error())
+		}
 	}
 	b.sayFinished(ctx, t)
 	var ready []*task

@@ -256,6 +256,9 @@ stage "good" "never" { salt = "x" }
 		t.Errorf("stored %+v, %v", stored, err)
 	}
 	b.states(map[string]artifacts.State{"good.a": "ran", "hang.b": "failed", "good.never": "blocked"}, steps(stored))
+	if busy, _ := stored.Step("hang.b"); busy.Reason != event.Interrupted {
+		t.Errorf("the reason of what was interrupted is %q", busy.Reason)
+	}
 	if !gone(t, b.read("pids")) {
 		t.Errorf("left running: %q", b.read("pids"))
 	}

@@ -12,7 +12,7 @@ type Tally struct {
 	Prospect
 	Address string
 	Planned string // hit, run or pending
-	State   string // hit, run or pending as planned; then running; then hit, ran, failed or blocked
+	State   string // hit, run or pending as planned; then running; then hit, ran, failed, interrupted or blocked
 	Reason  string
 	Waiting string // what a queued stage waits for
 	Attempt int
@@ -94,7 +94,7 @@ func (t *Tally) apply(e event.Event) {
 		}
 		t.Done, t.Total, t.Unit, t.What = e.Done, e.Total, e.Unit, e.What
 	case event.Finished:
-		t.State, t.Waiting = e.State, ""
+		t.State, t.Waiting = Outcome(e.State, e.Reason), ""
 		if e.Reason != "" {
 			t.Reason = e.Reason
 		}
@@ -109,6 +109,14 @@ func (t *Tally) apply(e event.Event) {
 	}
 }
 
+// Outcome is the word for how a stage ended: one that a person ended did not fail.
+func Outcome(state, reason string) string {
+	if state == "failed" && reason == event.Interrupted {
+		return event.Interrupted
+	}
+	return state
+}
+
 // Fraction is how much is done, 0 to 1; ok is false where the worker gave no total.
 func (t *Tally) Fraction() (f float64, ok bool) {
 	if t.Total <= 0 {
@@ -120,7 +128,7 @@ func (t *Tally) Fraction() (f float64, ok bool) {
 // Over says that the stage has ended.
 func (t *Tally) Over() bool {
 	switch t.State {
-	case "hit", "ran", "failed", "blocked":
+	case "hit", "ran", "failed", event.Interrupted, "blocked":
 		// A hit is planned before it is finished: only the end gives it a duration or a verdict, and for a view
 		// the two look the same.
 		return true

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/text"
+
+	"github.com/Ruihan11/tiny-infra/pipeline/event"
 )
 
 // frame draws the board as lines of at most width columns, at most height of them: what failed, which so never scrolls
@@ -160,7 +162,7 @@ func bar(f float64, known bool, width int, now time.Time, s style) string {
 
 func counter(b *Board, now time.Time, notice string, width int, s style) string {
 	n := b.Counts()
-	over := n["hit"] + n["ran"] + n["failed"] + n["blocked"]
+	over := n["hit"] + n["ran"] + n["failed"] + n[event.Interrupted] + n["blocked"]
 	line := ""
 	if notice != "" {
 		line = notice + " · "
@@ -168,7 +170,7 @@ func counter(b *Board, now time.Time, notice string, width int, s style) string 
 	line += fmt.Sprintf("%d of %s", over, Count(len(b.Stages), "stage"))
 	for _, p := range []struct {
 		state, word string
-	}{{"running", "running"}, {"failed", "failed"}, {"blocked", "blocked"}} {
+	}{{"running", "running"}, {"failed", "failed"}, {event.Interrupted, event.Interrupted}, {"blocked", "blocked"}} {
 		if n[p.state] > 0 {
 			line += fmt.Sprintf(" · %d %s", n[p.state], p.word)
 		}

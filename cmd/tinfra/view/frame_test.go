@@ -168,6 +168,26 @@ func TestLiveLeavesOnlyWhatHappened(t *testing.T) {
 	}
 }
 
+func TestWhatWasInterruptedDidNotFail(t *testing.T) {
+	s := &screen{width: 80}
+	l := newLive(s, func() (int, int) { return 80, 24 }, func() time.Time { return at(10) }, false, nil, false)
+	for _, e := range []event.Event{
+		{Time: at(0), Type: event.Planned, Stage: "a.b", State: "run"},
+		{Time: at(0), Type: event.Planned, Stage: "c.d", State: "run"},
+		{Time: at(1), Type: event.Started, Stage: "a.b", Attempt: 1},
+		{Time: at(1), Type: event.Started, Stage: "c.d", Attempt: 1},
+		{Time: at(5), Type: event.Finished, Stage: "a.b", State: "failed", Reason: event.Interrupted},
+	} {
+		l.Event(e)
+	}
+	l.draw(false)
+	got := strings.Join(s.lines, "\n")
+	if !strings.Contains(got, "\n- a.b  interrupted  4.0s\n") || !strings.HasSuffix(got, "\n1 of 2 stages · 1 running · 1 interrupted · 10s") ||
+		strings.Contains(got, "✗") {
+		t.Errorf("screen:\n%s", got)
+	}
+}
+
 func TestLiveSaysAllTheTimeThatItStops(t *testing.T) {
 	s := &screen{width: 80}
 	l := newLive(s, func() (int, int) { return 80, 24 }, func() time.Time { return at(10) }, false, nil, false)

@@ -48,7 +48,8 @@ func happening(b *Board, e event.Event, s style, logs bool) []words {
 		if e.Stage == "" {
 			return nil
 		}
-		return []words{{s.state(e.State, e.State), ending(t, e, s)}}
+		state := Outcome(e.State, e.Reason)
+		return []words{{s.state(state, state), ending(t, e, s)}}
 	case event.Planned, event.Progress, event.Metric, event.Stored:
 		return nil
 	default:
@@ -71,7 +72,7 @@ func ending(t *Tally, e event.Event, s style) string {
 	if _, synthetic := e.Labels["synthetic"]; synthetic {
 		parts = append(parts, s.warn("synthetic"))
 	}
-	switch e.State {
+	switch Outcome(e.State, e.Reason) {
 	case "failed":
 		why := e.Message
 		if why == "" {

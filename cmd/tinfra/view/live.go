@@ -104,13 +104,14 @@ func (l *Live) Event(e event.Event) {
 func scrolled(e event.Event, h words, s style) string {
 	sign := " "
 	if e.Type == event.Finished {
-		sign = map[string]string{"hit": "=", "ran": "✓", "failed": "✗", "blocked": "-"}[e.State]
-		sign = s.state(sign, e.State)
+		state := Outcome(e.State, e.Reason)
+		sign = map[string]string{"hit": "=", "ran": "✓", "failed": "✗", event.Interrupted: "-", "blocked": "-"}[state]
+		sign = s.state(sign, state)
 		if e.State == "hit" {
 			h.rest = strings.TrimSpace(s.faint("cached") + "  " + h.rest)
 		}
-		if e.State == "blocked" {
-			h.rest = "blocked  " + h.rest
+		if state == "blocked" || state == event.Interrupted {
+			h.rest = state + "  " + h.rest
 		}
 	} else {
 		h.rest = h.word + "  " + h.rest

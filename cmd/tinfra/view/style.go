@@ -5,6 +5,8 @@ import (
 	"os"
 
 	"golang.org/x/term"
+
+	"github.com/Ruihan11/tiny-infra/pipeline/event"
 )
 
 // Terminal says what a stream can show. Its zero value is a file or a pipe.
@@ -59,7 +61,7 @@ func (s style) state(word, state string) string {
 		return s.good(word)
 	case "failed":
 		return s.bad(word)
-	case "blocked":
+	case "blocked", event.Interrupted:
 		return s.warn(word)
 	default:
 		return word
