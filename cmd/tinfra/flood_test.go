@@ -74,6 +74,18 @@ func TestSoakAFloodOfLog(t *testing.T) {
 			t.Errorf("the log does not say %q", text)
 		}
 	}
+	printed, accounted := int64(len("the first line\nthe last line\n"))+int64(mebibytes)<<20, int64(0)
+	for line := range strings.Lines(log) {
+		var left int64
+		if _, err := fmt.Sscanf(line, "warning: … %d bytes of what the worker printed were left out", &left); err == nil {
+			accounted += left
+		} else if strings.HasPrefix(line, "the ") || strings.HasPrefix(line, "xxx") {
+			accounted += int64(len(line))
+		}
+	}
+	if accounted != printed || strings.Count(log, "left out") != 1 {
+		t.Errorf("the log accounts for %d bytes of %d, and says %d times that some were left out", accounted, printed, strings.Count(log, "left out"))
+	}
 	if len(log) > 16<<20 {
 		t.Errorf("the log has %d bytes", len(log))
 	}

@@ -114,6 +114,9 @@ func logLine(e event.Event) (line string, ok bool) {
 		}
 		return "", false
 	case event.Finished:
+		if view.Outcome(e.State, e.Reason) == event.Interrupted {
+			return "-- interrupted", true
+		}
 		if e.State == string(artifacts.Failed) && e.Message+e.Reason != "" {
 			return "-- failed: " + e.Message + e.Reason, true
 		}

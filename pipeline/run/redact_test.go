@@ -156,8 +156,8 @@ func TestHalfACharacterOfASecret(t *testing.T) {
 	bus := event.NewBus(heard)
 	r := &reporter{bus: bus, clock: RealClock{}, redact: newRedactor(), log: newStoredLog(halfLog)}
 	r.redact.add("cn4ry-ö-value")
-	r.line("stdout", "a cn4ry-\xc3")
-	r.line("stdout", "\xb6-value z\xff")
+	r.line("stdout", "a cn4ry-\xc3", 0)
+	r.line("stdout", "\xb6-value z\xff", 0)
 	bus.Close()
 	if want := []string{"a ***", "*** z\uFFFD"}; !slices.Equal(heard.said, want) {
 		t.Errorf("said %q", heard.said)

@@ -31,7 +31,16 @@ type reporter struct {
 	trails  map[string]*trail // of what is said line by line
 }
 
-func (r *reporter) say(e event.Event) {
+func (r *reporter) say(e event.Event) { r.tell(e, 0) }
+
+func (r *reporter) tell(e event.Event, printed int64) {
+	e = r.worded(e)
+	r.log.add(e, printed)
+	r.bus.Publish(e)
+}
+
+// worded is the event as anyone may see it.
+func (r *reporter) worded(e event.Event) event.Event {
 	e.Time = r.clock.Now().UTC()
 	e.Build, e.Stage, e.Kind, e.Key, e.Attempt = r.base.Build, r.base.Stage, r.base.Kind, r.base.Key, r.attempt
 	if e.Type == event.Log {
@@ -42,8 +51,7 @@ func (r *reporter) say(e event.Event) {
 	e.Message, e.What, e.Reason, e.Unit = cutText(e.Message), r.follow("what", e.What), r.redact.clean(e.Reason), r.redact.clean(e.Unit)
 	e.Name = r.redact.clean(e.Name)
 	e.Observed, e.Labels = r.redact.cleanAll(e.Observed), r.redact.cleanAll(e.Labels)
-	r.log.add(e)
-	r.bus.Publish(e)
+	return e
 }
 
 // follow hides secrets in a stream of lines, those too that are split over two of them.
@@ -67,8 +75,15 @@ func cutText(s string) string {
 	return s
 }
 
-func (r *reporter) line(stream, text string) {
-	r.say(event.Event{Type: event.Log, Stream: stream, Message: text})
+// line is what a worker printed, in so many bytes.
+func (r *reporter) line(stream, text string, printed int64) {
+	r.tell(event.Event{Type: event.Log, Stream: stream, Message: text}, printed)
+}
+
+// gap is what a worker printed and nobody read. The log sums it up.
+func (r *reporter) gap(stream string, bytes int64) {
+	r.log.leave(stream, bytes)
+	r.bus.Publish(r.worded(event.Event{Type: event.Log, Stream: stream, Message: unread(bytes)}))
 }
 
 func (r *reporter) problem(message string) {
@@ -124,8 +139,8 @@ func (t *tails) poll(end bool) {
 	}
 	err := errors.Join(
 		read(t.event),
-		t.stdout.poll(end, func(s string) { t.line("stdout", s) }),
-		t.stderr.poll(end, func(s string) { t.line("stderr", s) }),
+		t.stdout.poll(end, func(p piece) { t.printed("stdout", p) }),
+		t.stderr.poll(end, func(p piece) { t.printed("stderr", p) }),
 	)
 	if err != nil && !t.broken {
 		t.broken = true
@@ -140,9 +155,13 @@ func (t *tails) poll(end bool) {
 	}
 }
 
-func (t *tails) line(stream, text string) {
+func (t *tails) printed(stream string, p piece) {
 	t.heard++
-	t.reporter.line(stream, text)
+	if p.unread {
+		t.reporter.gap(stream, p.bytes)
+		return
+	}
+	t.reporter.line(stream, p.text, p.bytes)
 }
 
 func (t *tails) event(e protocol.Event, err error) {

@@ -24,11 +24,19 @@ type lineTail struct {
 	path    string
 	offset  int64
 	partial []byte
-	over    bool // the rest of this line is thrown away
+	over    bool  // the rest of this line is thrown away
+	unread  int64 // bytes that were left out and not told yet: the rest of the line goes with them
+}
+
+// piece is a line, or what was left out in between.
+type piece struct {
+	text   string
+	bytes  int64 // of the file, its end with it
+	unread bool
 }
 
 // poll hands out the lines that are complete. At the end, what is left counts as a line.
-func (t *lineTail) poll(end bool, line func(string)) error {
+func (t *lineTail) poll(end bool, hand func(piece)) error {
 	f, err := protocol.OpenFile(t.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -46,23 +54,26 @@ func (t *lineTail) poll(end bool, line func(string)) error {
 		*t = lineTail{path: t.path}
 	}
 	if more := size - t.offset; more > maxRead {
-		if err := t.read(f, t.offset+maxRead/2, line); err != nil {
+		if err := t.read(f, t.offset+maxRead/2, hand); err != nil {
 			return err
 		}
-		t.partial = t.partial[:0] // half a line may be half a secret
-		line(fmt.Sprintf("… %d bytes were left out here …", more-maxRead))
+		t.unread += more - maxRead + int64(len(t.partial))
+		t.partial = t.partial[:0]               // half a line may be half a secret
 		t.offset, t.over = size-maxRead/2, true // in the middle of a line
 	}
-	if err := t.read(f, size, line); err != nil {
+	if err := t.read(f, size, hand); err != nil {
 		return err
 	}
 	if end && len(t.partial) > 0 {
-		t.emit(line)
+		t.emit(0, hand)
+	}
+	if end {
+		t.tellUnread(hand)
 	}
 	return nil
 }
 
-func (t *lineTail) read(f *os.File, to int64, line func(string)) error {
+func (t *lineTail) read(f *os.File, to int64, hand func(piece)) error {
 	b := make([]byte, to-t.offset)
 	n, err := f.ReadAt(b, t.offset)
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -71,16 +82,20 @@ func (t *lineTail) read(f *os.File, to int64, line func(string)) error {
 	t.offset += int64(n)
 	for b = b[:n]; len(b) > 0; {
 		part, rest, ended := bytes.Cut(b, []byte("\n"))
+		end := len(b) - len(part) - len(rest) // bytes of the line's end
 		if !t.over {
 			t.partial = append(t.partial, part...)
 			if len(t.partial) > maxText+slack {
 				t.partial, t.over = t.partial[:maxText+slack], true
-				t.emit(line)
+				t.emit(0, hand)
 			}
+		} else if t.unread > 0 {
+			t.unread += int64(len(part) + end)
 		}
 		if ended {
+			t.tellUnread(hand)
 			if !t.over {
-				t.emit(line)
+				t.emit(1, hand)
 			}
 			t.over = false
 		}
@@ -89,16 +104,26 @@ func (t *lineTail) read(f *os.File, to int64, line func(string)) error {
 	return nil
 }
 
-// emit keeps of a line that was written over with carriage returns what a terminal would show last.
-func (t *lineTail) emit(line func(string)) {
+func (t *lineTail) tellUnread(hand func(piece)) {
+	if t.unread > 0 {
+		hand(piece{bytes: t.unread, unread: true})
+		t.unread = 0
+	}
+}
+
+// emit hands out a line, with so many bytes at its end. It keeps of one that was written over with carriage returns what a
+// terminal would show last.
+func (t *lineTail) emit(end int, hand func(piece)) {
 	text := strings.TrimRight(string(bytes.Trim(t.partial, "\x00")), "\r")
 	hole := text == "" && len(t.partial) > 0 && t.partial[0] == 0
+	size := int64(len(t.partial) + end)
 	t.partial = t.partial[:0]
 	if hole {
-		return // its supervisor made one while this build did not read: it was stopped, say
+		t.unread += size // its supervisor made one while this build did not read: it was stopped, say
+		return
 	}
 	if i := strings.LastIndexByte(text, '\r'); i >= 0 {
 		text = text[i+1:]
 	}
-	line(text)
+	hand(piece{text: text, bytes: size})
 }

@@ -17,7 +17,7 @@ func TestAHoleIsNoLine(t *testing.T) {
 	tail := &lineTail{path: path}
 	var said []string
 	poll := func() {
-		if err := tail.poll(false, func(s string) { said = append(said, s) }); err != nil {
+		if err := tail.poll(false, func(p piece) { said = append(said, p.text) }); err != nil {
 			t.Fatal(err)
 		}
 	}
