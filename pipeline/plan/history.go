@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
 )
@@ -22,20 +23,38 @@ func newHistory(c *artifacts.Cache, previous *artifacts.Build) *history {
 	return &history{cache: c, previous: previous}
 }
 
-// find gives the step of the last build that got as far as a key for this address.
-func (h *history) find(ctx context.Context, address string) (artifacts.Step, bool) {
+// find gives the step of the last build that got as far as a key for this address, to compare key with. A build that was
+// ended before the stage began stored nothing to compare with: then an earlier one is better.
+func (h *history) find(ctx context.Context, address string, key artifacts.Key) (artifacts.Step, bool) {
 	if h.previous == nil {
 		return artifacts.Step{}, false
 	}
-	if s, ok := h.previous.Step(address); ok && !s.Key.IsZero() {
-		return s, true
-	}
-	for _, b := range h.older(ctx) {
-		if s, ok := b.Step(address); ok && !s.Key.IsZero() {
-			return s, true
+	var last artifacts.Step
+	better := func(b *artifacts.Build) bool {
+		s, ok := b.Step(address)
+		if !ok || s.Key.IsZero() {
+			return false
 		}
+		if last.Key.IsZero() {
+			last = s
+		}
+		if s.Key != key && h.neverBegan(ctx, s) {
+			return false
+		}
+		last = s
+		return true
 	}
-	return artifacts.Step{}, false
+	_ = better(h.previous) || slices.ContainsFunc(h.older(ctx), better)
+	return last, !last.Key.IsZero()
+}
+
+// neverBegan tells that a step has no stored action since no worker was to run it.
+func (h *history) neverBegan(ctx context.Context, s artifacts.Step) bool {
+	if s.State != artifacts.Blocked {
+		return false
+	}
+	_, err := h.cache.Action(ctx, s.Key)
+	return errors.Is(err, artifacts.ErrMissing)
 }
 
 // older skips builds that cannot be read: they cost a reason, not the plan.
@@ -59,7 +78,7 @@ func (h *history) older(ctx context.Context) []*artifacts.Build {
 // reason says why a step that the cache does not hold must run. miss is what the cache said.
 func (p *planner) reason(ctx context.Context, s *Step, miss error) (string, error) {
 	damaged := errors.Is(miss, artifacts.ErrDamaged)
-	old, ok := p.history.find(ctx, s.address())
+	old, ok := p.history.find(ctx, s.address(), s.Key)
 	switch {
 	case damaged:
 		return "its result in the cache is damaged", nil
@@ -72,6 +91,8 @@ func (p *planner) reason(ctx context.Context, s *Step, miss error) (string, erro
 	switch {
 	case ctx.Err() != nil:
 		return "", fmt.Errorf("planning %s: %w", s.address(), context.Cause(ctx))
+	case old.State == artifacts.Blocked && errors.Is(err, artifacts.ErrMissing):
+		return unchanged(old), nil
 	case err != nil || len(changes) == 0:
 		return "changed since the last build, whose action is not in the cache any more", nil
 	}

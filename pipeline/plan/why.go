@@ -31,7 +31,7 @@ func (p *planner) why(ctx context.Context, s *Step, seen map[*Step]*Cause) (*Cau
 	}
 	c := &Cause{Step: s}
 	seen[s] = c
-	old, ok := p.history.find(ctx, s.address())
+	old, ok := p.history.find(ctx, s.address(), s.Key)
 	if !ok {
 		c.Note = "no earlier build of this recipe holds it"
 		return c, nil
@@ -39,6 +39,9 @@ func (p *planner) why(ctx context.Context, s *Step, seen map[*Step]*Cause) (*Cau
 	c.Old = old
 	changes, err := Explain(ctx, p.options.Cache, old, s)
 	switch {
+	case errors.Is(err, artifacts.ErrMissing) && old.State == artifacts.Blocked:
+		c.Note = unchanged(old)
+		return c, nil
 	case errors.Is(err, artifacts.ErrMissing):
 		c.Note = "the earlier action is not in the cache any more"
 		return c, nil

@@ -1,6 +1,7 @@
 package plan_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -114,6 +115,42 @@ func TestReasonsAfterAFailedBuild(t *testing.T) {
 	if got := w.plan(t).Step("fetch.a").Reason; !strings.Contains(got, "not in the cache any more") {
 		t.Errorf("without its action: %q", got)
 	}
+}
+
+// A build that was ended before a stage began noted the stage's key, and nobody stored what the key stands for.
+func TestWhyLooksPastABuildThatDidNotComeToTheStage(t *testing.T) {
+	ended := func(w *world) {
+		b := *w.previous
+		b.ID, b.Steps = "20300102T000000Z-000009", slices.Clone(b.Steps)
+		for i := range b.Steps {
+			if b.Steps[i].Address == "count.c" {
+				b.Steps[i] = artifacts.Step{Address: "count.c", Key: artifacts.Key{1}, State: artifacts.Blocked, Reason: "interrupted"}
+			}
+		}
+		if _, err := w.cache.PutBuild(t.Context(), &b); err != nil {
+			t.Fatal(err)
+		}
+		w.previous = &b
+	}
+	w := chainWorld(t)
+	w.build(t)
+	ended(w)
+	w.recipe = strings.Replace(w.recipe, "text = fetch.a.files", "text = fetch.a.files\n  salt = \"1\"", 1)
+	p := w.plan(t)
+	if got := p.Step("count.c").Reason; got != "salt added: 1" {
+		t.Errorf("after one that was ended: %q", got)
+	}
+	expect(t, tell(why(t, p, "count.c")), "count.c: [salt added: 1]")
+
+	// No earlier one came to it either.
+	w = chainWorld(t)
+	w.previous = &artifacts.Build{ID: "20300102T000000Z-000008", RecipePath: "x"}
+	w.previous.Steps = []artifacts.Step{{Address: "fetch.a", Key: artifacts.Key{1}, State: artifacts.Blocked, Reason: "interrupted"}}
+	p = w.plan(t)
+	if got := p.Step("fetch.a").Reason; got != "it did not run in the last build" {
+		t.Errorf("where it never ran: %q", got)
+	}
+	expect(t, tell(why(t, p, "fetch.a")), "fetch.a: (it did not run in the last build)")
 }
 
 // TestRealEnvironment holds Explain against the blobs that stages/env writes.
