@@ -15,6 +15,8 @@ var (
 	ErrDamaged = errors.New("damaged in the cache")
 	// ErrConflict: a pointer was changed by someone else in between.
 	ErrConflict = errors.New("changed by another build")
+	// ErrShared: bytes that several stages may read were changed, and nobody can tell by which.
+	ErrShared = errors.New("changed by one of those that share it")
 )
 
 // Store keeps bytes by digest. Put reads r to its end, verifies size and digest, and is idempotent.

@@ -16,6 +16,18 @@ import (
 // ErrInputChanged: a worker wrote to its inputs.
 var ErrInputChanged = errors.New("an input was changed")
 
+// inputChanged says what is wrong. It is shared where the bytes are those of a blob, which another stage may read too.
+type inputChanged struct {
+	list   string
+	shared bool
+}
+
+func (c inputChanged) Error() string { return ErrInputChanged.Error() + ": " + c.list }
+
+func (c inputChanged) Is(target error) bool {
+	return target == ErrInputChanged || c.shared && target == artifacts.ErrShared
+}
+
 // Laid is a Manifest's files as a stage's inputs.
 type Laid struct {
 	s       *Store
@@ -68,16 +80,18 @@ func (l *Laid) Check() error {
 		return fmt.Errorf("checking the inputs: %w", err)
 	}
 	var problems []error
+	shared := true
 	for _, f := range l.want.Files {
 		delete(there, f.Path)
-		why, err := l.checkFile(f)
+		why, blob, err := l.checkFile(f)
 		if why != "" {
 			wrong = append(wrong, f.Path+" "+why)
+			shared = shared && blob
 		}
 		problems = append(problems, err)
 	}
 	for p := range there {
-		wrong = append(wrong, p+" was added")
+		wrong, shared = append(wrong, p+" was added"), false
 	}
 	if len(wrong) > 0 {
 		slices.Sort(wrong)
@@ -85,12 +99,14 @@ func (l *Laid) Check() error {
 		if len(wrong) > most {
 			wrong = append(wrong[:most], fmt.Sprintf("and %d more", len(wrong)-most))
 		}
-		problems = append(problems, fmt.Errorf("%w: %s", ErrInputChanged, strings.Join(wrong, "; ")))
+		problems = append(problems, inputChanged{strings.Join(wrong, "; "), shared})
 	}
 	return errors.Join(problems...)
 }
 
-func (l *Laid) checkFile(f artifacts.File) (why string, err error) {
+// checkFile says what is wrong with one file, and whether its blob went the same way: that is removed then, if not before,
+// by whoever looked at it first.
+func (l *Laid) checkFile(f artifacts.File) (why string, shared bool, err error) {
 	blob, blobErr := os.Lstat(filepath.Join(l.s.dir, blobName(f.Digest)))
 	fi, err := os.Lstat(filepath.Join(l.dir, filepath.FromSlash(f.Path)))
 	switch {
@@ -104,19 +120,21 @@ func (l *Laid) checkFile(f artifacts.File) (why string, err error) {
 		why = "was written to"
 	case changeTime(fi) != l.changed[f.Path]:
 		if why, err = l.rehash(f); err != nil {
-			return "", err
+			return "", false, err
 		}
 	}
+	shared = errors.Is(blobErr, fs.ErrNotExist) && fi != nil && fi.Mode().IsRegular()
 	// A worker can also write through the link and then replace it, so the blob is looked at for itself.
 	if blobErr == nil && (why != "" || !blob.ModTime().Equal(sealed)) {
 		err := l.s.reseal(context.Background(), f.Digest)
-		if errors.Is(err, artifacts.ErrDamaged) && why == "" {
+		shared = errors.Is(err, artifacts.ErrDamaged)
+		if shared && why == "" {
 			why = "was written to"
-		} else if err != nil && !errors.Is(err, artifacts.ErrDamaged) && !errors.Is(err, artifacts.ErrMissing) {
-			return why, err
+		} else if err != nil && !shared && !errors.Is(err, artifacts.ErrMissing) {
+			return why, false, err
 		}
 	}
-	return why, nil
+	return why, shared, nil
 }
 
 // rehash looks at the bytes of a file whose times tell too little.

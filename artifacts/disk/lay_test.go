@@ -47,9 +47,26 @@ func TestCheckIsNotFooledByLinks(t *testing.T) {
 	for what, check := range map[string]func() error{"laid by us": l.Check, "found": s.Found(m, in).Check} {
 		if err := check(); !errors.Is(err, disk.ErrInputChanged) || !strings.Contains(err.Error(), "deep/weights") {
 			t.Errorf("%s: Check = %v", what, err)
+		} else if !errors.Is(err, artifacts.ErrShared) {
+			t.Errorf("%s: Check = %v: that blames the stage whose worker did nothing", what, err)
 		}
 	}
 	assertSoundOrGone(t, s, m.Files[0])
+}
+
+// What only its own worker can have done is told from what may be another stage's deed.
+func TestCheckKnowsItsOwnWorker(t *testing.T) {
+	for name, change := range map[string]func(p string) error{
+		"removed":  os.Remove,
+		"added":    func(p string) error { return os.WriteFile(p+".more", nil, 0o644) },
+		"replaced": func(p string) error { return errors.Join(os.Remove(p), os.WriteFile(p, []byte("wrong"), 0o644)) },
+	} {
+		_, _, l, in := laid(t)
+		must(t, os.Chmod(filepath.Join(in, "deep"), 0o755), change(filepath.Join(in, "deep", "weights")))
+		if err := l.Check(); !errors.Is(err, disk.ErrInputChanged) || errors.Is(err, artifacts.ErrShared) {
+			t.Errorf("%s: Check = %v", name, err)
+		}
+	}
 }
 
 // A writer that survived its stage, on another machine say, changes a blob after it got its name: the next glance tells.

@@ -57,7 +57,8 @@ type Workspaces interface {
 	Path(key artifacts.Key, attempt int) string
 }
 
-// Layer puts inputs before a worker, read-only. check says afterwards whether one was changed.
+// Layer puts inputs before a worker, read-only. check says afterwards whether one was changed;
+// its error is artifacts.ErrShared where another stage may have done it.
 type Layer interface {
 	Lay(ctx context.Context, m *artifacts.Manifest, dir string) (check func() error, err error)
 	// Found is for what an earlier process laid.

@@ -75,7 +75,12 @@ func (b *builder) found(trees []tree, ws string) func() error {
 
 func untouched(t tree, check func() error) func() error {
 	return func() error {
-		if err := check(); err != nil {
+		err := check()
+		switch {
+		case errors.Is(err, artifacts.ErrShared):
+			return fmt.Errorf("a file of its %s was changed while it ran, by its worker or by that of another stage that reads it; "+
+				"it has been removed and is made again by the next build: %w", t.what, err)
+		case err != nil:
 			return fmt.Errorf("the worker changed its %s: %w", t.what, err)
 		}
 		return nil
