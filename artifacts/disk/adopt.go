@@ -19,6 +19,14 @@ import (
 // ErrOutput: what a worker left cannot be stored. The fault is the worker's, not the cache's.
 var ErrOutput = errors.New("output cannot be stored")
 
+// unfit is an ErrOutput that says only why: whoever stores an output says what is being done.
+type unfit struct{ error }
+
+func (u unfit) Unwrap() error        { return u.error }
+func (u unfit) Is(target error) bool { return target == ErrOutput }
+
+func unfitFor(format string, args ...any) error { return unfit{fmt.Errorf(format, args...)} }
+
 // AdoptTree makes blobs of the files in dir, or of the one file that dir is, and gives the Manifest that lists them;
 // the caller stores it. dir is moved out of its writer's reach before the first byte is read, and is gone afterwards. It
 // must lie in the cache's file system, since nothing is copied. Where a file cannot be stored dir is put back. What was in a
@@ -26,7 +34,7 @@ var ErrOutput = errors.New("output cannot be stored")
 func (s *Store) AdoptTree(ctx context.Context, dir, typ string, labels map[string]string) (*artifacts.Manifest, error) {
 	m, err := s.adoptTree(ctx, dir, typ, labels)
 	if err != nil {
-		return nil, fmt.Errorf("storing %s: %w", filepath.Base(dir), s.explain(err))
+		return nil, s.explain(err)
 	}
 	return m, nil
 }
@@ -71,7 +79,7 @@ func (o *taken) hash(ctx context.Context, typ string, labels map[string]string) 
 	}
 	m := &artifacts.Manifest{Type: typ, Files: t.manifestFiles(), Labels: labels}
 	if err := artifacts.CheckFiles(m.Files); err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", ErrOutput, err)
+		return nil, nil, unfit{err}
 	}
 	blobs, err := o.hashAll(ctx, &t)
 	if err != nil {
@@ -161,7 +169,7 @@ func (o *taken) hashOne(ctx context.Context, rel string) (adopted, error) {
 		return adopted{}, err
 	}
 	if n != before.Size() || after.Size() != n || !after.ModTime().Equal(before.ModTime()) {
-		return adopted{}, fmt.Errorf("%w: something still writes to it after the worker ended", ErrOutput)
+		return adopted{}, unfitFor("something still writes to it after the worker ended")
 	}
 	if err := own.Sync(); err != nil {
 		return adopted{}, err

@@ -42,7 +42,7 @@ func (s *Store) take(dir string) (*taken, error) {
 	}
 	fi, err := os.Lstat(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w: the worker did not write it", ErrOutput)
+		return nil, unfitFor("the worker did not write it")
 	}
 	if err != nil {
 		return nil, err

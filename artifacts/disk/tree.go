@@ -3,7 +3,6 @@ package disk
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path"
@@ -55,12 +54,12 @@ func (t *tree) start(name string) error {
 		}
 		t.root = home
 	default:
-		return fmt.Errorf("%w: it is %s, not a folder or a file", ErrOutput, kindOf(fi.Mode()))
+		return unfitFor("it is %s, not a folder or a file", kindOf(fi.Mode()))
 	}
 	slices.SortFunc(t.entries, func(a, b entry) int { return cmp.Compare(a.path, b.path) })
 	for _, e := range t.entries {
 		if _, ok := t.real[e.inode]; !ok {
-			return fmt.Errorf("%w: %s changed while it was read", ErrOutput, e.path)
+			return unfitFor("%s changed while it was read", e.path)
 		}
 	}
 	return nil
@@ -70,7 +69,7 @@ func (t *tree) start(name string) error {
 func (t *tree) folder(dir string, fi fs.FileInfo, above []inode, viaLink bool) error {
 	id := inodeOf(fi)
 	if slices.Contains(above, id) {
-		return fmt.Errorf("%w: the symlink %s leads in a circle", ErrOutput, dir)
+		return unfitFor("the symlink %s leads in a circle", dir)
 	}
 	above = append(above, id)
 	at := dir
@@ -104,16 +103,16 @@ func (t *tree) entry(p string, above []inode, viaLink bool) error {
 	link := fi.Mode()&fs.ModeSymlink != 0
 	if link {
 		if fi, err = t.root.Stat(p); err != nil {
-			return fmt.Errorf("%w: the symlink %s leads out of the output or nowhere: %w", ErrOutput, p, err)
+			return unfitFor("the symlink %s leads out of the output or nowhere: %w", p, err)
 		}
 	}
 	switch {
 	case fi.IsDir():
 		return t.folder(p, fi, above, viaLink || link)
 	case !fi.Mode().IsRegular():
-		return fmt.Errorf("%w: %s is %s", ErrOutput, p, kindOf(fi.Mode()))
+		return unfitFor("%s is %s", p, kindOf(fi.Mode()))
 	case len(t.entries) == maxEntries:
-		return fmt.Errorf("%w: more than %d files", ErrOutput, maxEntries)
+		return unfitFor("more than %d files", maxEntries)
 	}
 	t.file(norm.NFC.String(p), p, fi, viaLink || link)
 	return nil

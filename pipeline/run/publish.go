@@ -80,7 +80,7 @@ func (b *builder) adoptOne(ctx context.Context, o *stages.Output, typ, dir strin
 	}
 	m, err := b.o.Adopter.AdoptTree(ctx, dir, typ, labels)
 	if err != nil {
-		return nil, fmt.Errorf("storing output %s: %w", o.Name, err)
+		return nil, fmt.Errorf("%w (storing output %s)", err, o.Name) // the reason first: a table shows no more
 	}
 	return m, nil
 }
