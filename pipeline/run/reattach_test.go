@@ -187,7 +187,7 @@ stage "slow" "a" { files = good.g.files }
 	}
 	b.killed(cmd)
 	b.write("go", "")
-	got := b.fails(3, "slow.a: the worker changed its input files")
+	got := b.fails(3, "slow.a: a file of its input files was changed while it ran")
 	b.noRecord(got["slow.a"].Key)
 }
 

@@ -13,9 +13,11 @@ import (
 )
 
 const (
-	maxRead = 1 << 20   // bytes that are read of a stream at once; of more, the beginning and the end
-	maxText = 256 << 10 // bytes of a line; the rest of it is cut off
-	slack   = 8 << 10   // bytes that are read beyond maxText, so that a secret across the cut is still seen whole
+	maxRead   = 1 << 20   // bytes that are read of a stream at once; of more, the beginning and the end
+	maxText   = 256 << 10 // bytes of a line; the rest of it is cut off
+	leastHole = 4 << 10   // bytes: holes are made of blocks
+
+	slack = 8 << 10 // bytes that are read beyond maxText, so that a secret across the cut is still seen whole
 )
 
 // lineTail reads what a process appends to a file, by lines. A process that prints faster than anyone can read does
@@ -85,9 +87,11 @@ func (t *lineTail) read(f *os.File, to int64, hand func(piece)) error {
 		end := len(b) - len(part) - len(rest) // bytes of the line's end
 		if !t.over {
 			t.partial = append(t.partial, part...)
-			if len(t.partial) > maxText+slack {
+			if more := len(t.partial) - (maxText + slack); more > 0 {
 				t.partial, t.over = t.partial[:maxText+slack], true
-				t.emit(0, hand)
+				if t.emit(0, hand); t.unread > 0 {
+					t.unread += int64(more + end)
+				}
 			}
 		} else if t.unread > 0 {
 			t.unread += int64(len(part) + end)
@@ -114,13 +118,17 @@ func (t *lineTail) tellUnread(hand func(piece)) {
 // emit hands out a line, with so many bytes at its end. It keeps of one that was written over with carriage returns what a
 // terminal would show last.
 func (t *lineTail) emit(end int, hand func(piece)) {
-	text := strings.TrimRight(string(bytes.Trim(t.partial, "\x00")), "\r")
-	hole := text == "" && len(t.partial) > 0 && t.partial[0] == 0
-	size := int64(len(t.partial) + end)
+	whole := bytes.Trim(t.partial, "\x00")
+	size, hole := int64(len(whole)+end), int64(len(t.partial)-len(whole))
+	text := strings.TrimRight(string(whole), "\r")
 	t.partial = t.partial[:0]
-	if hole {
-		t.unread += size // its supervisor made one while this build did not read: it was stopped, say
-		return
+	if hole >= leastHole || text == "" && hole > 0 {
+		t.unread += hole // its supervisor made one while this build did not read: it was stopped, say
+		if text == "" {
+			t.unread += size
+			return
+		}
+		t.tellUnread(hand)
 	}
 	if i := strings.LastIndexByte(text, '\r'); i >= 0 {
 		text = text[i+1:]

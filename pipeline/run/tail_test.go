@@ -16,8 +16,9 @@ func TestAHoleIsNoLine(t *testing.T) {
 	}
 	tail := &lineTail{path: path}
 	var said []string
+	told := int64(0)
 	poll := func() {
-		if err := tail.poll(false, func(p piece) { said = append(said, p.text) }); err != nil {
+		if err := tail.poll(false, func(p piece) { said = append(said, p.text); told += p.bytes }); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -34,6 +35,19 @@ func TestAHoleIsNoLine(t *testing.T) {
 		t.Fatal(err)
 	}
 	poll()
+	// A line may go on behind a hole.
+	if err := os.Truncate(path, 200<<20+100<<10); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteString("behind\n"); err != nil {
+		t.Fatal(err)
+	}
+	before := len(said)
+	poll()
+	if info, err := f.Stat(); err != nil || !slices.Equal(said[before:], []string{"", "behind"}) || told != info.Size() {
+		t.Errorf("%.200q, %d bytes are told of %v, %v", said[before:], told, info.Size(), err)
+	}
+	said = said[:before]
 	if len(said) != 3 || strings.Contains(strings.Join(said, ""), "\x00") || !slices.Equal([]string{said[0], said[2]}, []string{"first", "last"}) {
 		t.Errorf("%.200q", said)
 	}
