@@ -187,7 +187,8 @@ stage "slow" "a" { files = good.g.files }
 	}
 	b.killed(cmd)
 	b.write("go", "")
-	got := b.fails(3, "slow.a: a file of its input files was changed while it ran")
+	// The blob may be whole again by then: this build looks at it too.
+	got := b.fails(3, "slow.a: ", "changed", "its input files", "greeting")
 	b.noRecord(got["slow.a"].Key)
 }
 

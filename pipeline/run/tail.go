@@ -118,20 +118,30 @@ func (t *lineTail) tellUnread(hand func(piece)) {
 // emit hands out a line, with so many bytes at its end. It keeps of one that was written over with carriage returns what a
 // terminal would show last.
 func (t *lineTail) emit(end int, hand func(piece)) {
-	whole := bytes.Trim(t.partial, "\x00")
-	size, hole := int64(len(whole)+end), int64(len(t.partial)-len(whole))
+	behind := bytes.TrimLeft(t.partial, "\x00")
+	whole := bytes.TrimRight(behind, "\x00")
+	before, after := len(t.partial)-len(behind), len(behind)-len(whole)
 	text := strings.TrimRight(string(whole), "\r")
+	size := int64(len(t.partial) + end)
 	t.partial = t.partial[:0]
-	if hole >= leastHole || text == "" && hole > 0 {
-		t.unread += hole // its supervisor made one while this build did not read: it was stopped, say
-		if text == "" {
-			t.unread += size
-			return
-		}
+	// A hole is where its supervisor made one while this build did not read: it was stopped, say.
+	if text == "" && before > 0 {
+		t.unread += size
+		return
+	}
+	if before >= leastHole {
+		t.unread += int64(before)
+		size -= int64(before)
 		t.tellUnread(hand)
+	}
+	if after >= leastHole {
+		size -= int64(after)
 	}
 	if i := strings.LastIndexByte(text, '\r'); i >= 0 {
 		text = text[i+1:]
 	}
 	hand(piece{text: text, bytes: size})
+	if after >= leastHole {
+		t.unread += int64(after)
+	}
 }
