@@ -7,7 +7,7 @@ LINT_VERSION := v2.15.0
 PY_SMALL := stages/sdk stages/download stages/text
 PY_TORCH := stages/corpus stages/import_gguf stages/convert_pickle stages/synthetic stages/calibrate stages/gptq stages/awq stages/rtn stages/perplexity stages/compare stages/lib stages/benchmark stages/onnx stages/onnx_check
 
-.PHONY: build test test-go test-python fuzz soak accept accept-full bench lint docs clean
+.PHONY: build test test-go test-python fuzz soak accept accept-full bench bench-peers lint docs clean
 
 build: ## the one binary
 	$(GO) build -trimpath -o $(BIN)/tinfra ./cmd/tinfra
@@ -49,6 +49,11 @@ accept-full: ## the same as the recipe stands, with what each scheme must gain
 
 bench: ## ratios side by side in one run
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+ROWS ?= .
+PEERS ?= .
+bench-peers: build $(UV) ## tinfra beside other build tools, by ROWS and PEERS (regular expressions); all of it takes hours, most of them DVC's
+	$(GO) run ./bench -uv $(UV) -rows '$(ROWS)' -peers '$(PEERS)'
 
 lint: $(LINT) .venv/fetch.done
 	$(LINT) run ./...
