@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/Ruihan11/tiny-infra/artifacts/disk"
 )
 
 // prey is a recipe that takes a second, a part of it with a worker at work, and has each kind once.
@@ -131,8 +133,8 @@ func (h chase) run(t *testing.T, whole []string) {
 }
 
 // TestSoakRealRecipeKilled kills builds of recipes/tiny/int4.hcl. It needs the environment torch, installed in the cache
-// that TINFRA_SOAK_ENVS names: `TINFRA_CACHE=DIR tinfra env install torch` makes one. A build takes about a minute, so it
-// runs only in the long form.
+// that TINFRA_SOAK_ENVS names: `TINFRA_CACHE=DIR tinfra env install torch` makes one. It takes some twenty minutes, so
+// it runs only in the long form.
 func TestSoakRealRecipeKilled(t *testing.T) {
 	envs := os.Getenv("TINFRA_SOAK_ENVS")
 	if !soak || envs == "" {
@@ -148,8 +150,12 @@ func TestSoakRealRecipeKilled(t *testing.T) {
 	fresh := func() *scene {
 		s := newScene(t, nil)
 		s.program = program
-		must(t, os.MkdirAll(s.cache(), 0o755))
-		must(t, os.Symlink(filepath.Join(envs, "env"), filepath.Join(s.cache(), "env")))
+		store, err := disk.Open(s.cache())
+		must(t, err)
+		must(t, store.Close())
+		if out, err := exec.Command("cp", "-al", filepath.Join(envs, "env"), s.cache()).CombinedOutput(); err != nil {
+			t.Fatalf("linking the environment: %v\n%s", err, out)
+		}
 		return s
 	}
 	s := fresh()
@@ -158,7 +164,7 @@ func TestSoakRealRecipeKilled(t *testing.T) {
 	long := time.Since(begun)
 	want := s.published()
 	s = fresh()
-	for kill := range 20 {
+	for kill := range 200 {
 		p := s.start(nil, "build", recipe)
 		select {
 		case <-time.After(time.Duration(random.Int64N(int64(long) / 4))):
@@ -172,6 +178,7 @@ func TestSoakRealRecipeKilled(t *testing.T) {
 		}
 		p.kill()
 		s.sound()
+		t.Logf("%d kills, with %d keys published", kill+1, len(s.published()))
 	}
 	s.start(nil, "build", recipe).well()
 	s.start(nil, "build", recipe).well()
