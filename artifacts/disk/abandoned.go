@@ -66,21 +66,14 @@ func (s *Store) Checkpoints(ctx context.Context) ([]Kept, error) {
 
 // Abandon removes the checkpoints of a key, unless somebody works at it, or they are another user's; done tells which.
 func (s *Store) Abandon(key artifacts.Key) (done bool, err error) {
-	l, err := tryLock(filepath.Join(s.dir, leasesDir, key.Hex()))
-	if l == nil {
-		return false, err
-	}
-	defer func() { err = errors.Join(err, l.remove()) }()
-	if at, err := s.Attempts(key); err != nil || len(at) > 0 {
-		return false, err
-	}
-	if err := s.DropCheckpoints(key); err != nil {
-		if refused(err) {
-			err = nil
+	err = s.whenIdle(key, func() error {
+		err := s.DropCheckpoints(key)
+		if done = err == nil; refused(err) {
+			return nil
 		}
-		return false, err
-	}
-	return true, nil
+		return err
+	})
+	return done, err
 }
 
 // ForgetFiles removes what is remembered of folders that are gone.

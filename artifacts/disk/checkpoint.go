@@ -145,23 +145,30 @@ func (s *Store) sweepCheckpoints(ctx context.Context) error {
 	})
 }
 
-func (s *Store) sweepCheckpoint(key artifacts.Key) (err error) {
+func (s *Store) sweepCheckpoint(key artifacts.Key) error {
+	return s.whenIdle(key, func() error {
+		pieces, err := s.Checkpointed(key)
+		if err != nil {
+			return err
+		}
+		_, missing := s.root.Lstat(keysDir + "/" + key.Hex())
+		if missing == nil || len(pieces) == 0 {
+			return s.DropCheckpoints(key)
+		}
+		return nil
+	})
+}
+
+// whenIdle calls do under the key's lease, unless somebody has that, or a workspace is still there: with a live worker, or
+// a result that waits to be collected.
+func (s *Store) whenIdle(key artifacts.Key, do func() error) (err error) {
 	l, err := tryLock(filepath.Join(s.dir, leasesDir, key.Hex()))
 	if l == nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, l.remove()) }()
-	// A workspace that is still there has a live worker, or a result that waits to be collected.
 	if at, err := s.Attempts(key); err != nil || len(at) > 0 {
 		return err
 	}
-	pieces, err := s.Checkpointed(key)
-	if err != nil {
-		return err
-	}
-	_, missing := s.root.Lstat(keysDir + "/" + key.Hex())
-	if missing == nil || len(pieces) == 0 {
-		return s.DropCheckpoints(key)
-	}
-	return nil
+	return do()
 }

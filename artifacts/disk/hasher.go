@@ -151,10 +151,14 @@ func (h *Hasher) Import(ctx context.Context, m *artifacts.Manifest, dir string) 
 		return fmt.Errorf("storing files: %w", err)
 	}
 	defer root.Close()
+	names := make([]artifacts.Digest, 0, len(m.Files))
 	for _, f := range m.Files {
-		if err := h.s.Hold(ctx, f.Digest); err != nil {
-			return fmt.Errorf("storing files: %w", err)
-		}
+		names = append(names, f.Digest)
+	}
+	if err := h.s.Hold(ctx, names...); err != nil {
+		return fmt.Errorf("storing files: %w", err)
+	}
+	for _, f := range m.Files {
 		if n, err := h.s.Stat(ctx, f.Digest); err == nil && n == f.Size {
 			continue
 		}

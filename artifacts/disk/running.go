@@ -134,12 +134,4 @@ func (s *Store) sweepRunning(ctx context.Context) error {
 }
 
 // forgetEnded wants gc.lock held, one way or the other.
-func (s *Store) forgetEnded(ctx context.Context) error {
-	return s.eachEntry(ctx, runningDir, func(name string) error {
-		l, err := tryLock(filepath.Join(s.dir, runningDir, name))
-		if l != nil {
-			err = l.remove()
-		}
-		return err
-	})
-}
+func (s *Store) forgetEnded(ctx context.Context) error { return s.removeUnlocked(ctx, runningDir) }

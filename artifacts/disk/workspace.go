@@ -103,7 +103,7 @@ func (s *Store) Attempts(key artifacts.Key) ([]int, error) {
 func (s *Store) SweepWork(ctx context.Context) error {
 	errs := []error{
 		sweepLocked(ctx, filepath.Join(s.dir, tmpDir), func(string) bool { return false }),
-		s.sweepLeases(ctx),
+		s.removeUnlocked(ctx, leasesDir),
 		s.sweepRunning(ctx),
 	}
 	keys, err := os.ReadDir(filepath.Join(s.dir, workDir))
@@ -123,10 +123,10 @@ func (s *Store) SweepWork(ctx context.Context) error {
 	return nil
 }
 
-// sweepLeases removes the files of leases that nobody holds.
-func (s *Store) sweepLeases(ctx context.Context) error {
-	return s.eachEntry(ctx, leasesDir, func(name string) error {
-		l, err := tryLock(filepath.Join(s.dir, leasesDir, name))
+// removeUnlocked removes the files of a folder that nobody has locked: leases and registrations of the dead.
+func (s *Store) removeUnlocked(ctx context.Context, dir string) error {
+	return s.eachEntry(ctx, dir, func(name string) error {
+		l, err := tryLock(filepath.Join(s.dir, dir, name))
 		if l != nil {
 			err = l.remove()
 		}

@@ -357,20 +357,19 @@ func TestSoakDamage(t *testing.T) {
 	s := newSample(t)
 	objects := s.objects(t)
 	hows := slices.Sorted(maps.Keys(damages))
-	full := os.Getenv("TINFRA_SOAK") != ""
 	for i, what := range slices.Sorted(maps.Keys(objects)) {
 		for j, how := range hows {
 			for k, moved := range []bool{false, true} {
 				// The short form takes each object once, and each damage with each time in one half of the case or the other.
-				if !full && (j != i%len(hows) || k != i/len(hows)%2) {
+				if !soak && (j != i%len(hows) || k != i/len(hows)%2) {
 					continue
 				}
 				t.Run(fmt.Sprintf("%s/%s/moved=%v", what, how, moved), func(t *testing.T) {
 					t.Parallel()
-					if full || i%2 == 0 {
+					if soak || i%2 == 0 {
 						s.verifyAndRepair(t, objects[what], how, moved)
 					}
-					if full || i%2 == 1 {
+					if soak || i%2 == 1 {
 						s.buildOn(t, objects[what], how, moved)
 					}
 				})
@@ -561,9 +560,8 @@ func TestSoakDamagedIndex(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	full := os.Getenv("TINFRA_SOAK") != ""
 	step := int64(1777) // two or three places in each page
-	if !full {
+	if !soak {
 		step = info.Size() / 5
 	}
 	for at := int64(1); at < info.Size(); at += step {
@@ -572,7 +570,7 @@ func TestSoakDamagedIndex(t *testing.T) {
 		}
 	}
 	for i, name := range slices.Sorted(maps.Keys(cases)) {
-		if !full && i%3 != 0 {
+		if !soak && i%3 != 0 {
 			continue
 		}
 		t.Run(name, func(t *testing.T) {

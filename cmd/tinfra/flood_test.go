@@ -14,7 +14,7 @@ import (
 // A worker that prints ten gigabytes costs neither memory nor disk, and both ends of what it printed are kept.
 func TestSoakAFloodOfLog(t *testing.T) {
 	mebibytes := 160
-	if os.Getenv("TINFRA_SOAK") != "" {
+	if soak {
 		mebibytes = 10 << 10
 	}
 	dir := t.TempDir()

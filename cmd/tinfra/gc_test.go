@@ -143,7 +143,7 @@ func (s *soaked) recipe(name string) string {
 // nothing else, and what they leave is sound.
 func TestSoakCollectBesideBuilds(t *testing.T) {
 	last := 8 * time.Second
-	if os.Getenv("TINFRA_SOAK") != "" {
+	if soak {
 		last = 10 * time.Minute
 	}
 	s := &soaked{t: t, dir: t.TempDir()}

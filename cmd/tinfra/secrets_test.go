@@ -125,7 +125,7 @@ stage "leaky" "gated" {
 
 func TestSoakASecretIsFoundNowhere(t *testing.T) {
 	all := maps.Clone(canaries)
-	if os.Getenv("TINFRA_SOAK") != "" {
+	if soak {
 		maps.Copy(all, moreCanaries)
 	}
 	ways := []string{"crash", "bad-param", "bad-input", "transient", "metric", "field", "rubbish", "stray", "undeclared", "link", "name", "content"}
