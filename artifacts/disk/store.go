@@ -164,11 +164,11 @@ func (s *Store) checkFormat() (formatted bool, err error) {
 // blobs/ is a cache that lost its format file, or of a process that died before it wrote one; it has the first format,
 // since no other was ever written. So has what is left of a cache.
 func (s *Store) checkUnformatted() error {
-	_, err := os.Lstat(filepath.Join(s.dir, path.Dir(blobsDir)))
-	if err == nil {
+	strange, err := s.stranger()
+	// Asked after the folder was read: another process that is making this cache makes blobs/ before all else.
+	if _, gone := os.Lstat(filepath.Join(s.dir, path.Dir(blobsDir))); gone == nil {
 		return nil
 	}
-	strange, err := s.stranger()
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return s.unusable(err)
 	}
