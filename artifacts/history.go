@@ -1,8 +1,10 @@
 package artifacts
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
@@ -36,7 +38,7 @@ func (c *Cache) PutBuild(ctx context.Context, b *Build) (Digest, error) {
 func (c *Cache) setLast(ctx context.Context, b *Build, d Digest) error {
 	name := refName(b.RecipePath)
 	for {
-		last, v, err := c.ref(ctx, name)
+		last, v, err := c.refBy(ctx, name, c.buildHead)
 		switch {
 		case err == nil && last.ID >= b.ID && !ahead(last):
 			return nil
@@ -57,6 +59,10 @@ func (c *Cache) setLast(ctx context.Context, b *Build, d Digest) error {
 func ahead(b *Build) bool { return b.Started.After(time.Now()) }
 
 func (c *Cache) ref(ctx context.Context, name string) (*Build, Version, error) {
+	return c.refBy(ctx, name, c.build)
+}
+
+func (c *Cache) refBy(ctx context.Context, name string, read func(context.Context, Digest) (*Build, error)) (*Build, Version, error) {
 	val, v, err := c.Get(ctx, name)
 	if err != nil {
 		return nil, Absent, err
@@ -65,7 +71,7 @@ func (c *Cache) ref(ctx context.Context, name string) (*Build, Version, error) {
 	if err != nil {
 		return nil, v, fmt.Errorf("%s: %w: %w", name, ErrDamaged, err)
 	}
-	b, err := c.build(ctx, d)
+	b, err := read(ctx, d)
 	if err == nil && refName(b.RecipePath) != name {
 		err = fmt.Errorf("%s: %w: it leads to a build of %s", name, ErrDamaged, b.RecipePath)
 	}
@@ -81,6 +87,28 @@ func (c *Cache) build(ctx context.Context, d Digest) (*Build, error) {
 		return nil, err
 	}
 	return DecodeBuild(raw)
+}
+
+// beforeSteps stands once in a build at most: in a text its quotes would be escaped, and nothing else that a build holds is a list
+// of that name.
+var beforeSteps = []byte(`,"steps":[`)
+
+// buildHead is a build without its steps and what follows them: they may be megabytes, and who only wants to know which of two is
+// later decodes none of them.
+func (c *Cache) buildHead(ctx context.Context, d Digest) (*Build, error) {
+	raw, err := c.object(ctx, "build", d)
+	if err != nil {
+		return nil, err
+	}
+	head, _, found := bytes.Cut(raw, beforeSteps)
+	if !found {
+		return nil, fmt.Errorf("build %s: %w: it has no steps", d.Short(), ErrDamaged)
+	}
+	b := new(Build)
+	if err := json.Unmarshal(append(slices.Clip(head), '}'), b); err != nil {
+		return nil, fmt.Errorf("build %s: %w: %w", d.Short(), ErrDamaged, err)
+	}
+	return b, nil
 }
 
 // Builds gives all builds, the newest first; those that a clock which has been set back since puts into the future come
