@@ -34,6 +34,7 @@ type Board struct {
 	Stages  []*Tally // in the order they were first heard of
 	Started time.Time
 	by      map[string]*Tally
+	planned map[string]int // stages by what the plan made of them
 	outlook Outlook
 }
 
@@ -48,7 +49,9 @@ type Prospect struct {
 }
 
 // NewBoard is a Board that has heard nothing.
-func NewBoard(o Outlook) *Board { return &Board{by: map[string]*Tally{}, outlook: o} }
+func NewBoard(o Outlook) *Board {
+	return &Board{by: map[string]*Tally{}, planned: map[string]int{}, outlook: o}
+}
 
 // Stage finds what is known of an address, or nil.
 func (b *Board) Stage(address string) *Tally { return b.by[address] }
@@ -66,6 +69,9 @@ func (b *Board) Apply(e event.Event) {
 		t = &Tally{Address: e.Stage, Prospect: b.outlook[e.Stage]}
 		b.by[e.Stage] = t
 		b.Stages = append(b.Stages, t)
+	}
+	if e.Type == event.Planned {
+		b.planned[e.State]++
 	}
 	t.apply(e)
 }

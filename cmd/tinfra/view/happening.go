@@ -48,6 +48,9 @@ func happening(b *Board, e event.Event, s style, logs bool) []words {
 		if e.Stage == "" {
 			return nil
 		}
+		if e.State == "hit" && b.planned["hit"] > manyStages {
+			return nil
+		}
 		state := Outcome(e.State, e.Reason)
 		return []words{{s.state(state, state), ending(t, e, s)}}
 	case event.Planned, event.Progress, event.Metric, event.Stored:

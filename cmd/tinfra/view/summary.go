@@ -11,6 +11,9 @@ import (
 
 const noteMax = 60 // columns
 
+// manyStages is from when on a stage that was in the cache gets no line of its own: nobody reads a thousand of them.
+const manyStages = 50
+
 // Row is one stage of the table at the end of a build.
 type Row struct {
 	Stage     string
@@ -29,12 +32,17 @@ type Value struct {
 	Name, Value, Doc string
 }
 
-// Summary writes the table.
+// Summary writes the table. Of many stages, those that were only found in the cache are counted.
 func Summary(w io.Writer, rows []Row) error {
 	s := style(TerminalOf(w).Color)
 	head := []string{"STAGE", "RESULT", "TIME", "PEAK MEMORY", "SIZE", "METRICS"}
-	cells := make([][]string, 0, len(rows))
+	cells := make([][]string, 0, min(len(rows), manyStages))
+	told := 0
 	for _, r := range rows {
+		if len(rows) > manyStages && r.State == "hit" && len(r.Metrics) == 0 {
+			continue
+		}
+		told++
 		cells = append(cells, []string{r.Stage, s.state(r.State, r.State), dash(r.Seconds > 0, Seconds(r.Seconds)),
 			dash(r.PeakBytes > 0, Bytes(r.PeakBytes)), dash(r.Size > 0, Bytes(r.Size)), r.remarks(s)})
 	}
@@ -42,7 +50,17 @@ func Summary(w io.Writer, rows []Row) error {
 	for number := 3; number <= 5; number++ {
 		right = append(right, table.ColumnConfig{Number: number, Align: text.AlignRight, AlignHeader: text.AlignRight})
 	}
-	return writeTable(w, head, cells, right)
+	if told > 0 {
+		if err := writeTable(w, head, cells, right); err != nil {
+			return err
+		}
+	}
+	if rest := len(rows) - told; rest > 0 {
+		if _, err := fmt.Fprintf(w, "%s not shown: from the cache, and nothing was measured (`tinfra show` lists all)\n", Count(rest, "stage")); err != nil {
+			return fmt.Errorf("writing the summary: %w", err)
+		}
+	}
+	return nil
 }
 
 func (r Row) remarks(s style) string {
