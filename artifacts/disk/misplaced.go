@@ -31,10 +31,10 @@ type Misplaced struct {
 
 var (
 	lockFiles = []string{holdsLock, collectLock, pointerLock}
-	folders   = []string{keysDir, "runs", "records", "builds", refsDir, "lost", runningDir, checkpointsDir, hashDir, "env", "tools"}
+	folders   = []string{keysDir, "runs", "records", "builds", refsDir, "lost", runningDir, checkpointsDir, hashDir, plansDir, "env", "tools"}
 
 	// fileFolders hold files, so many names deep.
-	fileFolders = map[string]int{keysDir: 1, refsDir: 1, "lost": 1, leasesDir: 1, hashDir: 1, "runs": 2, "records": 2, "builds": 2}
+	fileFolders = map[string]int{keysDir: 1, refsDir: 1, "lost": 1, leasesDir: 1, hashDir: 1, plansDir: 1, "runs": 2, "records": 2, "builds": 2}
 )
 
 // Misplaced looks at the names of the layout; pointers come last. The folders that Open makes have closed the cache before.
@@ -52,7 +52,7 @@ func (s *Store) Misplaced(ctx context.Context) ([]Misplaced, error) {
 	}
 	for dir, depth := range fileFolders {
 		err := s.foldersIn(ctx, dir, depth, func(name string) {
-			all = append(all, s.misplaced(name, true, dir != leasesDir && dir != hashDir))
+			all = append(all, s.misplaced(name, true, dir != leasesDir && dir != hashDir && dir != plansDir))
 		})
 		if err != nil {
 			return nil, fmt.Errorf("looking for what is out of its place: %w", err)

@@ -27,6 +27,7 @@ var remains = map[string]*regexp.Regexp{
 	"lost":         whole(hexName),
 	leasesDir:      whole(hexName),
 	hashDir:        whole(hexName),
+	plansDir:       whole(hexName),
 	workDir:        whole(hexName + `/(\d+/|\d+\.lock)?`),
 	checkpointsDir: whole(hexName + `/(\d+/)?`),
 	tmpDir:         whole(randomName + `(\.lock|/.*)`),

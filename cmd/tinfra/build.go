@@ -81,6 +81,10 @@ func (b *building) build(ctx context.Context, path string) error {
 		return usage("--jobs %d: give a number of stages from 1 on", b.jobs)
 	}
 	started := clock.Now()
+	name, done, err := b.repeat(ctx, path, started)
+	if done || err != nil {
+		return err
+	}
 	t, err := b.app.survey(ctx, path, &b.selection, surveying{offline: b.offline, unpin: b.update, build: true})
 	if err != nil {
 		return err
@@ -111,8 +115,12 @@ func (b *building) build(ctx context.Context, path string) error {
 	if made != nil {
 		t.refreshIndex(ctx)
 	}
-	outcome := &outcome{site: t, build: made, tally: tally, took: clock.Now().Sub(started), asJSON: b.json}
-	return outcome.tell(ctx, err)
+	outcome := &outcome{site: t, build: made, tally: tally, took: clock.Now().Sub(started), asJSON: b.json, manifests: map[artifacts.Digest]*artifacts.Manifest{}}
+	err = outcome.tell(ctx, err)
+	if err == nil && !name.IsZero() {
+		outcome.remember(context.WithoutCancel(ctx), name, started)
+	}
+	return err
 }
 
 // refuseNetwork names the stages that cannot run offline before anything runs.
@@ -137,10 +145,6 @@ func (b *building) options(ctx context.Context, t *site, started time.Time) (run
 	if err != nil {
 		return run.Options{}, err
 	}
-	host, err := os.Hostname()
-	if err != nil {
-		host = "unknown"
-	}
 	jobs := b.jobs
 	if jobs == 0 {
 		jobs = t.project.Jobs
@@ -153,7 +157,7 @@ func (b *building) options(ctx context.Context, t *site, started time.Time) (run
 		Build: artifacts.Build{
 			ID:         buildID(started),
 			RecipePath: t.recordedPath(t.recipe.Path), Targets: b.selection.targets, Lock: lock,
-			Commit: commitOf(ctx, t.recipe.Dir), Host: host, Started: started.UTC(),
+			Commit: commitOf(ctx, t.recipe.Dir), Host: hostName(), Started: started.UTC(),
 		},
 	}, nil
 }
@@ -191,8 +195,17 @@ func commitOf(ctx context.Context, dir string) string {
 }
 
 // execute runs the plan, shown in the way that fits.
-func (b *building) execute(ctx context.Context, t *site, o run.Options, tally *tally, outlook view.Outlook) (*artifacts.Build, error) {
-	listeners := []event.Listener{tally}
+func (b *building) execute(ctx context.Context, t *site, o run.Options, tally *tally, outlook view.Outlook) (made *artifacts.Build, err error) {
+	err = b.shown(outlook, func(bus *event.Bus) (err error) {
+		o.Events = bus
+		made, err = run.Execute(ctx, t.plan, o)
+		return err
+	}, tally)
+	return made, err
+}
+
+// shown gives a build the bus that what it says is shown by.
+func (b *building) shown(outlook view.Outlook, build func(*event.Bus) error, listeners ...event.Listener) error {
 	terminal := view.TerminalOf(b.app.stderr)
 	closeView := func() error { return nil }
 	switch {
@@ -209,13 +222,13 @@ func (b *building) execute(ctx context.Context, t *site, o run.Options, tally *t
 	default:
 		listeners = append(listeners, view.NewPlain(b.app.stderr, terminal.Color, outlook, b.logs))
 	}
-	o.Events = event.NewBus(listeners...)
-	made, err := run.Execute(ctx, t.plan, o)
-	o.Events.Close()
+	bus := event.NewBus(listeners...)
+	err := build(bus)
+	bus.Close()
 	if werr := closeView(); err == nil && werr != nil {
 		err = werr
 	}
-	return made, err
+	return err
 }
 
 func dirOf(path string) string { return filepath.Dir(path) }

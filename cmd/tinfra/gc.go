@@ -179,5 +179,5 @@ func (h *house) sweep(ctx context.Context, ground *disk.Ground, r *rubbish) (*co
 			artifacts.Reached(artifacts.StepCollectCheckpoint)
 		}
 	}
-	return out, errors.Join(h.store.SweepWork(ctx), h.store.ForgetFiles(ctx))
+	return out, errors.Join(h.store.SweepWork(ctx), h.store.ForgetFiles(ctx), h.store.ForgetPlans(ctx))
 }

@@ -34,7 +34,7 @@ type house struct {
 
 // house reads tinfra.hcl, upwards from dir, and the kinds.
 func (a *app) house(dir string) (*house, error) {
-	project, diags := recipe.LoadProject(dir)
+	project, diags := recipe.LoadProject(dir, a.reads)
 	if diags.HasErrors() {
 		return nil, &mistakes{diags, project.Files}
 	}
@@ -43,7 +43,7 @@ func (a *app) house(dir string) (*house, error) {
 		return nil, err
 	}
 	for _, kinds := range project.Kinds {
-		diags = append(diags, catalog.Add(os.DirFS(kinds), shown(kinds))...)
+		diags = append(diags, catalog.Add(a.reads.FS(os.DirFS(kinds), kinds), shown(kinds))...)
 	}
 	files := maps.Clone(project.Files)
 	if files == nil {
@@ -71,7 +71,7 @@ func (a *app) openHouse(path string) (*house, error) {
 // an answer may.
 func (a *app) openCache(path string) (*house, error) {
 	path, dir := placeOf(path)
-	project, diags := recipe.LoadProject(dir)
+	project, diags := recipe.LoadProject(dir, a.reads)
 	if diags.HasErrors() {
 		return nil, &mistakes{diags, project.Files}
 	}
@@ -120,12 +120,15 @@ func (h *house) open() error {
 	if err != nil {
 		return &failure{code: exitCache, err: fmt.Errorf("no place for the cache: %w; set TINFRA_CACHE", err)}
 	}
-	store, err := disk.Open(dir)
-	if err != nil {
-		return &failure{code: exitCache, err: err}
+	store := h.app.stores[dir]
+	if store == nil {
+		if store, err = disk.Open(dir); err != nil {
+			return &failure{code: exitCache, err: err}
+		}
+		h.app.stores = map[string]*disk.Store{dir: store}
+		h.app.closers = append(h.app.closers, store.Close)
 	}
 	h.store = store
-	h.app.closers = append(h.app.closers, store.Close)
 	h.cache = artifacts.NewCache(store, store)
 	return nil
 }
@@ -133,6 +136,17 @@ func (h *house) open() error {
 // writable refuses a cache that cannot be written to, before anything is done that would have to be kept there.
 func (h *house) writable() error {
 	if err := h.store.Writable(); err != nil {
+		return &failure{code: exitCache, err: err}
+	}
+	return nil
+}
+
+// begin makes what is found from now on stay until the build ends.
+func (h *house) begin() error {
+	if err := h.writable(); err != nil {
+		return err
+	}
+	if err := h.store.BeginBuild(); err != nil {
 		return &failure{code: exitCache, err: err}
 	}
 	return nil
@@ -170,7 +184,8 @@ func (h *house) environments(offline bool) (*env.Set, error) {
 	}
 	set := env.NewSet(builtin, h.store.Dir(), offline)
 	for _, kinds := range h.project.Kinds {
-		if err := set.Add(os.DirFS(filepath.Join(kinds, "env"))); err != nil {
+		dir := filepath.Join(kinds, "env")
+		if err := set.Add(h.app.reads.FS(os.DirFS(dir), dir)); err != nil {
 			return nil, usage("%s: %w", shown(kinds), err)
 		}
 	}
@@ -181,8 +196,8 @@ func (h *house) environments(offline bool) (*env.Set, error) {
 func (h *house) load(path string, s *selection) (*recipe.Recipe, error) {
 	h.recipePath = path
 	r, diags := recipe.Load(path, recipe.Options{
-		Catalog: h.catalog, Vars: s.variables(), VarFiles: s.varFiles, Env: os.Environ(), Set: s.assignments(),
-		Without: h.noInputs(),
+		Catalog: h.catalog, Vars: s.variables(), VarFiles: s.varFiles, Env: h.app.reads.Environ(recipe.VariablePrefix), Set: s.assignments(),
+		Without: h.noInputs(), Reads: h.app.reads,
 	})
 	if err := h.told(diags, r.Files); err != nil {
 		return nil, err
@@ -209,6 +224,7 @@ func (h *house) told(diags hcl.Diagnostics, files map[string]*hcl.File) error {
 		return &mistakes{diags, files}
 	}
 	if len(diags) > 0 {
+		h.app.reads.Spoil() // the next build shall say it again
 		return view.Diagnostics(h.app.stderr, diags, files)
 	}
 	return nil

@@ -37,6 +37,17 @@ type outcome struct {
 	tally  *tally
 	took   time.Duration
 	asJSON bool
+
+	manifests map[artifacts.Digest]*artifacts.Manifest // that were read
+}
+
+// summary is what a person is told of a build that went as far as to have steps.
+type summary struct {
+	rows       []view.Row
+	values     []view.Value
+	took       time.Duration
+	recipeFlag func() string
+	between    func() // writes what belongs before the last line; nil: nothing
 }
 
 // tailLines is how much of a failed stage's log is shown.
@@ -73,39 +84,46 @@ func (o *outcome) interrupted() error {
 }
 
 func (o *outcome) writeSummary(ctx context.Context) error {
-	w := o.site.app.stdout
-	rows := make([]view.Row, 0, len(o.build.Steps))
-	counts := map[string]int{}
-	saved := 0.0 // seconds that the runs of hits once took
+	told := summary{values: o.values(ctx), took: o.took, recipeFlag: o.site.recipeFlag, between: func() { o.writeComparison(ctx) }}
 	for _, s := range o.build.Steps {
-		counts[view.Outcome(string(s.State), s.Reason)]++
 		row, err := o.row(ctx, s)
 		if err != nil {
 			return err
 		}
-		rows = append(rows, row)
-		if s.State == artifacts.Hit {
-			saved += row.Seconds
+		told.rows = append(told.rows, row)
+	}
+	return told.write(o.site.app.stdout)
+}
+
+func (s *summary) write(w io.Writer) error {
+	counts := map[string]int{}
+	saved := 0.0 // seconds that the runs of hits once took
+	for i := range s.rows {
+		counts[s.rows[i].State]++
+		if s.rows[i].State == string(artifacts.Hit) {
+			saved += s.rows[i].Seconds
 		}
 	}
-	if err := view.Summary(w, rows); err != nil {
+	if err := view.Summary(w, s.rows); err != nil {
 		return err
 	}
-	if values := o.values(ctx); len(values) > 0 {
+	if len(s.values) > 0 {
 		fmt.Fprintln(w)
-		if err := view.Values(w, values); err != nil {
+		if err := view.Values(w, s.values); err != nil {
 			return err
 		}
-		fmt.Fprintf(w, "\nTo have one as files:  tinfra get %s -o DIR%s\n", shellWord(values[0].Name), o.site.recipeFlag())
+		fmt.Fprintf(w, "\nTo have one as files:  tinfra get %s -o DIR%s\n", shellWord(s.values[0].Name), s.recipeFlag())
 	}
-	o.writeComparison(ctx)
+	if s.between != nil {
+		s.between()
+	}
 	parts := []string{}
 	for _, state := range []string{string(artifacts.Hit), string(artifacts.Ran), string(artifacts.Failed), event.Interrupted, string(artifacts.Blocked)} {
 		if counts[state] > 0 {
 			parts = append(parts, strconv.Itoa(counts[state])+" "+state)
 		}
 	}
-	last := fmt.Sprintf("%s in %s: %s", view.Count(len(o.build.Steps), "stage"), view.Duration(o.took), strings.Join(parts, ", "))
+	last := fmt.Sprintf("%s in %s: %s", view.Count(len(s.rows), "stage"), view.Duration(s.took), strings.Join(parts, ", "))
 	if saved >= 1 {
 		last += "; what was reused had taken " + view.Seconds(saved)
 	}
@@ -137,7 +155,7 @@ func (o *outcome) row(ctx context.Context, s artifacts.Step) (view.Row, error) {
 		row.PeakBytes = int64(peak)
 	}
 	for _, d := range rec.Outputs {
-		m, err := o.site.cache.Manifest(ctx, d)
+		m, err := o.manifest(ctx, d)
 		if err != nil {
 			return row, fmt.Errorf("%s: %w", s.Address, err)
 		}
@@ -147,6 +165,17 @@ func (o *outcome) row(ctx context.Context, s artifacts.Step) (view.Row, error) {
 		}
 	}
 	return row, nil
+}
+
+func (o *outcome) manifest(ctx context.Context, d artifacts.Digest) (*artifacts.Manifest, error) {
+	if m := o.manifests[d]; m != nil {
+		return m, nil
+	}
+	m, err := o.site.cache.Manifest(ctx, d)
+	if err == nil {
+		o.manifests[d] = m
+	}
+	return m, err
 }
 
 // values are the recipe's outputs that were made.
@@ -283,11 +312,11 @@ func (o *outcome) writeAdvice(w io.Writer, steps []artifacts.Step, failed *run.E
 }
 
 // recipeFlag is what another verb must be told to look at this recipe: nothing where it is the folder's only one.
-func (t *site) recipeFlag() string {
-	if only, err := onlyRecipe("."); err == nil && filepath.Clean(only) == filepath.Clean(t.recipe.Path) {
+func (h *house) recipeFlag() string {
+	if only, err := onlyRecipe("."); err == nil && filepath.Clean(only) == filepath.Clean(h.recipePath) {
 		return ""
 	}
-	return " --recipe " + shellWord(t.recipe.Path)
+	return " --recipe " + shellWord(h.recipePath)
 }
 
 // shellWord quotes what a shell would take apart.

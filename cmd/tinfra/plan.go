@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"syscall"
 
 	"github.com/hashicorp/hcl/v2"
@@ -46,11 +45,8 @@ func (a *app) survey(ctx context.Context, path string, s *selection, how surveyi
 		return nil, err
 	}
 	if how.build {
-		if err := h.writable(); err != nil {
+		if err := h.begin(); err != nil {
 			return nil, err
-		}
-		if err := h.store.BeginBuild(); err != nil {
-			return nil, &failure{code: exitCache, err: err}
 		}
 	}
 	if how.unpin {
@@ -86,8 +82,8 @@ func (t *site) make(ctx context.Context, s *selection, offline bool) error {
 	}
 	envs := &describer{set: t.envs}
 	t.plan, err = plan.Make(ctx, g, plan.Options{
-		Cache: t.cache, Catalog: t.catalog, Envs: envs, Files: t.store.Files(), Facts: t.facts,
-		Force: s.forced, Previous: t.previous, LookupEnv: os.LookupEnv,
+		Cache: t.cache, Catalog: t.catalog, Envs: envs, Files: localFiles{t.store.Files(), t.app.reads}, Facts: t.facts,
+		Force: s.forced, Previous: t.previous, LookupEnv: t.app.reads.LookupEnv, Reads: t.app.reads,
 	})
 	if envs.failed != nil && errors.Is(err, envs.failed) {
 		return &mistakes{environmentMistakes(t.recipe, envs), t.recipe.Files}
@@ -143,15 +139,15 @@ others make (pending), and why; and what that may take, going by earlier runs. I
 			if err != nil {
 				return err
 			}
+			if steps := a.plannedBefore(cmd.Context(), path, s); steps != nil {
+				return a.tellPlan(path, steps, "", asJSON)
+			}
 			t, err := a.survey(cmd.Context(), path, &s, surveying{offline: true})
 			if err != nil {
 				return err
 			}
 			f := t.forecast(cmd.Context())
-			if asJSON {
-				return writeJSON(a.stdout, t.planJSON(f))
-			}
-			return t.writePlan(f)
+			return a.tellPlan(path, t.planned(f), f.words(t.plan.Steps), asJSON)
 		},
 		ValidArgsFunction: completeRecipes,
 	}
@@ -170,6 +166,8 @@ type plannedJSON struct {
 	Record *artifacts.Digest `json:"record,omitempty"`
 	// What a run may take, going by the one that is named; absent where none is known.
 	Forecast *costJSON `json:"forecast,omitempty"`
+
+	runs bool // by itself, and not as another stage's equal
 }
 
 type costJSON struct {
@@ -179,10 +177,27 @@ type costJSON struct {
 	From        string  `json:"from"`
 }
 
-func (t *site) planJSON(f forecast) map[string]any {
+// plannedBefore is the plan of a request whose last build still stands; nil where none does.
+func (a *app) plannedBefore(ctx context.Context, path string, s selection) []plannedJSON {
+	h, _, st := (&building{app: a, selection: s}).recall(path)
+	if st == nil {
+		return nil
+	}
+	if holds, _ := st.holds(ctx, h, true); !holds {
+		return nil
+	}
+	steps := make([]plannedJSON, len(st.Stages))
+	for i := range st.Stages {
+		s := &st.Stages[i]
+		steps[i] = plannedJSON{Stage: s.Address, Kind: s.Kind, State: plan.Hit, Reason: plan.InTheCache, Key: &s.Key, Record: &s.Record}
+	}
+	return steps
+}
+
+func (t *site) planned(f forecast) []plannedJSON {
 	steps := make([]plannedJSON, 0, len(t.plan.Steps))
 	for _, s := range t.plan.Steps {
-		one := plannedJSON{Stage: s.Node.Stage.Address, Kind: s.Node.Stage.Kind.Name, State: s.State, Reason: s.Reason}
+		one := plannedJSON{Stage: s.Node.Stage.Address, Kind: s.Node.Stage.Kind.Name, State: s.State, Reason: s.Reason, runs: mayRun(s)}
 		if !s.Key.IsZero() {
 			one.Key = &s.Key
 		}
@@ -194,31 +209,33 @@ func (t *site) planJSON(f forecast) map[string]any {
 		}
 		steps = append(steps, one)
 	}
-	return map[string]any{"recipe": t.recipe.Path, "stages": steps}
+	return steps
 }
 
-func (t *site) writePlan(f forecast) error {
+func (a *app) tellPlan(path string, steps []plannedJSON, forecast string, asJSON bool) error {
+	if asJSON {
+		return writeJSON(a.stdout, map[string]any{"recipe": path, "stages": steps})
+	}
 	counts := map[plan.State]int{}
-	rows := make([][]string, 0, len(t.plan.Steps))
-	for _, s := range t.plan.Steps {
+	rows := make([][]string, 0, len(steps))
+	for _, s := range steps {
 		counts[s.State]++
-		key := ""
-		if !s.Key.IsZero() {
+		key, takes := "", ""
+		if s.Key != nil {
 			key = s.Key.Short()
 		}
-		takes := ""
-		if c := f[s.Node.Stage.Address]; mayRun(s) && c.From != "" {
-			takes = "~" + view.Seconds(c.Seconds)
+		if s.runs && s.Forecast != nil {
+			takes = "~" + view.Seconds(s.Forecast.Seconds)
 		}
-		rows = append(rows, []string{s.Node.Stage.Address, string(s.State), takes, key, s.Reason})
+		rows = append(rows, []string{s.Stage, string(s.State), takes, key, s.Reason})
 	}
-	if err := view.Table(t.app.stdout, []string{"STAGE", "PLAN", "TIME", "KEY", "REASON"}, rows); err != nil {
+	if err := view.Table(a.stdout, []string{"STAGE", "PLAN", "TIME", "KEY", "REASON"}, rows); err != nil {
 		return err
 	}
-	fmt.Fprintf(t.app.stdout, "\n%s: %d cached, %d to run, %d pending\n",
-		view.Count(len(t.plan.Steps), "stage"), counts[plan.Hit], counts[plan.Run], counts[plan.Pending])
-	if w := f.words(t.plan.Steps); w != "" {
-		fmt.Fprintln(t.app.stdout, w)
+	fmt.Fprintf(a.stdout, "\n%s: %d cached, %d to run, %d pending\n",
+		view.Count(len(steps), "stage"), counts[plan.Hit], counts[plan.Run], counts[plan.Pending])
+	if forecast != "" {
+		fmt.Fprintln(a.stdout, forecast)
 	}
 	return nil
 }

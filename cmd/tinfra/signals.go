@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"syscall"
 
+	"github.com/Ruihan11/tiny-infra/artifacts/disk"
+	"github.com/Ruihan11/tiny-infra/pipeline/reading"
 	"github.com/Ruihan11/tiny-infra/pipeline/run"
 )
 
@@ -22,6 +24,8 @@ type app struct {
 	stdout, stderr io.Writer
 	cacheDir       string // --cache
 	closers        []func() error
+	stores         map[string]*disk.Store // that are open, by folder
+	reads          *reading.Log           // where a build takes down what it is made from; nil: nowhere
 
 	ctx      context.Context // ended by the first signal
 	killed   context.Context // ended by the second

@@ -4,10 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"path/filepath"
 	"strconv"
+	"time"
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
 	"github.com/Ruihan11/tiny-infra/artifacts/disk"
+	"github.com/Ruihan11/tiny-infra/pipeline/plan"
+	"github.com/Ruihan11/tiny-infra/pipeline/reading"
 	"github.com/Ruihan11/tiny-infra/pipeline/recipe"
 	"github.com/Ruihan11/tiny-infra/pipeline/run"
 	"github.com/Ruihan11/tiny-infra/stages/env"
@@ -37,6 +41,24 @@ func (l layer) Lay(ctx context.Context, m *artifacts.Manifest, dir string) (func
 
 func (l layer) Found(m *artifacts.Manifest, dir string) func() error {
 	return l.Store.Found(m, dir).Check
+}
+
+// localFiles takes down which files were digested.
+type localFiles struct {
+	plan.Files
+	reads *reading.Log
+}
+
+func (l localFiles) Manifest(ctx context.Context, dir string, paths []string) (*artifacts.Manifest, error) {
+	began := time.Now()
+	m, err := l.Files.Manifest(ctx, dir, paths)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range m.Files {
+		l.reads.FileRead(filepath.Join(dir, filepath.FromSlash(f.Path)), began, f.Digest)
+	}
+	return m, nil
 }
 
 // describer describes environments for a plan, and keeps the first failure: it is the machine's, and the person wants to

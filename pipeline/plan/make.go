@@ -143,7 +143,7 @@ func (p *planner) decide(ctx context.Context, s *Step) error {
 	rec, digest, err := p.options.Cache.Lookup(ctx, s.Key)
 	switch {
 	case err == nil:
-		s.State, s.Reason, s.Record, s.RecordDigest = Hit, "in the cache", rec, digest
+		s.State, s.Reason, s.Record, s.RecordDigest = Hit, InTheCache, rec, digest
 		return nil
 	case !errors.Is(err, artifacts.ErrMissing) && !errors.Is(err, artifacts.ErrDamaged):
 		return fmt.Errorf("looking for %s in the cache: %w", s.address(), err)

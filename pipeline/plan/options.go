@@ -8,6 +8,7 @@ import (
 	"github.com/hashicorp/hcl/v2"
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
+	"github.com/Ruihan11/tiny-infra/pipeline/reading"
 	"github.com/Ruihan11/tiny-infra/stages"
 )
 
@@ -21,6 +22,7 @@ type Options struct {
 	Force     func(address string) bool // steps that run even when cached; nil: none
 	Previous  *artifacts.Build          // the recipe's last build, for reasons; nil: none
 	LookupEnv func(name string) (string, bool)
+	Reads     *reading.Log // what is read of programs is taken down there; nil: nowhere
 }
 
 // Environments describes an environment without installing it.

@@ -20,6 +20,9 @@ const (
 	Pending State = "pending" // its key depends on outputs, or on a lock entry, that are not there yet
 )
 
+// InTheCache is the reason of a hit that planning found.
+const InTheCache = "in the cache"
+
 // Plan is what a build will do, one Step a node, in the graph's order.
 type Plan struct {
 	Graph *graph.Graph

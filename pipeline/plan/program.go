@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/hashicorp/hcl/v2"
 
@@ -62,7 +63,7 @@ func (p *planner) programOf(st *recipe.Stage) (*program, hcl.Diagnostics) {
 // lookPath skips relative folders of PATH: the working folder of a stage is its workspace.
 func (p *planner) lookPath(name string) (string, error) {
 	if filepath.IsAbs(name) {
-		return name, executable(name)
+		return name, p.executable(name)
 	}
 	if name == "" || strings.ContainsRune(name, filepath.Separator) {
 		return "", fmt.Errorf("%q is neither a name on PATH nor an absolute path", name)
@@ -73,15 +74,15 @@ func (p *planner) lookPath(name string) (string, error) {
 			continue
 		}
 		at := filepath.Join(dir, name)
-		if executable(at) == nil {
+		if p.executable(at) == nil {
 			return at, nil
 		}
 	}
 	return "", fmt.Errorf("%q is not on PATH", name)
 }
 
-func executable(path string) error {
-	info, err := os.Stat(path)
+func (p *planner) executable(path string) error {
+	info, err := p.options.Reads.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("there is no %s", path)
@@ -94,6 +95,15 @@ func executable(path string) error {
 }
 
 func (p *planner) hashProgram(path string) (artifacts.Digest, error) {
+	began := time.Now()
+	d, err := p.sumProgram(path)
+	if err == nil {
+		p.options.Reads.FileRead(path, began, d)
+	}
+	return d, err
+}
+
+func (p *planner) sumProgram(path string) (artifacts.Digest, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return artifacts.Digest{}, err

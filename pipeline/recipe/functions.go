@@ -7,6 +7,8 @@ import (
 	"github.com/zclconf/go-cty/cty"
 	"github.com/zclconf/go-cty/cty/function"
 	"github.com/zclconf/go-cty/cty/function/stdlib"
+
+	"github.com/Ruihan11/tiny-infra/pipeline/reading"
 )
 
 // standard has Terraform's names and meanings. Nothing here reads a clock, a random source or the network.
@@ -45,10 +47,10 @@ var standard = map[string]function.Function{
 }
 
 // functions are the standard ones and those that read below one folder; path() does so without some folders.
-func functions(dir string, without ...string) map[string]function.Function {
+func functions(dir string, reads *reading.Log, without ...string) map[string]function.Function {
 	all := maps.Clone(standard)
-	all["file"] = fileFunc(dir)
-	all["path"] = pathFunc(dir, without)
+	all["file"] = fileFunc(dir, reads)
+	all["path"] = pathFunc(dir, without, reads)
 	return all
 }
 

@@ -10,11 +10,14 @@ import (
 	"path/filepath"
 	"sort"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/bmatcuk/doublestar/v4"
 	"github.com/zclconf/go-cty/cty"
 	"github.com/zclconf/go-cty/cty/function"
+
+	"github.com/Ruihan11/tiny-infra/pipeline/reading"
 )
 
 // maxText is the largest file that file() reads, in bytes.
@@ -38,7 +41,7 @@ func below(name string) (string, error) {
 	return path.Clean(name), nil
 }
 
-func fileFunc(dir string) function.Function {
+func fileFunc(dir string, reads *reading.Log) function.Function {
 	return function.New(&function.Spec{
 		Params: text("path"),
 		Type:   function.StaticReturnType(cty.String),
@@ -47,7 +50,7 @@ func fileFunc(dir string) function.Function {
 			if err != nil {
 				return cty.NilVal, function.NewArgError(0, err)
 			}
-			src, err := readBelow(dir, name)
+			src, err := readBelow(dir, name, reads)
 			if err != nil {
 				return cty.NilVal, function.NewArgErrorf(0, "%s cannot be read: %s", name, reason(err))
 			}
@@ -56,25 +59,31 @@ func fileFunc(dir string) function.Function {
 	})
 }
 
-func readBelow(dir, name string) (string, error) {
+func readBelow(dir, name string, reads *reading.Log) (string, error) {
+	began := time.Now()
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return "", err
 	}
 	defer root.Close()
+	at := filepath.Join(dir, filepath.FromSlash(name))
 	st, err := root.Stat(name)
 	if err != nil {
+		reads.Failed(at, err)
 		return "", err
 	}
 	if !st.Mode().IsRegular() {
+		reads.Spoil()
 		return "", errors.New("it is no regular file")
 	}
 	f, err := root.Open(name)
 	if err != nil {
+		reads.Failed(at, err)
 		return "", err
 	}
 	defer f.Close()
 	src, err := io.ReadAll(io.LimitReader(f, maxText+1))
+	reads.TextRead(at, began, src)
 	switch {
 	case err != nil:
 		return "", err
@@ -87,7 +96,7 @@ func readBelow(dir, name string) (string, error) {
 }
 
 // pathFunc matches files for a port. What is matched is decided here; the bytes are read when the key is computed.
-func pathFunc(dir string, without []string) function.Function {
+func pathFunc(dir string, without []string, reads *reading.Log) function.Function {
 	return function.New(&function.Spec{
 		Params: text("pattern"),
 		Type:   function.StaticReturnType(artifactType),
@@ -100,7 +109,7 @@ func pathFunc(dir string, without []string) function.Function {
 			if !doublestar.ValidatePattern(pattern) {
 				return cty.NilVal, function.NewArgErrorf(0, "%q is no valid pattern", given)
 			}
-			paths, err := match(dir, pattern, without)
+			paths, err := match(dir, pattern, without, reads)
 			if err != nil {
 				return cty.NilVal, function.NewArgErrorf(0, "%s", reason(err))
 			}
@@ -115,13 +124,13 @@ func pathFunc(dir string, without []string) function.Function {
 	})
 }
 
-func match(dir, pattern string, without []string) ([]string, error) {
+func match(dir, pattern string, without []string, reads *reading.Log) ([]string, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, err
 	}
 	defer root.Close()
-	fsys := root.FS()
+	fsys := reads.FS(root.FS(), dir)
 	if outside := leaveOut(fsys, without); outside != nil {
 		fsys = outside
 	}
@@ -131,7 +140,7 @@ func match(dir, pattern string, without []string) ([]string, error) {
 	}
 	var paths []string
 	for _, p := range found {
-		st, err := root.Stat(p)
+		st, err := fs.Stat(fsys, p)
 		switch {
 		case err != nil:
 			return nil, fmt.Errorf("%s cannot be used: %s", p, reason(err))

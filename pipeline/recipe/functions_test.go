@@ -18,7 +18,7 @@ func evaluate(t *testing.T, dir, src string) (cty.Value, hcl.Diagnostics) {
 	if diags.HasErrors() {
 		t.Fatalf("%s: %s", src, diags)
 	}
-	return expr.Value(&hcl.EvalContext{Functions: functions(dir), Variables: map[string]cty.Value{
+	return expr.Value(&hcl.EvalContext{Functions: functions(dir, nil), Variables: map[string]cty.Value{
 		"unknown": cty.UnknownVal(cty.String), "port": refValue(Ref{"a.b", "c", "t"}),
 	}})
 }
@@ -98,7 +98,7 @@ func TestEveryFunctionIsTried(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name := range functions(".") {
+	for name := range functions(".", nil) {
 		if !strings.Contains(string(src), "`"+name+"(") && !strings.Contains(string(src), " "+name+"(") && !strings.Contains(string(src), "("+name+"(") {
 			t.Errorf("%s has no test", name)
 		}
@@ -187,12 +187,12 @@ func TestPathWithoutTheCache(t *testing.T) {
 	for pattern, want := range map[string]string{
 		"**": "a.txt b.txt cache/d.txt in/c.txt", "in/**": "in/c.txt", "*/cache/**": "", "in/cache/keys/b.txt": "", "link/**": "", "link/keys/*": "",
 	} {
-		got, err := match(dir, pattern, without)
+		got, err := match(dir, pattern, without, nil)
 		if err != nil || strings.Join(got, " ") != want {
 			t.Errorf("%s: %q, %v, want %q", pattern, got, err, want)
 		}
 	}
-	if got, err := match(dir, "in/**", []string{dir, filepath.Dir(dir)}); err != nil || len(got) != 2 {
+	if got, err := match(dir, "in/**", []string{dir, filepath.Dir(dir)}, nil); err != nil || len(got) != 2 {
 		t.Errorf("without the recipe's own folder: %q, %v", got, err)
 	}
 }

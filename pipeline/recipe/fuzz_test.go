@@ -232,7 +232,7 @@ func FuzzProject(f *testing.F) {
 		}
 		var p *Project
 		var diags hcl.Diagnostics
-		bounded(t, len(text), func() { p, diags = LoadProject(dir) })
+		bounded(t, len(text), func() { p, diags = LoadProject(dir, nil) })
 		placed(t, diags)
 		if p == nil || p.Dir != dir {
 			t.Fatalf("%+v", p)

@@ -73,13 +73,13 @@ func TestTheGuideIsARecipe(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name := range functions(".") {
+	for name := range functions(".", nil) {
 		if !strings.Contains(string(guide), "`"+name+"`") && !strings.Contains(string(guide), "`"+name+"(") {
 			t.Errorf("the guide does not name %s", name)
 		}
 	}
 	settings := strings.Replace(snippets(t, page, "hcl tinfra.hcl"), `kinds = ["./kinds"]`, `kinds = ["."]`, 1)
-	project, diags := LoadProject(filepath.Dir(write(t, ProjectFile, settings)))
+	project, diags := LoadProject(filepath.Dir(write(t, ProjectFile, settings)), nil)
 	if len(diags) > 0 || project.Jobs != 4 {
 		t.Errorf("the project file of the guide: %v", diags)
 	}

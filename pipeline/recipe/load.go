@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 
+	"github.com/Ruihan11/tiny-infra/pipeline/reading"
 	"github.com/Ruihan11/tiny-infra/stages"
 )
 
@@ -21,6 +22,7 @@ type Options struct {
 	Env      []string          // NAME=value; TINFRA_VAR_name sets a variable, the rest is ignored
 	Set      []string          // --set stage.param=value
 	Without  []string          // folders in which path() finds nothing, such as the cache: building changes what is there
+	Reads    *reading.Log      // what is read is taken down there; nil: nowhere
 }
 
 // Load reads a recipe, its lock and the values of its variables, and checks everything that can be checked without
@@ -88,10 +90,10 @@ func (l *loader) load() {
 		return
 	}
 	r.Dir, l.dir = dir, dir
-	lock, diags := readLock(LockPath(r.Path), r.Files)
+	lock, diags := readLock(LockPath(r.Path), r.Files, l.options.Reads)
 	l.add(diags...)
 	r.Lock = lock
-	body, src, diags := parseFile(r.Path, r.Files)
+	body, src, diags := parseFile(r.Path, r.Files, l.options.Reads)
 	l.add(diags...)
 	r.Source = src
 	if diags.HasErrors() {

@@ -17,6 +17,8 @@ import (
 	"github.com/hashicorp/hcl/v2/hclwrite"
 	"github.com/zclconf/go-cty/cty"
 	"github.com/zclconf/go-cty/cty/convert"
+
+	"github.com/Ruihan11/tiny-infra/pipeline/reading"
 )
 
 // lockFormat is the version of the lock file that this code reads and writes.
@@ -29,15 +31,15 @@ func LockPath(recipe string) string {
 
 // ReadLock reads a lock file. A file that does not exist is an empty lock.
 func ReadLock(path string) (*Lock, hcl.Diagnostics) {
-	return readLock(path, map[string]*hcl.File{})
+	return readLock(path, map[string]*hcl.File{}, nil)
 }
 
-func readLock(path string, files map[string]*hcl.File) (*Lock, hcl.Diagnostics) {
+func readLock(path string, files map[string]*hcl.File, reads *reading.Log) (*Lock, hcl.Diagnostics) {
 	lock := &Lock{Path: path, Sources: map[string]*Source{}}
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+	src, err := reads.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
 		return lock, nil
 	}
-	src, err := os.ReadFile(path)
 	if err != nil {
 		return lock, hcl.Diagnostics{problem(nil, "Cannot read the lock", "%s cannot be read: %s.", path, reason(err))}
 	}

@@ -9,6 +9,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -97,6 +98,7 @@ func (l *loader) refuseRound(rel string) error {
 }
 
 func (l *loader) readModule(rel string) ([]byte, error) {
+	began := time.Now()
 	if l.root == nil {
 		root, err := os.OpenRoot(l.recipe.Dir)
 		if err != nil {
@@ -105,6 +107,9 @@ func (l *loader) readModule(rel string) ([]byte, error) {
 		l.root = root
 	}
 	st, err := l.root.Stat(rel)
+	if err != nil {
+		l.options.Reads.Spoil() // no recipe is built without its modules
+	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("there is no such file.%s", l.neighbours(rel))
@@ -124,6 +129,7 @@ func (l *loader) readModule(rel string) ([]byte, error) {
 	if err != nil {
 		return nil, errors.New(reason(err))
 	}
+	l.options.Reads.TextRead(filepath.Join(l.recipe.Dir, filepath.FromSlash(rel)), began, src)
 	return src, nil
 }
 

@@ -14,6 +14,8 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
 	"github.com/zclconf/go-cty/cty/convert"
+
+	"github.com/Ruihan11/tiny-infra/pipeline/reading"
 )
 
 // ProjectFile says where things are; it is found upwards from the recipe.
@@ -40,8 +42,8 @@ type LocalExecutor struct {
 	GPUs      []string // device ids
 }
 
-// LoadProject finds tinfra.hcl in dir or a folder above it, and reads it.
-func LoadProject(dir string) (*Project, hcl.Diagnostics) {
+// LoadProject finds tinfra.hcl in dir or a folder above it, and reads it. What it reads is taken down in reads, which may be nil.
+func LoadProject(dir string, reads *reading.Log) (*Project, hcl.Diagnostics) {
 	p := &Project{Files: map[string]*hcl.File{}}
 	start, err := filepath.Abs(dir)
 	if err != nil {
@@ -50,7 +52,7 @@ func LoadProject(dir string) (*Project, hcl.Diagnostics) {
 	p.Dir = start
 	for at := start; ; at = filepath.Dir(at) {
 		path := filepath.Join(at, ProjectFile)
-		if st, err := os.Stat(path); err == nil && !st.IsDir() {
+		if st, err := reads.Stat(path); err == nil && !st.IsDir() {
 			p.Path, p.Dir = path, at
 			break
 		} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -60,11 +62,11 @@ func LoadProject(dir string) (*Project, hcl.Diagnostics) {
 			return p, nil
 		}
 	}
-	body, _, diags := parseFile(p.Path, p.Files)
+	body, _, diags := parseFile(p.Path, p.Files, reads)
 	if diags.HasErrors() {
 		return p, diags
 	}
-	r := &projectReader{project: p}
+	r := &projectReader{project: p, reads: reads}
 	r.read(body)
 	sortDiagnostics(r.diags, p.Path)
 	return p, r.diags
@@ -72,6 +74,7 @@ func LoadProject(dir string) (*Project, hcl.Diagnostics) {
 
 type projectReader struct {
 	project *Project
+	reads   *reading.Log
 	diags   hcl.Diagnostics
 }
 
@@ -237,7 +240,7 @@ func (r *projectReader) kinds(a *hclsyntax.Attribute) []string {
 	var dirs []string
 	for _, given := range r.texts(a) {
 		dir := r.absolute(given)
-		if st, err := os.Stat(dir); err != nil || !st.IsDir() {
+		if st, err := r.reads.Stat(dir); err != nil || !st.IsDir() {
 			r.problem(a.Expr.Range(), "No such folder", "There is no folder %s beside %s.", given, ProjectFile)
 			continue
 		}

@@ -16,7 +16,7 @@ func TestProjectIsFoundUpwards(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	p, diags := LoadProject(deep)
+	p, diags := LoadProject(deep, nil)
 	if p == nil || p.Path != "" || p.Dir != deep || len(diags) > 0 {
 		t.Fatalf("without a file: %+v %v", p, diags)
 	}
@@ -37,7 +37,7 @@ executor "local" {
 	if err := os.WriteFile(filepath.Join(top, ProjectFile), []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	p, diags = LoadProject(deep)
+	p, diags = LoadProject(deep, nil)
 	if len(diags) > 0 {
 		t.Fatal(diags)
 	}
@@ -67,7 +67,7 @@ executor "local" {
 }
 `
 	dir := filepath.Dir(write(t, ProjectFile, text))
-	_, diags := LoadProject(dir)
+	_, diags := LoadProject(dir, nil)
 	want := []string{`Did you mean cache?`, "from 1 to 4096", "There is no folder ./none", "cache is empty", `no block "executor slurm"`,
 		"is no host name", `no setting "hosts"`, "one download block", "cpus is a number", `"0" twice`}
 	if len(diags) != len(want) {
@@ -85,7 +85,7 @@ func TestHomeInPaths(t *testing.T) {
 	t.Setenv("HOME", home)
 	absolute := filepath.Join(home, "abs")
 	for given, want := range map[string]string{"~/c": filepath.Join(home, "c"), absolute: absolute} {
-		p, diags := LoadProject(filepath.Dir(write(t, ProjectFile, "cache = \""+given+"\"\n")))
+		p, diags := LoadProject(filepath.Dir(write(t, ProjectFile, "cache = \""+given+"\"\n")), nil)
 		if len(diags) > 0 || p.Cache != want {
 			t.Errorf("cache = %q is %q, want %q: %v", given, p.Cache, want, diags)
 		}
@@ -100,7 +100,7 @@ func TestWrongEndpoints(t *testing.T) {
 		`"https://me:pw@mirror.example.org"`: "must hold no password",
 		`["https://mirror.example.org"]`:     "endpoint is an address",
 	} {
-		p, diags := LoadProject(filepath.Dir(write(t, ProjectFile, "download {\n  endpoint = "+given+"\n}\n")))
+		p, diags := LoadProject(filepath.Dir(write(t, ProjectFile, "download {\n  endpoint = "+given+"\n}\n")), nil)
 		if len(diags) != 1 || !strings.Contains(diags[0].Detail, says) || strings.Contains(diags[0].Detail, "pw") || p.Endpoint != "" {
 			t.Errorf("%s: %v, %q", given, diags, p.Endpoint)
 		}

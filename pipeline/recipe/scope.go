@@ -34,7 +34,7 @@ func newScope(l *loader, m *module) *scope {
 		world:     l.world,
 		file:      l,
 		module:    m,
-		funcs:     functions(l.dir, l.options.Without...),
+		funcs:     functions(l.dir, l.options.Reads, l.options.Without...),
 		report:    l.add,
 		full:      l.full,
 		variables: map[string]*memo{},

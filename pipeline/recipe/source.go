@@ -5,10 +5,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 	"unicode/utf8"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
+
+	"github.com/Ruihan11/tiny-infra/pipeline/reading"
 )
 
 // maxSource is the largest file that is parsed, in bytes. A recipe of 10,000 stages has about 2 MiB.
@@ -19,8 +22,8 @@ const maxSyntaxErrors = 40
 
 // parseFile reads and parses one native HCL file. The file goes to files even when it is refused, unless its lines are
 // too long to be shown.
-func parseFile(path string, files map[string]*hcl.File) (*hclsyntax.Body, []byte, hcl.Diagnostics) {
-	src, err := readLimited(path)
+func parseFile(path string, files map[string]*hcl.File, reads *reading.Log) (*hclsyntax.Body, []byte, hcl.Diagnostics) {
+	src, err := readLimited(path, reads)
 	if err != nil {
 		return nil, nil, hcl.Diagnostics{{
 			Severity: hcl.DiagError,
@@ -32,16 +35,22 @@ func parseFile(path string, files map[string]*hcl.File) (*hclsyntax.Body, []byte
 	return body, src, diags
 }
 
-func readLimited(path string) ([]byte, error) {
+func readLimited(path string, reads *reading.Log) ([]byte, error) {
+	began := time.Now()
 	f, err := os.Open(path)
 	if err != nil {
+		reads.Spoil()
 		return nil, err
 	}
 	defer f.Close()
 	if st, err := f.Stat(); err == nil && st.IsDir() {
 		return nil, fmt.Errorf("it is a folder")
 	}
-	return io.ReadAll(io.LimitReader(f, maxSource+1))
+	src, err := io.ReadAll(io.LimitReader(f, maxSource+1))
+	if err == nil {
+		reads.TextRead(path, began, src)
+	}
+	return src, err
 }
 
 func parseSource(src []byte, name string, files map[string]*hcl.File) (*hclsyntax.Body, hcl.Diagnostics) {

@@ -8,8 +8,8 @@ import (
 	"github.com/zclconf/go-cty/cty"
 )
 
-// environPrefix marks environment variables that set a recipe variable.
-const environPrefix = "TINFRA_VAR_"
+// VariablePrefix marks environment variables that set a recipe variable.
+const VariablePrefix = "TINFRA_VAR_"
 
 // given is a value from outside the recipe, not yet of the variable's type.
 type given struct {
@@ -58,7 +58,7 @@ func (l *loader) valueOf(v *variable) cty.Value {
 		return v.fallback
 	case !set:
 		l.problem(v.header(), "Variable without a value",
-			"%q has no default. Give it with --var %s=…, a --var-file or %s%s.%s", v.name, v.name, environPrefix, v.name, ofModule(v))
+			"%q has no default. Give it with --var %s=…, a --var-file or %s%s.%s", v.name, v.name, VariablePrefix, v.name, ofModule(v))
 		return broken
 	}
 	value, err := v.convert(g.value)
@@ -86,17 +86,17 @@ func ofModule(v *variable) string {
 func (l *loader) fromEnv() {
 	for _, pair := range l.options.Env {
 		name, text, ok := strings.Cut(pair, "=")
-		if !ok || !strings.HasPrefix(name, environPrefix) {
+		if !ok || !strings.HasPrefix(name, VariablePrefix) {
 			continue
 		}
-		if v := l.module.variables[strings.TrimPrefix(name, environPrefix)]; v != nil {
+		if v := l.module.variables[strings.TrimPrefix(name, VariablePrefix)]; v != nil {
 			l.given[v.name] = l.parseValue(v, name, text)
 		}
 	}
 }
 
 func (l *loader) fromFile(path string) {
-	body, _, diags := parseFile(path, l.recipe.Files)
+	body, _, diags := parseFile(path, l.recipe.Files, l.options.Reads)
 	l.add(diags...)
 	if diags.HasErrors() {
 		return

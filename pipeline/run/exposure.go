@@ -39,9 +39,14 @@ func (b *builder) learn() {
 }
 
 // credentials are the passwords for proxies and package indexes that workers with a network are given.
-func (b *builder) credentials() []string {
+func (b *builder) credentials() []string { return credentials(b.o.Environ) }
+
+// HasCredentials tells whether workers of this environment would be given passwords, which no build may keep.
+func HasCredentials(environ []string) bool { return len(credentials(environ)) > 0 }
+
+func credentials(environ []string) []string {
 	var all []string
-	for _, pair := range b.o.Environ {
+	for _, pair := range environ {
 		name, value, _ := strings.Cut(pair, "=")
 		if !passes(name) {
 			continue

@@ -1,0 +1,122 @@
+package disk
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/Ruihan11/tiny-infra/artifacts"
+)
+
+// plansDir holds what builds remember of themselves: a line with the digest of the rest, a line with the path of the recipe as
+// JSON, and bytes of theirs.
+const plansDir = "plans"
+
+// forgetAfter is for how long something is remembered that no build asks for any more.
+const forgetAfter = 30 * 24 * time.Hour
+
+func planName(name artifacts.Digest) string { return plansDir + "/" + name.Hex() }
+
+// Recall gives what Remember kept under a name; nil where there is nothing, or it is not what was kept: that costs time, and
+// no correctness.
+func (s *Store) Recall(name artifacts.Digest) []byte {
+	b, err := s.root.ReadFile(planName(name))
+	if err != nil {
+		return nil
+	}
+	sum, rest, _ := bytes.Cut(b, []byte("\n"))
+	if string(sum) != artifacts.Sum(rest).String() {
+		return nil
+	}
+	_, text, _ := bytes.Cut(rest, []byte("\n"))
+	return text
+}
+
+// Remember keeps what a build of a recipe wants to know the next time. It may fail, on a full disk for one: then the next build
+// finds it out anew.
+func (s *Store) Remember(name artifacts.Digest, recipePath string, b []byte) {
+	owner, err := json.Marshal(recipePath)
+	if err != nil {
+		return
+	}
+	rest := append(append(owner, '\n'), b...)
+	tmp, err := s.writeTemp(append([]byte(artifacts.Sum(rest).String()+"\n"), rest...), 0o644)
+	if err != nil {
+		return
+	}
+	_ = s.rename(tmp, planName(name))
+}
+
+// Forget makes Recall find nothing.
+func (s *Store) Forget(name artifacts.Digest) { _ = s.root.Remove(planName(name)) }
+
+// ForgetPlans removes what is remembered of recipes that are gone, or that nobody has built for long.
+func (s *Store) ForgetPlans(ctx context.Context) error {
+	err := s.eachEntry(ctx, plansDir, func(name string) error {
+		at := plansDir + "/" + name
+		b, err := s.root.ReadFile(at)
+		if err != nil {
+			return ignoreMissing(err)
+		}
+		var recipe string
+		_, rest, _ := bytes.Cut(b, []byte("\n"))
+		owner, _, _ := bytes.Cut(rest, []byte("\n"))
+		if json.Unmarshal(owner, &recipe) == nil {
+			fi, err := s.root.Stat(at)
+			_, rerr := os.Stat(recipe)
+			if err == nil && time.Since(fi.ModTime()) < forgetAfter && !errors.Is(rerr, fs.ErrNotExist) {
+				return nil
+			}
+		}
+		return ignoreMissing(s.root.Remove(at))
+	})
+	if err != nil {
+		return fmt.Errorf("forgetting builds of recipes that are gone: %w", err)
+	}
+	return nil
+}
+
+// BlobFile and KeyFile are where a blob and the pointer of a key stand.
+func (s *Store) BlobFile(d artifacts.Digest) string { return filepath.Join(s.dir, blobName(d)) }
+
+func (s *Store) KeyFile(k artifacts.Key) string { return filepath.Join(s.dir, keysDir, k.Hex()) }
+
+// Abandoned tells whether an attempt is in work/ that nobody has locked, of whatever key.
+func (s *Store) Abandoned() (bool, error) {
+	keys, err := fs.ReadDir(s.root.FS(), workDir)
+	if err != nil {
+		return false, fmt.Errorf("looking for workspaces: %w", err)
+	}
+	for _, e := range keys {
+		d, err := artifacts.ParseHex(e.Name())
+		if err != nil {
+			continue
+		}
+		numbers, err := s.Attempts(artifacts.Key(d))
+		if err != nil {
+			return false, err
+		}
+		for _, n := range numbers {
+			busy, err := isLocked(s.Path(artifacts.Key(d), n) + lockSuffix)
+			if err != nil || !busy {
+				return true, err
+			}
+		}
+	}
+	return false, nil
+}
+
+// There tells that a blob of that size is there and was not written to since it was sealed.
+func (s *Store) There(d artifacts.Digest, size int64) bool {
+	var st unix.Stat_t
+	err := unix.Lstat(s.dir+"/"+blobName(d), &st)
+	return err == nil && st.Mode&unix.S_IFMT == unix.S_IFREG && st.Size == size && st.Mtim.Nano() == sealed.UnixNano()
+}

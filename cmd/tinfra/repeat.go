@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/Ruihan11/tiny-infra/artifacts"
+	"github.com/Ruihan11/tiny-infra/cmd/tinfra/view"
+	"github.com/Ruihan11/tiny-infra/pipeline/event"
+	"github.com/Ruihan11/tiny-infra/pipeline/reading"
+	"github.com/Ruihan11/tiny-infra/pipeline/run"
+)
+
+// repeat builds out of what the last build of the same request has remembered. done is false where that does not hold any
+// more, or there is none: then name is what this build is to be remembered by, zero if by nothing.
+func (b *building) repeat(ctx context.Context, path string, started time.Time) (name artifacts.Digest, done bool, err error) {
+	h, name, s := b.recall(path)
+	if !name.IsZero() {
+		b.app.reads = reading.NewLog()
+	}
+	if s == nil {
+		return name, false, nil
+	}
+	if err := h.begin(); err != nil {
+		return name, false, err
+	}
+	if err := h.cache.Hold(ctx, s.names()...); err != nil {
+		return name, false, &failure{code: exitCache, err: err}
+	}
+	commit := make(chan string, 1)
+	go func() { commit <- commitOf(ctx, dirOf(path)) }() // ends by itself, and is waited for below
+	holds, learnt := s.holds(ctx, h, b.offline)
+	s.Build.Commit = <-commit
+	if ctx.Err() != nil || !holds {
+		return name, false, nil
+	}
+	if learnt {
+		s.keep(h, name)
+	}
+	return name, true, b.tellAgain(ctx, h, s, started)
+}
+
+// recall finds what is remembered of the request, nil where nothing is. What goes wrong here the build that follows meets again, and
+// tells it.
+func (b *building) recall(path string) (h *house, name artifacts.Digest, s *standing) {
+	h, err := b.app.openCache(path)
+	if err != nil || b.selection.check() != nil || run.HasCredentials(os.Environ()) {
+		return nil, name, nil
+	}
+	name, ok := b.requestName(h, path)
+	if !ok {
+		return h, artifacts.Digest{}, nil
+	}
+	if s, err = decodeStanding(h.store.Recall(name)); err != nil {
+		return h, name, nil
+	}
+	return h, name, s
+}
+
+// tellAgain says what Execute and the outcome of a build of nothing but hits would say.
+func (b *building) tellAgain(ctx context.Context, h *house, s *standing, started time.Time) error {
+	build := s.Build
+	build.ID, build.Host, build.Started = buildID(started), hostName(), started.UTC()
+	o := run.Options{Cache: h.cache, Clock: clock, Build: build}
+	outlook := make(view.Outlook, len(s.Stages))
+	for i := range s.Stages {
+		outlook[s.Stages[i].Address] = view.Prospect{Metrics: s.Orders[s.Stages[i].Kind]}
+	}
+	err := b.shown(outlook, func(bus *event.Bus) error {
+		o.Events = bus
+		_, err := run.Repeat(ctx, s.hits(), o)
+		return err
+	})
+	if sweep := h.store.SweepWork(context.WithoutCancel(ctx)); sweep != nil {
+		fmt.Fprintln(b.app.stderr, "tinfra: cleaning up:", sweep)
+	}
+	told := summary{rows: s.rows(), values: s.Values, took: clock.Now().Sub(started), recipeFlag: h.recipeFlag}
+	if !b.json {
+		if werr := told.write(b.app.stdout); err == nil && werr != nil {
+			return werr
+		}
+	}
+	if err == nil {
+		return nil
+	}
+	var failed *run.Error
+	if errors.As(err, &failed) {
+		return &failure{code: failed.Exit, err: err}
+	}
+	return err
+}
+
+func hostName() string {
+	host, err := os.Hostname()
+	if err != nil {
+		return "unknown"
+	}
+	return host
+}

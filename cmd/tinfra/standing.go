@@ -1,0 +1,173 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"runtime"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/Ruihan11/tiny-infra/artifacts"
+	"github.com/Ruihan11/tiny-infra/artifacts/disk"
+	"github.com/Ruihan11/tiny-infra/cmd/tinfra/view"
+	"github.com/Ruihan11/tiny-infra/pipeline/reading"
+	"github.com/Ruihan11/tiny-infra/pipeline/run"
+	"github.com/Ruihan11/tiny-infra/pipeline/run/local"
+)
+
+// standing is a build that left the results of all its stages in the cache, with all that it was made from. As long as none of
+// that changes, the same request has the same results, and nobody needs to read the recipe to know them.
+type standing struct {
+	standingNote
+	Readings reading.Readings // of the recipe and what it names; and the pointers, records, manifests and actions in the cache
+	Blobs    []sized          // files of outputs
+	Stages   []stood
+}
+
+// standingNote is the part that does not grow with the recipe's stages.
+type standingNote struct {
+	Facts        map[string]*string          // those that keys hold, as this machine stated them; nil: it did not
+	Environments map[string]artifacts.Digest // by name, as they were described
+	Build        artifacts.Build             // Recipe, Modules, Variables, Targets, Lock
+	Values       []view.Value
+	Orders       map[string][]string // kind → its metrics, the most telling first
+}
+
+// sized is a blob that must be there.
+type sized struct {
+	Digest artifacts.Digest
+	Size   int64
+}
+
+// stood is one stage.
+type stood struct {
+	run.Hit
+	Seconds         float64
+	PeakBytes, Size int64
+	Synthetic       bool
+}
+
+func (s *stood) row(orders map[string][]string) view.Row {
+	return view.Row{
+		Stage: s.Address, State: string(artifacts.Hit), Seconds: s.Seconds, PeakBytes: s.PeakBytes, Size: s.Size,
+		Metrics: s.Metrics, Order: orders[s.Kind], Synthetic: s.Synthetic,
+	}
+}
+
+func (s *standing) rows() []view.Row {
+	rows := make([]view.Row, len(s.Stages))
+	for i := range s.Stages {
+		rows[i] = s.Stages[i].row(s.Orders)
+	}
+	return rows
+}
+
+func (s *standing) hits() []run.Hit {
+	hits := make([]run.Hit, len(s.Stages))
+	for i := range s.Stages {
+		hits[i] = s.Stages[i].Hit
+	}
+	return hits
+}
+
+// names are what a build that stands on this relies on.
+func (s *standing) names() []artifacts.Digest {
+	names := make([]artifacts.Digest, 0, len(s.Stages)+2+len(s.Build.Modules))
+	for i := range s.Stages {
+		names = append(names, s.Stages[i].Key.Digest())
+	}
+	for _, d := range append([]artifacts.Digest{s.Build.Recipe, s.Build.Lock}, digestsOf(s.Build.Modules)...) {
+		if !d.IsZero() {
+			names = append(names, d)
+		}
+	}
+	return names
+}
+
+func digestsOf(m map[string]artifacts.Digest) []artifacts.Digest {
+	out := make([]artifacts.Digest, 0, len(m))
+	for _, d := range m {
+		out = append(out, d)
+	}
+	return out
+}
+
+var errFallen = errors.New("something has changed")
+
+// holds tells whether all is as it was. learnt says that s is worth keeping again.
+func (s *standing) holds(ctx context.Context, h *house, offline bool) (holds, learnt bool) {
+	abandoned, err := h.store.Abandoned()
+	if err != nil || abandoned { // what a dead build has left is for one to take up, or away, that knows all its keys
+		return false, false
+	}
+	work, ctx := errgroup.WithContext(ctx)
+	work.Go(func() error {
+		same := false
+		if same, learnt = s.Readings.Same(ctx); !same {
+			return errFallen
+		}
+		return nil
+	})
+	n := runtime.GOMAXPROCS(0)
+	for i := range n {
+		work.Go(func() error { return s.blobsThere(ctx, h.store, i, n) })
+	}
+	work.Go(func() error { return s.sameMachine(ctx, h, offline) })
+	return work.Wait() == nil, learnt
+}
+
+func (s *standing) blobsThere(ctx context.Context, store *disk.Store, first, n int) error {
+	for i := first; i < len(s.Blobs); i += n {
+		if ctx.Err() != nil || !store.There(s.Blobs[i].Digest, s.Blobs[i].Size) {
+			return errFallen
+		}
+	}
+	return nil
+}
+
+// sameMachine asks again for what no file tells: the facts that are in keys, and what this machine's Python is.
+func (s *standing) sameMachine(ctx context.Context, h *house, offline bool) error {
+	if len(s.Facts) > 0 {
+		facts, err := local.New(local.Options{Facts: limits(h.project.Local)}).Facts(ctx)
+		if err != nil {
+			return err
+		}
+		for name, v := range s.Facts {
+			now, ok := facts[name]
+			if ok != (v != nil) || ok && now != *v {
+				return errFallen
+			}
+		}
+	}
+	if len(s.Environments) == 0 {
+		return nil
+	}
+	envs, err := h.environments(offline)
+	if err != nil {
+		return err
+	}
+	for name, want := range s.Environments {
+		blob, err := envs.Blob(ctx, name)
+		if err != nil {
+			return err
+		}
+		if artifacts.Sum(blob) != want {
+			return errFallen
+		}
+	}
+	return nil
+}
+
+// programIdentity changes with the program: another one may make other keys of the same recipe.
+func programIdentity() (string, bool) {
+	path, err := os.Executable()
+	if err != nil {
+		return "", false
+	}
+	fi, err := os.Stat(path)
+	if err != nil {
+		return "", false
+	}
+	return builder() + " " + fi.ModTime().UTC().String() + " " + path, fi.Size() > 0
+}

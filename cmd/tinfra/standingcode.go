@@ -1,0 +1,120 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/Ruihan11/tiny-infra/artifacts"
+	"github.com/Ruihan11/tiny-infra/pipeline/reading"
+)
+
+// standingFormat changes with what is remembered, so that another tinfra's is not taken for ours.
+const standingFormat = 1
+
+func (s *standing) encode() ([]byte, error) {
+	note, err := json.Marshal(s.standingNote)
+	if err != nil {
+		return nil, fmt.Errorf("remembering the build: %w", err)
+	}
+	p := &reading.Packer{Bytes: make([]byte, 0, 1024*len(s.Stages)+40*len(s.Blobs)+len(note))}
+	p.Number(standingFormat)
+	p.Text(string(note))
+	s.Readings.Pack(p)
+	p.Number(int64(len(s.Blobs)))
+	for _, b := range s.Blobs {
+		p.Digest(b.Digest)
+		p.Number(b.Size)
+	}
+	p.Number(int64(len(s.Stages)))
+	for i := range s.Stages {
+		s.Stages[i].pack(p)
+	}
+	return p.Bytes, nil
+}
+
+func (s *stood) pack(p *reading.Packer) {
+	p.Text(s.Address)
+	p.Text(s.Kind)
+	p.Digest(s.Key.Digest())
+	p.Digest(s.Record)
+	p.Digest(s.Log)
+	packTexts(p, s.Outputs)
+	packTexts(p, s.Observed)
+	p.Number(int64(len(s.Metrics)))
+	for _, name := range sortedKeys(s.Metrics) {
+		p.Text(name)
+		p.Number(int64(math.Float64bits(s.Metrics[name])))
+	}
+	p.Number(int64(math.Float64bits(s.Seconds)))
+	p.Number(s.PeakBytes)
+	p.Number(s.Size)
+	p.Truth(s.Synthetic)
+}
+
+func packTexts(p *reading.Packer, m map[string]string) {
+	p.Number(int64(len(m)))
+	for _, name := range sortedKeys(m) {
+		p.Text(name)
+		p.Text(m[name])
+	}
+}
+
+// The least room of a blob and of a stage, in bytes.
+const (
+	leastSized = 33
+	leastStood = 100
+)
+
+func decodeStanding(b []byte) (*standing, error) {
+	u := &reading.Unpacker{Bytes: b}
+	if format := u.Number(); format != standingFormat {
+		return nil, fmt.Errorf("what is remembered of the build has format %d", format)
+	}
+	s := &standing{}
+	if err := json.Unmarshal([]byte(u.Text()), &s.standingNote); err != nil {
+		return nil, fmt.Errorf("reading what is remembered of the build: %w", errors.Join(u.Err, err))
+	}
+	s.Readings = reading.UnpackReadings(u)
+	s.Blobs = make([]sized, u.Count(leastSized))
+	for i := range s.Blobs {
+		s.Blobs[i] = sized{u.Digest(), u.Number()}
+	}
+	s.Stages = make([]stood, u.Count(leastStood))
+	for i := range s.Stages {
+		s.Stages[i].unpack(u)
+	}
+	if u.Err != nil {
+		return nil, fmt.Errorf("reading what is remembered of the build: %w", u.Err)
+	}
+	return s, nil
+}
+
+func (s *stood) unpack(u *reading.Unpacker) {
+	s.Address, s.Kind = u.Text(), u.Text()
+	s.Key, s.Record, s.Log = artifacts.Key(u.Digest()), u.Digest(), u.Digest()
+	s.Outputs, s.Observed = unpackTexts(u), unpackTexts(u)
+	if n := u.Count(2); n > 0 {
+		s.Metrics = make(map[string]float64, n)
+		for range n {
+			name := u.Text()
+			s.Metrics[name] = math.Float64frombits(uint64(u.Number()))
+		}
+	}
+	s.Seconds = math.Float64frombits(uint64(u.Number()))
+	s.PeakBytes, s.Size, s.Synthetic = u.Number(), u.Number(), u.Truth()
+}
+
+func unpackTexts(u *reading.Unpacker) map[string]string {
+	n := u.Count(2)
+	if n == 0 {
+		return nil
+	}
+	m := make(map[string]string, n)
+	for range n {
+		name := u.Text()
+		m[name] = u.Text()
+	}
+	return m
+}

@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/Ruihan11/tiny-infra/artifacts"
+	"github.com/Ruihan11/tiny-infra/pipeline/run"
+)
+
+// remember keeps what the next build of the same request may stand on. Where something speaks against that nothing is kept,
+// and the next build reads the recipe again.
+func (o *outcome) remember(ctx context.Context, name artifacts.Digest, began time.Time) {
+	t := o.site
+	if o.build == nil || o.build.Exit != exitOK || len(t.recipe.Reports) > 0 || t.hasSecrets() {
+		return
+	}
+	s := &standing{standingNote: standingNote{
+		Facts: map[string]*string{}, Environments: map[string]artifacts.Digest{}, Values: o.values(ctx), Orders: map[string][]string{},
+		Build: artifacts.Build{
+			Recipe: o.build.Recipe, RecipePath: o.build.RecipePath, Modules: o.build.Modules, Variables: o.build.Variables,
+			Targets: o.build.Targets, Lock: o.build.Lock,
+		},
+	}}
+	blobs := map[artifacts.Digest]int64{}
+	for _, step := range o.build.Steps {
+		if !o.addStage(ctx, s, step, began, blobs) {
+			return
+		}
+	}
+	for _, d := range append([]artifacts.Digest{s.Build.Recipe, s.Build.Lock}, digestsOf(s.Build.Modules)...) {
+		if !d.IsZero() {
+			t.app.reads.FileRead(t.store.BlobFile(d), began, d)
+		}
+	}
+	for d, size := range blobs {
+		s.Blobs = append(s.Blobs, sized{d, size})
+	}
+	all, ok := t.app.reads.Readings()
+	if !ok {
+		return
+	}
+	s.Readings = all
+	s.keep(t.house, name)
+}
+
+func (s *standing) keep(h *house, name artifacts.Digest) {
+	if b, err := s.encode(); err == nil {
+		h.store.Remember(name, s.Build.RecipePath, b)
+	}
+}
+
+// hasSecrets: what knows a secret is never told without looking for it.
+func (t *site) hasSecrets() bool {
+	if run.HasCredentials(os.Environ()) {
+		return true
+	}
+	for _, s := range t.plan.Steps {
+		if len(s.Node.Stage.Secrets) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// addStage is false for a stage whose result cannot be stood on.
+func (o *outcome) addStage(ctx context.Context, s *standing, step artifacts.Step, began time.Time, blobs map[artifacts.Digest]int64) bool {
+	t := o.site
+	planned := t.plan.Step(step.Address)
+	if planned == nil || planned.Record == nil || planned.RecordDigest != step.Record || step.Key.IsZero() {
+		return false
+	}
+	rec, kind := planned.Record, planned.Node.Stage.Kind
+	row, err := o.row(ctx, step)
+	if err != nil {
+		return false
+	}
+	outputs := make(map[string]string, len(rec.Outputs))
+	reads := t.app.reads
+	reads.FileRead(t.store.KeyFile(step.Key), began, artifacts.Sum([]byte(step.Record.String())))
+	reads.FileRead(t.store.BlobFile(step.Key.Digest()), began, step.Key.Digest())
+	reads.FileRead(t.store.BlobFile(step.Record), began, step.Record)
+	for port, d := range rec.Outputs {
+		outputs[port] = d.String()
+		reads.FileRead(t.store.BlobFile(d), began, d)
+		m, err := o.manifest(ctx, d)
+		if err != nil {
+			return false
+		}
+		for _, f := range m.Files {
+			blobs[f.Digest] = f.Size
+		}
+	}
+	for _, name := range append(append([]string{}, kind.Facts...), kind.OptionalFacts...) {
+		s.Facts[name] = nil
+		if v, ok := t.facts[name]; ok {
+			s.Facts[name] = &v
+		}
+	}
+	if planned.Action != nil && !planned.Action.Env.IsZero() {
+		s.Environments[kind.Env] = planned.Action.Env
+	}
+	s.Orders[step.Kind] = row.Order
+	s.Stages = append(s.Stages, stood{
+		Hit: run.Hit{
+			Address: step.Address, Kind: step.Kind, Key: step.Key, Record: step.Record, Log: rec.Log,
+			Outputs: outputs, Metrics: rec.Metrics, Observed: rec.Observed,
+		},
+		Seconds: row.Seconds, PeakBytes: row.PeakBytes, Size: row.Size, Synthetic: row.Synthetic,
+	})
+	return true
+}
+
+// requestName is of what the person asked for and what is not read to answer it; ok is false for what is never repeated.
+func (b *building) requestName(h *house, path string) (_ artifacts.Digest, ok bool) {
+	s := &b.selection
+	program, ok := programIdentity()
+	here, err := os.Getwd()
+	if !ok || err != nil || len(s.force) > 0 || b.update {
+		return artifacts.Digest{}, false
+	}
+	text, err := artifacts.JCS(map[string]any{
+		"format": strconv.Itoa(standingFormat), "program": program, "folder": here, "recipe": path, "cache": h.store.Dir(),
+		"targets": orNone(s.targets), "vars": orNone(s.vars), "varFiles": orNone(s.varFiles), "set": orNone(s.set),
+		"locked": b.locked, "offline": b.offline, "user": strconv.Itoa(os.Getuid()),
+	})
+	return artifacts.Sum(text), err == nil
+}
+
+func orNone(list []string) []string {
+	if list == nil {
+		return []string{}
+	}
+	return list
+}

@@ -1,0 +1,163 @@
+package reading
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+var old = time.Now().Add(-time.Hour)
+
+func put(t *testing.T, path, text string) {
+	t.Helper()
+	must(t, os.MkdirAll(filepath.Dir(path), 0o755))
+	must(t, os.WriteFile(path, []byte(text), 0o644))
+	must(t, os.Chtimes(path, old, old))
+}
+
+// later makes a log's clock go ahead, so that what was written just now counts as old.
+func later(l *Log) *Log {
+	l.now = func() time.Time { return time.Now().Add(time.Hour) }
+	return l
+}
+
+// TestSame: each change of what was read is noticed, and none that was not read.
+func TestSame(t *testing.T) {
+	for name, c := range map[string]struct {
+		read   func(l *Log, dir string)
+		change func(dir string)
+		same   bool
+		learnt bool
+	}{
+		"nothing":   {func(l *Log, dir string) { _, _ = l.ReadFile(dir + "/a") }, func(string) {}, true, false},
+		"touched":   {func(l *Log, dir string) { _, _ = l.ReadFile(dir + "/a") }, func(dir string) { must(t, os.Chtimes(dir+"/a", time.Now(), time.Now())) }, true, true},
+		"another":   {func(l *Log, dir string) { _, _ = l.ReadFile(dir + "/a") }, func(dir string) { put(t, dir+"/b", "2") }, true, false},
+		"same look": {func(l *Log, dir string) { _, _ = l.ReadFile(dir + "/a") }, func(dir string) { put(t, dir+"/a", "2") }, false, false},
+		"mode":      {func(l *Log, dir string) { _, _ = l.ReadFile(dir + "/a") }, func(dir string) { must(t, os.Chmod(dir+"/a", 0o755)) }, false, false},
+		"removed":   {func(l *Log, dir string) { _, _ = l.ReadFile(dir + "/a") }, func(dir string) { must(t, os.Remove(dir+"/a")) }, false, false},
+		"appeared":  {func(l *Log, dir string) { _, _ = l.ReadFile(dir + "/none") }, func(dir string) { put(t, dir+"/none", "") }, false, false},
+		"a folder":  {func(l *Log, dir string) { _, _ = l.Stat(dir + "/a") }, func(dir string) { must(t, os.Remove(dir+"/a")); must(t, os.Mkdir(dir+"/a", 0o755)) }, false, false},
+		"a pipe":    {func(l *Log, dir string) { _, _ = l.ReadFile(dir + "/a") }, func(dir string) { must(t, os.Remove(dir+"/a")); must(t, os.Symlink("/dev/zero", dir+"/a")) }, false, false},
+		"listed":    {func(l *Log, dir string) { _, _ = fs.ReadDir(l.FS(os.DirFS(dir), dir), ".") }, func(dir string) { put(t, dir+"/c", "") }, false, false},
+		"listed, and back": {func(l *Log, dir string) { _, _ = fs.ReadDir(l.FS(os.DirFS(dir), dir), ".") },
+			func(dir string) { put(t, dir+"/c", ""); must(t, os.Remove(dir+"/c")) }, true, true},
+		"through a file system": {func(l *Log, dir string) { _, _ = fs.ReadFile(l.FS(os.DirFS(dir), dir), "a") }, func(dir string) { put(t, dir+"/a", "2") }, false, false},
+		"opened": {func(l *Log, dir string) {
+			f, err := l.FS(os.DirFS(dir), dir).Open("a")
+			must(t, err)
+			must(t, f.Close())
+		}, func(dir string) { put(t, dir+"/a", "2") }, false, false},
+		"a variable":         {func(l *Log, _ string) { l.LookupEnv("READING_X") }, func(string) { t.Setenv("READING_X", "1") }, false, false},
+		"a variable of many": {func(l *Log, _ string) { l.Environ("READING_P") }, func(string) { t.Setenv("READING_P9", "1") }, false, false},
+		"another variable":   {func(l *Log, _ string) { l.Environ("READING_Q") }, func(string) { t.Setenv("READING_R", "1") }, true, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			put(t, dir+"/a", "1")
+			l := later(NewLog())
+			c.read(l, dir)
+			r, ok := l.Readings()
+			if !ok {
+				t.Fatal("not all was taken down")
+			}
+			var p Packer
+			r.Pack(&p)
+			u := &Unpacker{Bytes: p.Bytes}
+			r = UnpackReadings(u)
+			if u.Err != nil || len(u.Bytes) > 0 {
+				t.Fatalf("unpacked: %v, %d bytes are left", u.Err, len(u.Bytes))
+			}
+			c.change(dir)
+			if same, learnt := r.Same(t.Context()); same != c.same || same && learnt != c.learnt {
+				t.Errorf("same %v, learnt %v; want %v, %v", same, learnt, c.same, c.learnt)
+			}
+		})
+	}
+}
+
+// TestYoungFileIsReadAgain: a file that was written to while it was read, or just before, may change once more within one tick
+// of its times, so its bytes are compared.
+func TestYoungFileIsReadAgain(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a")
+	must(t, os.WriteFile(path, []byte("1"), 0o644))
+	l := NewLog()
+	_, err := l.ReadFile(path)
+	must(t, err)
+	r, _ := l.Readings()
+	if !r.Files[0].Young {
+		t.Fatal("a file of this moment is believed by its times")
+	}
+	if same, learnt := r.Same(t.Context()); !same || !learnt {
+		t.Errorf("the same bytes: same %v, read %v", same, learnt)
+	}
+	look := r.Files[0].Look
+	must(t, os.WriteFile(path, []byte("2"), 0o644))
+	r.Files[0].Look, _ = lookAt(path) // as if the times had not moved
+	if same, _ := r.Same(t.Context()); same {
+		t.Errorf("other bytes behind the look %v are taken for the same", look)
+	}
+}
+
+// TestReadTwice: who reads a file twice and finds two texts has a plan of neither.
+func TestReadTwice(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a")
+	put(t, path, "1")
+	l := later(NewLog())
+	_, err := l.ReadFile(path)
+	must(t, err)
+	if _, ok := l.Readings(); !ok {
+		t.Fatal("spoilt by one reading")
+	}
+	put(t, path, "2")
+	_, err = l.ReadFile(path)
+	must(t, err)
+	if _, ok := l.Readings(); ok {
+		t.Error("two texts of one file are taken for one")
+	}
+}
+
+// TestCutPack: what is cut anywhere is refused, and makes nothing large.
+func TestCutPack(t *testing.T) {
+	dir := t.TempDir()
+	put(t, dir+"/a", "1")
+	l := NewLog()
+	_, _ = l.ReadFile(dir + "/a")
+	_, _ = l.ReadFile(dir + "/b")
+	_, _ = fs.ReadDir(l.FS(os.DirFS(dir), dir), ".")
+	l.LookupEnv("READING_X")
+	r, _ := l.Readings()
+	var p Packer
+	r.Pack(&p)
+	for n := range p.Bytes {
+		u := &Unpacker{Bytes: p.Bytes[:n]}
+		if UnpackReadings(u); u.Err == nil {
+			t.Errorf("%d of %d bytes are taken for whole", n, len(p.Bytes))
+		}
+	}
+}
+
+// TestNilLog reads as os does.
+func TestNilLog(t *testing.T) {
+	var l *Log
+	path := filepath.Join(t.TempDir(), "a")
+	put(t, path, "1")
+	b, err := l.ReadFile(path)
+	_, serr := l.Stat(path)
+	l.FileRead(path, old, [32]byte{})
+	l.TextRead(path, old, b)
+	l.Failed(path, fs.ErrNotExist)
+	l.Spoil()
+	l.LookupEnv("X")
+	if string(b) != "1" || err != nil || serr != nil || len(l.Environ("X")) == 0 {
+		t.Error(string(b), err, serr)
+	}
+}
