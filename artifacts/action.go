@@ -2,7 +2,6 @@ package artifacts
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"unicode/utf8"
@@ -12,6 +11,10 @@ import (
 func (a *Action) Encode() ([]byte, Key, error) {
 	if err := a.check(); err != nil {
 		return nil, Key{}, fmt.Errorf("action of %s: %w", a.Kind, err)
+	}
+	e := encoder{b: make([]byte, 0, encodedAction+len(a.Params))}
+	if a.write(&e); !e.odd {
+		return e.b, Key(Sum(e.b)), nil
 	}
 	c := *a
 	if c.Outputs == nil {
@@ -27,6 +30,10 @@ func (a *Action) Encode() ([]byte, Key, error) {
 // DecodeAction accepts only what Encode writes.
 func DecodeAction(b []byte) (*Action, error) {
 	a := new(Action)
+	if readPlain(b, a.read, a.rewrite) {
+		return a, nil
+	}
+	a = new(Action)
 	err := decodeExact("action", b, a, func() ([]byte, error) {
 		again, _, err := a.Encode()
 		return again, err
@@ -49,31 +56,107 @@ func (a *Action) check() error {
 	if err := a.checkStrings(); err != nil {
 		return err
 	}
-	fields, err := json.Marshal([]any{a.Kind, a.Command, a.Inputs, a.Outputs, a.Facts, a.Salt})
-	if err != nil {
-		return err
-	}
-	if err := checkTokens(fields, checkNFC); err != nil {
-		return err
+	p := plainText{b: a.Params}
+	if p.value() && p.at == len(a.Params) && !p.nulls && !p.loose {
+		return nil
 	}
 	return checkTokens(a.Params, checkNull, checkNFC)
 }
 
-// checkStrings: encoding/json replaces broken UTF-8 in silence, which would give two actions one key.
 func (a *Action) checkStrings() error {
-	all := append([]string{a.Kind, a.Salt, string(a.Params)}, a.Command...)
+	for _, s := range append([]string{a.Kind, a.Salt}, a.Command...) {
+		if err := checkString(s); err != nil {
+			return err
+		}
+	}
 	for k := range a.Inputs {
-		all = append(all, k)
+		if err := checkString(k); err != nil {
+			return err
+		}
 	}
 	for _, m := range []map[string]string{a.Outputs, a.Facts} {
 		for k, v := range m {
-			all = append(all, k, v)
+			if err := errors.Join(checkString(k), checkString(v)); err != nil {
+				return err
+			}
 		}
 	}
-	for _, s := range all {
-		if !utf8.ValidString(s) {
-			return fmt.Errorf("string %q is not UTF-8", clip(s))
-		}
+	if !utf8.Valid(a.Params) {
+		return fmt.Errorf("string %q is not UTF-8", clip(string(a.Params)))
 	}
 	return nil
+}
+
+// checkString: encoding/json replaces broken UTF-8 in silence, which would give two actions one key.
+func checkString(s string) error {
+	if !utf8.ValidString(s) {
+		return fmt.Errorf("string %q is not UTF-8", clip(s))
+	}
+	return checkNFC(s)
+}
+
+// encodedAction is about what an action takes without its params, in bytes.
+const encodedAction = 1 << 10
+
+func (a *Action) write(e *encoder) {
+	e.open('{')
+	if len(a.Command) > 0 {
+		e.member("command")
+		e.texts(a.Command)
+	}
+	e.optionalDigest("env", a.Env)
+	if len(a.Facts) > 0 {
+		e.member("facts")
+		encodeMap(e, a.Facts, e.text)
+	}
+	e.member("format")
+	e.integer(int64(a.Format))
+	if len(a.Inputs) > 0 {
+		e.member("inputs")
+		encodeMap(e, a.Inputs, e.digest)
+	}
+	e.member("kind")
+	e.text(a.Kind)
+	e.member("outputs")
+	encodeMap(e, a.Outputs, e.text)
+	e.member("params")
+	e.b = append(e.b, a.Params...)
+	e.odd = e.odd || !isPlain(a.Params)
+	e.optionalText("salt", a.Salt)
+	e.member("worker")
+	e.digest(a.Worker)
+	e.close('}')
+}
+
+func (a *Action) read(d *decoder) {
+	d.want("{")
+	if d.optional("command") {
+		a.Command = d.texts()
+	}
+	a.Env = d.optionalDigest("env")
+	if d.optional("facts") {
+		a.Facts = decodeMap(d, d.text)
+	}
+	d.member("format")
+	a.Format = int(d.integer())
+	if d.optional("inputs") {
+		a.Inputs = decodeMap(d, d.digest)
+	}
+	d.member("kind")
+	a.Kind = d.text()
+	d.member("outputs")
+	a.Outputs = decodeMap(d, d.text)
+	d.member("params")
+	a.Params = d.plain()
+	a.Salt = d.optionalText("salt")
+	d.member("worker")
+	a.Worker = d.digest()
+	d.want("}")
+}
+
+// rewrite is write of what was read.
+func (a *Action) rewrite(e *encoder) {
+	if e.odd = a.check() != nil; !e.odd {
+		a.write(e)
+	}
 }

@@ -16,9 +16,15 @@ import (
 // JCS encodes v by RFC 8785, so that equal values have equal bytes. Integers beyond ±2^53 would be rounded silently:
 // they are refused, as NaN and infinities are.
 func JCS(v any) ([]byte, error) {
-	b, err := json.Marshal(v)
-	if err != nil {
+	var text bytes.Buffer
+	marshal := json.NewEncoder(&text)
+	marshal.SetEscapeHTML(false)
+	if err := marshal.Encode(v); err != nil {
 		return nil, fmt.Errorf("encoding: %w", err)
+	}
+	b := bytes.TrimSuffix(text.Bytes(), []byte("\n"))
+	if isPlain(b) {
+		return b, nil
 	}
 	if err := checkTokens(b, checkInteger); err != nil {
 		return nil, err

@@ -21,6 +21,7 @@ const (
 const (
 	emptyMediaType = "application/vnd.oci.empty.v1+json"
 	emptySize      = 2 // "{}"
+	schemaVersion  = 2
 	titleKey       = "org.opencontainers.image.title"
 	execKey        = "vnd.tinfra.exec"
 	labelPrefix    = "vnd.tinfra.label."
@@ -68,10 +69,14 @@ func (m *Manifest) Encode() ([]byte, Digest, error) {
 	if err := m.check(); err != nil {
 		return nil, Digest{}, fmt.Errorf("manifest: %w", err)
 	}
+	e := encoder{b: make([]byte, 0, m.encodedSize())}
+	if m.write(&e); !e.odd {
+		return e.b, Sum(e.b), nil
+	}
 	o := ociManifest{
-		SchemaVersion: 2,
+		SchemaVersion: schemaVersion,
 		MediaType:     ManifestMediaType,
-		ArtifactType:  typePrefix + strings.ReplaceAll(m.Type, "/", ".") + typeSuffix,
+		ArtifactType:  m.artifactType(),
 		Config:        emptyDescriptor(),
 	}
 	for _, f := range m.Files {
@@ -99,8 +104,11 @@ func (m *Manifest) Encode() ([]byte, Digest, error) {
 
 // DecodeManifest accepts only what Encode writes; names in it are safe to lay out through os.Root.
 func DecodeManifest(b []byte) (*Manifest, error) {
+	m := new(Manifest)
+	if readPlain(b, m.read, m.rewrite) {
+		return m, nil
+	}
 	var o ociManifest
-	var m *Manifest
 	err := decodeExact("manifest", b, &o, func() ([]byte, error) {
 		var err error
 		if m, err = o.manifest(); err != nil {
@@ -116,7 +124,7 @@ func DecodeManifest(b []byte) (*Manifest, error) {
 }
 
 func (o *ociManifest) manifest() (*Manifest, error) {
-	if o.SchemaVersion != 2 || o.MediaType != ManifestMediaType {
+	if o.SchemaVersion != schemaVersion || o.MediaType != ManifestMediaType {
 		return nil, fmt.Errorf("it is not an OCI image manifest (schema %d, media type %q)", o.SchemaVersion, clip(o.MediaType))
 	}
 	typ, ok := strings.CutPrefix(o.ArtifactType, typePrefix)

@@ -69,7 +69,6 @@ func CheckFiles(files []File) error {
 		file bool
 	}
 	seen := make(map[string]spelling, len(files))
-	fold := cases.Fold()
 	size := 0 // of the manifest, at most
 	for i, f := range files {
 		if err := CheckPath(f.Path); err != nil {
@@ -87,7 +86,12 @@ func CheckFiles(files []File) error {
 				return fmt.Errorf("%w %q: files are not sorted", ErrPath, f.Path)
 			}
 		}
-		for end := 0; end < len(f.Path); {
+		// The folders that the path shares with the one before it have been looked at.
+		end := 0
+		if i > 0 {
+			end = sharedFolders(files[i-1].Path, f.Path)
+		}
+		for end < len(f.Path) {
 			next := strings.IndexByte(f.Path[end:], '/')
 			if next < 0 {
 				end = len(f.Path)
@@ -95,7 +99,7 @@ func CheckFiles(files []File) error {
 				end += next
 			}
 			here := spelling{f.Path[:end], end == len(f.Path)}
-			name := norm.NFC.String(fold.String(here.path))
+			name := folded(here.path)
 			was, known := seen[name]
 			switch {
 			case !known:
@@ -109,6 +113,30 @@ func CheckFiles(files []File) error {
 		}
 	}
 	return nil
+}
+
+// sharedFolders is how long the beginning is that two paths have in common, in whole folders with their slashes.
+func sharedFolders(a, b string) int {
+	end := 0
+	for i := range min(len(a), len(b)) {
+		if a[i] != b[i] {
+			break
+		}
+		if a[i] == '/' {
+			end = i + 1
+		}
+	}
+	return end
+}
+
+// folded is what a path has in common with all that differ from it by letter case only.
+func folded(path string) string {
+	for i := range len(path) {
+		if path[i] >= utf8.RuneSelf {
+			return norm.NFC.String(cases.Fold().String(path))
+		}
+	}
+	return strings.ToLower(path)
 }
 
 // SortFiles puts files into the order of a Manifest.
