@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
@@ -17,13 +18,19 @@ import (
 
 // Hasher knows the digests of people's own files. What it has hashed it remembers in the cache folder with each file's
 // size, inode and times, and does not read again while these stay as they were.
+// What it learns it writes down when Keep is called.
 type Hasher struct {
 	s   *Store
 	now func() time.Time
+
+	mu       sync.Mutex // guards what follows
+	memories map[string]*memory
 }
 
 // Files is the Hasher of local files.
-func (s *Store) Files() *Hasher { return &Hasher{s, time.Now} }
+func (s *Store) Files() *Hasher {
+	return &Hasher{s: s, now: time.Now, memories: map[string]*memory{}}
+}
 
 // seen is what is remembered of a file. Times are Unix nanoseconds.
 type seen struct {
@@ -40,6 +47,8 @@ type memory struct {
 	Format int             `json:"format"`
 	Dir    string          `json:"dir"`
 	Files  map[string]seen `json:"files"`
+
+	learnt bool // something that is not written down yet
 }
 
 // racy: a file may be written to again within one tick of its time stamps, and look unchanged. So a digest is
@@ -62,28 +71,25 @@ func (h *Hasher) Manifest(ctx context.Context, dir string, paths []string) (*art
 		return nil, fmt.Errorf("hashing files: %w", err)
 	}
 	defer root.Close()
-	was := h.recall(abs)
-	next := memory{Format: Format, Dir: abs, Files: make(map[string]seen, len(was.Files))}
-	for p, s := range was.Files {
-		next.Files[p] = s
-	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	mem := h.memoryOf(abs)
 	m := &artifacts.Manifest{Type: "files", Files: make([]artifacts.File, 0, len(paths))}
-	learnt := false
 	for _, p := range paths {
 		if err := artifacts.CheckPath(p); err != nil {
 			return nil, fmt.Errorf("hashing files: %w", err)
 		}
-		f, now, fresh, err := hashLocal(ctx, root, p, was.Files[p], h.now)
+		f, now, fresh, err := hashLocal(ctx, root, p, mem.Files[p], h.now)
 		if err != nil {
 			return nil, fmt.Errorf("hashing files: %w", err)
 		}
 		if fresh {
-			_, had := next.Files[p]
-			delete(next.Files, p)
+			_, had := mem.Files[p]
+			delete(mem.Files, p)
 			if now != nil {
-				next.Files[p] = *now
+				mem.Files[p] = *now
 			}
-			learnt = learnt || had || now != nil
+			mem.learnt = mem.learnt || had || now != nil
 		}
 		m.Files = append(m.Files, f)
 	}
@@ -91,10 +97,32 @@ func (h *Hasher) Manifest(ctx context.Context, dir string, paths []string) (*art
 	if err := artifacts.CheckFiles(m.Files); err != nil {
 		return nil, fmt.Errorf("hashing files: %w", err)
 	}
-	if learnt {
-		h.remember(next)
-	}
 	return m, nil
+}
+
+// memoryOf reads a folder's memory once: a recipe may name a thousand files of it one by one.
+func (h *Hasher) memoryOf(abs string) *memory {
+	if m := h.memories[abs]; m != nil {
+		return m
+	}
+	m := h.recall(abs)
+	if m.Files == nil {
+		m = memory{Format: Format, Dir: abs, Files: map[string]seen{}}
+	}
+	h.memories[abs] = &m
+	return &m
+}
+
+// Keep writes down what was learnt.
+func (h *Hasher) Keep() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, m := range h.memories {
+		if m.learnt {
+			h.remember(*m)
+			m.learnt = false
+		}
+	}
 }
 
 // hashLocal reads a file unless it looks as it did when old was written down. fresh tells that it was read; now is

@@ -78,7 +78,9 @@ func TestFreshFilesAreHashedAgain(t *testing.T) {
 	for _, text := range []string{"one", "two", "six"} {
 		write(t, p, text, 0o644)
 		must(t, os.Chtimes(p, tick, tick)) // the modification time is no help
-		m, err := s.Files().Manifest(t.Context(), dir, []string{"x"})
+		h := s.Files()
+		m, err := h.Manifest(t.Context(), dir, []string{"x"})
+		h.Keep()
 		if got := hashOf(t, m, err, "x"); got != artifacts.Sum([]byte(text)) {
 			t.Errorf("%s has the digest of something else", text)
 		}
@@ -98,7 +100,9 @@ func TestStatCache(t *testing.T) {
 	later := func() time.Time { return time.Now().Add(3 * time.Second) }
 	read := func() artifacts.Digest {
 		t.Helper()
-		m, err := s.FilesAt(later).Manifest(t.Context(), dir, []string{"x"})
+		h := s.FilesAt(later)
+		m, err := h.Manifest(t.Context(), dir, []string{"x"})
+		h.Keep()
 		return hashOf(t, m, err, "x")
 	}
 	one, lie := artifacts.Sum([]byte("one")), artifacts.Sum([]byte("lie"))

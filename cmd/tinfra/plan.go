@@ -80,9 +80,10 @@ func (t *site) make(ctx context.Context, s *selection, offline bool) error {
 	if t.previous, err = t.lastBuild(ctx, t.recipe.Path); err != nil {
 		return err
 	}
-	envs := &describer{set: t.envs}
+	envs, files := &describer{set: t.envs}, t.store.Files()
+	defer files.Keep()
 	t.plan, err = plan.Make(ctx, g, plan.Options{
-		Cache: t.cache, Catalog: t.catalog, Envs: envs, Files: localFiles{t.store.Files(), t.app.reads}, Facts: t.facts,
+		Cache: t.cache, Catalog: t.catalog, Envs: envs, Files: localFiles{files, t.app.reads}, Facts: t.facts,
 		Force: s.forced, Previous: t.previous, LookupEnv: t.app.reads.LookupEnv, Reads: t.app.reads,
 	})
 	if envs.failed != nil && errors.Is(err, envs.failed) {
