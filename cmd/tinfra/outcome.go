@@ -146,7 +146,7 @@ func (o *outcome) row(ctx context.Context, s artifacts.Step) (view.Row, error) {
 	if s.Record.IsZero() {
 		return row, nil
 	}
-	rec, err := o.site.cache.Record(ctx, s.Record)
+	rec, err := o.record(ctx, s)
 	if err != nil {
 		return row, fmt.Errorf("%s: %w", s.Address, err)
 	}
@@ -165,6 +165,14 @@ func (o *outcome) row(ctx context.Context, s artifacts.Step) (view.Row, error) {
 		}
 	}
 	return row, nil
+}
+
+// record is the one that the plan holds, or that it says was made.
+func (o *outcome) record(ctx context.Context, s artifacts.Step) (*artifacts.Record, error) {
+	if planned := o.site.plan.Step(s.Address); planned != nil && planned.Record != nil && planned.RecordDigest == s.Record {
+		return planned.Record, nil
+	}
+	return o.site.cache.Record(ctx, s.Record)
 }
 
 func (o *outcome) manifest(ctx context.Context, d artifacts.Digest) (*artifacts.Manifest, error) {

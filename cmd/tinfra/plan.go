@@ -180,11 +180,8 @@ type costJSON struct {
 
 // plannedBefore is the plan of a request whose last build still stands; nil where none does.
 func (a *app) plannedBefore(ctx context.Context, path string, s selection) []plannedJSON {
-	h, _, st := (&building{app: a, selection: s}).recall(path)
+	st, _ := a.standingNow(ctx, path, s)
 	if st == nil {
-		return nil
-	}
-	if holds, _ := st.holds(ctx, h, true); !holds {
 		return nil
 	}
 	steps := make([]plannedJSON, len(st.Stages))
@@ -193,6 +190,18 @@ func (a *app) plannedBefore(ctx context.Context, path string, s selection) []pla
 		steps[i] = plannedJSON{Stage: s.Address, Kind: s.Kind, State: plan.Hit, Reason: plan.InTheCache, Key: &s.Key, Record: &s.Record}
 	}
 	return steps
+}
+
+// standingNow is what the last build of the request left, where all of that is still so; else nil.
+func (a *app) standingNow(ctx context.Context, path string, s selection) (*standing, *house) {
+	h, _, st := (&building{app: a, selection: s}).recall(path)
+	if st == nil {
+		return nil, nil
+	}
+	if holds, _ := st.holds(ctx, h, true); !holds {
+		return nil, nil
+	}
+	return st, h
 }
 
 func (t *site) planned(f forecast) []plannedJSON {

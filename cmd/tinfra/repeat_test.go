@@ -6,9 +6,12 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/Ruihan11/tiny-infra/artifacts"
 )
 
 // ancient is a time that a file's times may be believed of.
@@ -172,3 +175,75 @@ func TestBuildStandsOnTheLast(t *testing.T) {
 		}
 	}
 }
+
+// written is what a verb writes, without what differs from run to run.
+func written(t *testing.T, args ...string) string {
+	t.Helper()
+	var out, errs bytes.Buffer
+	if code := tinfra(args, strings.NewReader(""), &out, &errs); code != exitOK {
+		t.Fatalf("%v: exit %d\n%s%s", args, code, out.String(), errs.String())
+	}
+	return passing.ReplaceAllString(out.String()+errs.String(), "…")
+}
+
+// passing are times, durations and IDs of builds.
+var passing = regexp.MustCompile(`\d{8}T\d{6}Z-[0-9a-f]{6}|"time":"[^"]*"|"seconds":[0-9.e-]+| +\d+\.\ds|in [0-9.]+m?s`)
+
+// TestMemoryTellsTheSame: what is told from memory is, to the letter, what a plan of everything tells.
+func TestMemoryTellsTheSame(t *testing.T) {
+	dir := workshop(t)
+	tell(t, "build", "recipe.hcl", "--json")
+	age(t, dir)
+	for _, args := range [][]string{
+		{"build", "recipe.hcl", "--json"},
+		{"build", "recipe.hcl", "--plain"},
+		{"plan", "recipe.hcl"},
+		{"plan", "recipe.hcl", "--json"},
+		{"why", "exec.said", "--recipe", "recipe.hcl"},
+		{"why", "exec.glob", "--recipe", "recipe.hcl", "--json"},
+		{"why", "module.part", "--recipe", "recipe.hcl"},
+	} {
+		tell(t, "build", "recipe.hcl", "--json")
+		if !stands(t) {
+			t.Fatalf("before %v: not told from memory", args)
+		}
+		fast := written(t, args...)
+		must(t, os.RemoveAll(filepath.Join(os.Getenv("TINFRA_CACHE"), "plans")))
+		if slow := written(t, args...); slow != fast {
+			t.Errorf("%v\nfrom memory:\n%s\nfrom the recipe:\n%s", args, fast, slow)
+		}
+	}
+}
+
+// TestDamagedMemory: what is not what was kept is as good as nothing.
+func TestDamagedMemory(t *testing.T) {
+	dir := workshop(t)
+	age(t, dir)
+	tell(t, "build", "recipe.hcl", "--json")
+	want := tell(t, "plan", "recipe.hcl", "--json")
+	names, err := filepath.Glob(filepath.Join(os.Getenv("TINFRA_CACHE"), "plans", "*"))
+	if err != nil || len(names) != 1 {
+		t.Fatal(names, err)
+	}
+	whole, err := os.ReadFile(names[0])
+	must(t, err)
+	sum, rest, _ := bytes.Cut(whole, []byte("\n"))
+	for name, text := range map[string][]byte{
+		"empty":                {},
+		"cut":                  whole[:len(whole)/2],
+		"another digest":       append(bytes.Repeat([]byte("0"), len(sum)), whole[len(sum):]...),
+		"no standing at all":   resealed([]byte("\"recipe.hcl\"\nnothing")),
+		"sealed, and cut":      resealed(rest[:len(rest)*2/3]),
+		"sealed, and much cut": resealed(rest[:40]),
+	} {
+		must(t, os.WriteFile(names[0], text, 0o644))
+		if stands(t) {
+			t.Errorf("%s: told from memory", name)
+		}
+		if got := tell(t, "build", "recipe.hcl", "--json"); !maps.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", name, got, want)
+		}
+	}
+}
+
+func resealed(rest []byte) []byte { return append([]byte(artifacts.Sum(rest).String()+"\n"), rest...) }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 
@@ -28,6 +29,9 @@ makes it.`,
 					return err
 				}
 			}
+			if told, err := a.whyBefore(cmd.Context(), path, s, canonical(args[0]), asJSON); told || err != nil {
+				return err
+			}
 			t, err := a.survey(cmd.Context(), path, &s, surveying{offline: true})
 			if err != nil {
 				return err
@@ -45,6 +49,49 @@ makes it.`,
 	cmd.Flags().BoolVar(&asJSON, "json", false, "write JSON")
 	_ = cmd.RegisterFlagCompletionFunc("recipe", completeRecipes) // fails only for a flag that is not there
 	return cmd
+}
+
+// whyBefore answers for stages of a request whose last build still stands, where that was the recipe's last build, too: then nothing
+// has changed.
+func (a *app) whyBefore(ctx context.Context, path string, s selection, named string, asJSON bool) (told bool, err error) {
+	st, h := a.standingNow(ctx, path, s)
+	if st == nil {
+		return false, nil
+	}
+	last, err := h.lastBuild(ctx, path)
+	if last == nil || err != nil {
+		return false, err
+	}
+	olds := make(map[string]artifacts.Step, len(last.Steps))
+	for _, old := range last.Steps {
+		olds[old.Address] = old
+	}
+	all := []causeJSON{}
+	for i := range st.Stages {
+		one := &st.Stages[i]
+		if !covers(named, one.Address) {
+			continue
+		}
+		if old := olds[one.Address]; old.Key != one.Key || old.Record != one.Record {
+			return false, nil
+		}
+		all = append(all, causeJSON{
+			Stage: one.Address, State: plan.Hit, Reason: plan.InTheCache, Key: &one.Key, OldKey: &one.Key, Note: plan.NothingChanged, Changes: []changeJSON{},
+		})
+	}
+	if len(all) == 0 {
+		return false, nil
+	}
+	if asJSON {
+		return true, writeJSON(a.stdout, all)
+	}
+	for i, c := range all {
+		if i > 0 {
+			fmt.Fprintln(a.stdout)
+		}
+		fmt.Fprintf(a.stdout, "%s  %s: %s\n  %s\n", c.Stage, c.State, c.Reason, c.Note)
+	}
+	return true, nil
 }
 
 // stepsOf are the step of an address, or those of all instances of a block, or of all stages of a module.

@@ -17,10 +17,25 @@ type history struct {
 	cache    *artifacts.Cache
 	previous *artifacts.Build
 	builds   []*artifacts.Build // newest first; read when first needed
+	steps    map[*artifacts.Build]map[string]artifacts.Step
+}
+
+// step is Build.Step for who asks for one after the other.
+func (h *history) step(b *artifacts.Build, address string) (artifacts.Step, bool) {
+	all := h.steps[b]
+	if all == nil {
+		all = make(map[string]artifacts.Step, len(b.Steps))
+		for _, s := range b.Steps {
+			all[s.Address] = s
+		}
+		h.steps[b] = all
+	}
+	s, ok := all[address]
+	return s, ok
 }
 
 func newHistory(c *artifacts.Cache, previous *artifacts.Build) *history {
-	return &history{cache: c, previous: previous}
+	return &history{cache: c, previous: previous, steps: map[*artifacts.Build]map[string]artifacts.Step{}}
 }
 
 // find gives the step of the last build that got as far as a key for this address, to compare key with. A build that was
@@ -31,7 +46,7 @@ func (h *history) find(ctx context.Context, address string, key artifacts.Key) (
 	}
 	var last artifacts.Step
 	better := func(b *artifacts.Build) bool {
-		s, ok := b.Step(address)
+		s, ok := h.step(b, address)
 		if !ok || s.Key.IsZero() {
 			return false
 		}

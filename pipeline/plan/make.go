@@ -24,6 +24,7 @@ type planner struct {
 	mu       sync.Mutex
 	kinds    map[*stages.Kind]*parts
 	programs map[fileID]artifacts.Digest
+	resolved map[string]*program     // by the name in the command; nil: not found, and that is asked again for its mistake
 	leaders  map[artifacts.Key]*Step // the first step of a key that must run
 	history  *history
 }
@@ -39,6 +40,7 @@ func Make(ctx context.Context, g *graph.Graph, o Options) (*Plan, error) {
 		byAddress: map[string]*Step{},
 		kinds:     map[*stages.Kind]*parts{},
 		programs:  map[fileID]artifacts.Digest{},
+		resolved:  map[string]*program{},
 		leaders:   map[artifacts.Key]*Step{},
 		history:   newHistory(o.Cache, o.Previous),
 	}

@@ -44,6 +44,9 @@ func (p *planner) programOf(st *recipe.Stage) (*program, hcl.Diagnostics) {
 		return nil, hcl.Diagnostics{problem(at, "No command", "The command of %s must name a program.", st.Address)}
 	}
 	name, _ := list[0].(string)
+	if found := p.resolved[name]; found != nil {
+		return found, nil
+	}
 	path, err := p.lookPath(name)
 	if err != nil {
 		return nil, hcl.Diagnostics{problem(at, "Program not found",
@@ -57,7 +60,8 @@ func (p *planner) programOf(st *recipe.Stage) (*program, hcl.Diagnostics) {
 	if err != nil {
 		return nil, hcl.Diagnostics{problem(at, "Program name cannot be recorded", "%s: %s.", st.Address, err)}
 	}
-	return &program{path: path, blob: blob}, nil
+	p.resolved[name] = &program{path: path, blob: blob}
+	return p.resolved[name], nil
 }
 
 // lookPath skips relative folders of PATH: the working folder of a stage is its workspace.

@@ -9,6 +9,9 @@ import (
 	"github.com/Ruihan11/tiny-infra/artifacts"
 )
 
+// NothingChanged is the note of a step that is what it was.
+const NothingChanged = "nothing changed since the last build"
+
 // Cause is why a step is not what it was: its own changes, and for each input that changed the cause behind it.
 type Cause struct {
 	Step    *Step
@@ -76,7 +79,7 @@ func (p *planner) noChange(s *Step, old artifacts.Step) string {
 		return fmt.Sprintf("nothing changed; another run of the same action made other bytes (record %s, then %s)",
 			old.Record.Short(), digest.Short())
 	}
-	return "nothing changed since the last build"
+	return NothingChanged
 }
 
 // Roots are the causes with a change of their own, nearest first.
