@@ -1,5 +1,5 @@
-// Package local runs workers as processes of this machine, each under a supervisor that outlives a killed build. It
-// knows processes, namespaces and what this machine is. It must not know plans, keys or caches.
+// Package local runs workers as processes of this machine, under supervisors that outlive a killed build. It knows
+// processes, namespaces and what this machine is. It must not know plans, keys or caches.
 package local
 
 import (
@@ -9,11 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"sync"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -22,7 +19,7 @@ import (
 	"github.com/Ruihan11/tiny-infra/stages/protocol"
 )
 
-// Verb is the hidden verb of this binary under which the executor starts its supervisors: `tinfra supervise WORKSPACE`.
+// Verb is the hidden verb of this binary under which the executor starts its supervisors: `tinfra supervise ISOLATION`.
 const Verb = "supervise"
 
 // atOnce tells a supervisor to be patient no longer. Two SIGTERMs would not do: the kernel may deliver them as one.
@@ -31,11 +28,8 @@ const atOnce = unix.SIGQUIT
 // maxWords bounds what is read of a supervisor's own words, in bytes.
 const maxWords = 1 << 20
 
-// What held of a worker's isolation, as Exit.Isolation says it.
-const (
-	isolated    = "network namespace"
-	notIsolated = "none"
-)
+// defaultGrace is DESIGN's: what a worker has between SIGTERM and SIGKILL.
+const defaultGrace = 20 * time.Second
 
 // Options of an Executor. The zero value is right for most machines.
 type Options struct {
@@ -47,122 +41,97 @@ type Options struct {
 type Executor struct {
 	options Options
 
-	mu        sync.Mutex // guards both
-	children  map[int]*child
-	cancelled map[run.Handle]bool
+	mu        sync.Mutex // guards what follows; a slot's own may be taken after it
+	idle      []*slot    // the one used last stands last
+	jobs      map[run.Handle]*job
+	cancelled map[run.Handle]bool // those of other processes' jobs
 }
-
-// child is a supervisor that this process started and therefore has to reap.
-type child struct{ ended chan struct{} }
 
 // New starts nothing.
 func New(o Options) *Executor {
-	return &Executor{options: o, children: map[int]*child{}, cancelled: map[run.Handle]bool{}}
+	return &Executor{options: o, jobs: map[run.Handle]*job{}, cancelled: map[run.Handle]bool{}}
 }
 
-// order is what a supervisor is told on its standard input: the environment may hold secrets, so it is in no file.
-type order struct {
-	Job       run.Job
-	Isolation string
+// Close ends the supervisors that have no job, and returns when they are gone. Those at work end with their jobs.
+func (x *Executor) Close() {
+	x.mu.Lock()
+	idle := x.idle
+	x.idle = nil
+	x.mu.Unlock()
+	for _, s := range idle {
+		s.hangUp()
+	}
+	for _, s := range idle {
+		<-s.gone
+	}
 }
 
 // Start lays down the handle before the worker can run: a build that dies in between leaves no worker unseen.
-func (x *Executor) Start(ctx context.Context, job run.Job) (run.Handle, error) {
+func (x *Executor) Start(ctx context.Context, j run.Job) (run.Handle, error) {
 	if err := context.Cause(ctx); err != nil {
 		return run.Handle{}, err
 	}
 	for _, stale := range []string{run.ExitFile, run.HandleFile} {
-		if err := os.Remove(filepath.Join(job.Workspace, stale)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := unix.Unlink(filepath.Join(j.Workspace, stale)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return run.Handle{}, fmt.Errorf("starting a worker: removing %s: %w", stale, err)
+		}
+	}
+	for {
+		s, used, err := x.slot(ctx, j)
+		if err != nil {
+			return run.Handle{}, fmt.Errorf("starting a worker's supervisor: %w", err)
+		}
+		h := run.Handle{Workspace: j.Workspace, PID: s.pid, StartTime: s.born}
+		if err := writeJSON(filepath.Join(j.Workspace, run.HandleFile), h); err != nil {
+			s.hangUp()
+			return run.Handle{}, fmt.Errorf("starting a worker: %w", err)
+		}
+		mine := &job{slot: s, ended: make(chan struct{})}
+		x.mu.Lock()
+		x.jobs[h] = mine
+		x.mu.Unlock()
+		if err = s.give(mine, &j); err == nil {
+			return h, nil
+		}
+		s.hangUp()
+		<-s.gone
+		x.forget(h)
+		if !used { // one that was at rest may have been killed meanwhile
 			return run.Handle{}, fmt.Errorf("starting a worker: %w", err)
 		}
 	}
-	cmd, isolation, in, err := x.spawn(ctx, job)
-	if err != nil {
-		return run.Handle{}, fmt.Errorf("starting a worker's supervisor: %w", err)
-	}
-	defer in.Close()
-	h := run.Handle{Workspace: job.Workspace, PID: cmd.Process.Pid, StartTime: startTime(cmd.Process.Pid)}
-	c := &child{ended: make(chan struct{})}
-	x.mu.Lock()
-	x.children[h.PID] = c
-	x.mu.Unlock()
-	go func() { // ends with the supervisor; Wait waits for it
-		defer close(c.ended)
-		_ = cmd.Wait()
-	}()
-	err = writeJSON(filepath.Join(job.Workspace, run.HandleFile), h)
-	if err == nil {
-		err = json.NewEncoder(in).Encode(order{job, isolation})
-	}
-	if err != nil {
-		in.Close()
-		<-c.ended // without an order it ends by itself
-		return run.Handle{}, fmt.Errorf("starting a worker: %w", err)
-	}
-	return h, nil
-}
-
-// spawn starts the supervisor, with as much isolation as the kernel allows it.
-func (x *Executor) spawn(ctx context.Context, job run.Job) (*exec.Cmd, string, *os.File, error) {
-	self := x.options.Executable
-	if self == "" {
-		self = "/proc/self/exe"
-	}
-	log, err := os.OpenFile(filepath.Join(job.Workspace, run.SupervisorFile), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
-	if err != nil {
-		return nil, "", nil, err
-	}
-	defer log.Close()
-	var failed error
-	for _, way := range isolations(job.Network) {
-		r, w, err := os.Pipe()
-		if err != nil {
-			return nil, "", nil, err
-		}
-		cmd := exec.CommandContext(context.WithoutCancel(ctx), self) // it outlives us
-		cmd.Args = []string{"tinfra", Verb, job.Workspace}
-		cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LANG=C.UTF-8"}
-		cmd.Dir, cmd.Stdin, cmd.Stderr, cmd.SysProcAttr = job.Workspace, r, log, way
-		err = cmd.Start()
-		r.Close()
-		if err == nil {
-			if way.Cloneflags != 0 {
-				return cmd, isolated, w, nil
-			}
-			return cmd, notIsolated, w, nil
-		}
-		w.Close()
-		failed = err
-	}
-	return nil, "", nil, failed
-}
-
-// isolations are the ways to start a supervisor, the best first. The supervisor shares the namespace with its worker:
-// it needs no network, and there it can bring the loopback interface up.
-func isolations(network bool) []*syscall.SysProcAttr {
-	plain := &syscall.SysProcAttr{Setsid: true}
-	if network {
-		return []*syscall.SysProcAttr{plain}
-	}
-	mine := func(id int) []syscall.SysProcIDMap {
-		return []syscall.SysProcIDMap{{ContainerID: id, HostID: id, Size: 1}}
-	}
-	owned := &syscall.SysProcAttr{
-		Setsid: true, Cloneflags: unix.CLONE_NEWUSER | unix.CLONE_NEWNET,
-		UidMappings: mine(os.Geteuid()), GidMappings: mine(os.Getegid()),
-		AmbientCaps: []uintptr{unix.CAP_NET_ADMIN},
-	}
-	if os.Geteuid() != 0 {
-		return []*syscall.SysProcAttr{owned, plain}
-	}
-	return []*syscall.SysProcAttr{{Setsid: true, Cloneflags: unix.CLONE_NEWNET}, owned, plain}
 }
 
 // Wait implements run.Executor. The Exit is there only after every process of the worker's tree is gone.
 func (x *Executor) Wait(ctx context.Context, h run.Handle) (run.Exit, error) {
-	if err := x.gone(ctx, h); err != nil {
-		return run.Exit{}, err
+	x.mu.Lock()
+	j := x.jobs[h]
+	x.mu.Unlock()
+	if j == nil {
+		if err := awaitForeign(ctx, h); err != nil {
+			return run.Exit{}, err
+		}
+		return x.exitOf(ctx, h)
 	}
+	select {
+	case <-j.ended:
+	case <-ctx.Done():
+		select {
+		case <-j.ended:
+		default:
+			return run.Exit{}, context.Cause(ctx)
+		}
+	}
+	if j.exit != nil {
+		x.forget(h)
+		return *j.exit, nil
+	}
+	return x.exitOf(ctx, h)
+}
+
+// exitOf reads what the supervisor of a job has written.
+func (x *Executor) exitOf(ctx context.Context, h run.Handle) (run.Exit, error) {
+	x.forget(h)
 	b, err := protocol.ReadFile(filepath.Join(h.Workspace, run.ExitFile), maxWords)
 	if errors.Is(err, fs.ErrNotExist) {
 		endLeft(context.WithoutCancel(ctx), h.Workspace)
@@ -178,33 +147,25 @@ func (x *Executor) Wait(ctx context.Context, h run.Handle) (run.Exit, error) {
 	return e, nil
 }
 
-// gone returns when the supervisor has ended, or with the context's cause.
-func (x *Executor) gone(ctx context.Context, h run.Handle) error {
-	x.mu.Lock()
-	c := x.children[h.PID]
-	x.mu.Unlock()
-	if c == nil {
-		return awaitForeign(ctx, h.PID, h.StartTime)
-	}
-	select {
-	case <-c.ended:
-	case <-ctx.Done():
-		select {
-		case <-c.ended:
-		default:
-			return context.Cause(ctx)
-		}
-	}
+func (x *Executor) forget(h run.Handle) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	delete(x.children, h.PID)
+	delete(x.jobs, h)
 	delete(x.cancelled, h)
-	return nil
 }
 
-// Cancel implements run.Executor; the supervisor does the rest and needs nobody for it.
+// Cancel implements run.Executor; the supervisor does the rest and needs nobody for it. One of ours is told by its
+// channel, in which a word for one job cannot be taken for one to the next. Another process's has no job to follow: its
+// builder is dead, or we would not have its workspace.
 func (x *Executor) Cancel(_ context.Context, h run.Handle, _ error) error {
-	if !alive(h.PID, h.StartTime) {
+	x.mu.Lock()
+	j := x.jobs[h]
+	x.mu.Unlock()
+	if j != nil {
+		j.slot.cancel(j)
+		return nil
+	}
+	if !working(h) {
 		return nil
 	}
 	x.mu.Lock()
@@ -228,40 +189,3 @@ func lastWords(workspace string) string {
 	}
 	return ": " + string(bytes.TrimSpace(b[max(0, len(b)-400):]))
 }
-
-// writeJSON writes a whole file or none. It stands where a worker can put a pipe or a link in its way, which must neither
-// hold us nor lead elsewhere.
-func writeJSON(path string, v any) error {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	f, err := os.OpenFile(path+partSuffix, os.O_WRONLY|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
-	if err != nil {
-		return err
-	}
-	// Written over and then cut, not emptied and then filled: what was reserved stays ours on a full disk.
-	_, err = f.Write(b)
-	if err == nil {
-		err = f.Truncate(int64(len(b)))
-	}
-	if closed := f.Close(); err == nil {
-		err = closed
-	}
-	if err != nil {
-		return err
-	}
-	return os.Rename(path+partSuffix, path)
-}
-
-const partSuffix = ".part"
-
-// reserve takes room for what writeJSON will write to path, so that a worker that fills the disk does not keep its
-// supervisor from saying so.
-func reserve(path string) error {
-	const room = 4096 // bytes; an Exit takes a few hundred
-	return os.WriteFile(path+partSuffix, make([]byte, room), 0o600)
-}
-
-// defaultGrace is DESIGN's: what a worker has between SIGTERM and SIGKILL.
-const defaultGrace = 20 * time.Second

@@ -36,6 +36,9 @@ func TestMain(m *testing.M) {
 		_ = json.NewEncoder(os.Stdout).Encode(h)
 		_ = unix.Kill(os.Getpid(), unix.SIGKILL)
 	}
+	if len(os.Args) > 4 && os.Args[1] == "successive" {
+		successive(os.Args[2], os.Args[3], os.Args[4])
+	}
 	if len(os.Args) > 4 && os.Args[1] == "confined" {
 		if err := confined(os.Args[2], os.Args[3], os.Args[4]); err != nil {
 			fmt.Println(err)

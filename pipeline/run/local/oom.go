@@ -1,10 +1,13 @@
 package local
 
 import (
-	"os"
+	"bytes"
+	"errors"
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // oomCount is how often the kernel has killed for memory, as far as it says.
@@ -35,8 +38,7 @@ func (before oomCount) tells(after oomCount, shot bool) bool {
 }
 
 func readOOM() oomCount {
-	groups, _ := os.ReadFile("/proc/self/cgroup")
-	return oomIn("/sys/fs/cgroup", string(groups), "/proc/vmstat")
+	return oomIn("/sys/fs/cgroup", string(kernelText("/proc/self/cgroup")), "/proc/vmstat")
 }
 
 // oomIn looks into the files of our control group, of version 2 or 1, and at the machine's count.
@@ -67,15 +69,40 @@ func oomIn(root, groups, vmstat string) oomCount {
 
 // field reads the number after name, from a file of such lines; a unit may follow.
 func field(file, name string) (int64, bool) {
-	b, err := os.ReadFile(file)
-	if err != nil {
-		return 0, false
-	}
-	for line := range strings.Lines(string(b)) {
-		if f := strings.Fields(line); len(f) >= 2 && f[0] == name {
+	text := kernelText(file)
+	for len(text) > 0 {
+		var line []byte
+		line, text, _ = bytes.Cut(text, []byte("\n"))
+		if !bytes.HasPrefix(line, []byte(name)) {
+			continue
+		}
+		if f := strings.Fields(string(line)); len(f) >= 2 && f[0] == name {
 			n, err := strconv.ParseInt(f[1], 10, 64)
 			return n, err == nil
 		}
 	}
 	return 0, false
+}
+
+// kernelText is what a file of the kernel's says, as much of it as fits; nothing where it cannot be read. It is read at each
+// job, so by the fewest system calls: os.ReadFile makes a dozen of it.
+func kernelText(name string) []byte {
+	fd, err := unix.Open(name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil
+	}
+	defer unix.Close(fd)
+	b := make([]byte, 16<<10)
+	n := 0
+	for n < len(b) {
+		more, err := unix.Read(fd, b[n:])
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil || more == 0 {
+			break
+		}
+		n += more
+	}
+	return b[:n]
 }

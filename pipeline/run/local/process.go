@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -66,32 +68,50 @@ func alive(pid int, start string) bool {
 	return ok && s.start == start && s.state != 'Z' && s.state != 'X'
 }
 
-// awaitForeign returns when a process that is not our child has ended.
-func awaitForeign(ctx context.Context, pid int, start string) error {
-	if !alive(pid, start) {
+// working tells whether the supervisor of a job still has it: it stands in the job's workspace then. It may have gone on to
+// other jobs since, or not have begun; how a job ended is written before it is left. Where one cannot tell, it has it.
+func working(h run.Handle) bool {
+	if !alive(h.PID, h.StartTime) {
+		return false
+	}
+	ws, err := os.Stat(h.Workspace)
+	if err != nil {
+		return !errors.Is(err, fs.ErrNotExist)
+	}
+	stands, err := os.Stat("/proc/" + strconv.Itoa(h.PID) + "/cwd")
+	if err != nil || os.SameFile(ws, stands) {
+		return true
+	}
+	_, err = os.Lstat(filepath.Join(h.Workspace, run.ExitFile))
+	return err != nil
+}
+
+// awaitForeign returns when the supervisor of another process's job has ended, or has left the job.
+func awaitForeign(ctx context.Context, h run.Handle) error {
+	if !working(h) {
 		return nil
 	}
-	fd, err := unix.PidfdOpen(pid, 0)
+	fd, err := unix.PidfdOpen(h.PID, 0)
 	if err != nil {
-		return awaitByLooking(ctx, pid, start)
+		return awaitByLooking(ctx, h)
 	}
 	defer unix.Close(fd)
-	for alive(pid, start) { // also against a pid that was reused before PidfdOpen
+	for working(h) { // also against a pid that was reused before PidfdOpen
 		if err := context.Cause(ctx); err != nil {
 			return err
 		}
 		_, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(pollEvery/time.Millisecond))
 		if err != nil && !errors.Is(err, unix.EINTR) {
-			return awaitByLooking(ctx, pid, start)
+			return awaitByLooking(ctx, h)
 		}
 	}
 	return nil
 }
 
-func awaitByLooking(ctx context.Context, pid int, start string) error {
+func awaitByLooking(ctx context.Context, h run.Handle) error {
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
-	for alive(pid, start) {
+	for working(h) {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -101,9 +121,10 @@ func awaitByLooking(ctx context.Context, pid int, start string) error {
 	return nil
 }
 
-// CPUTime is what the tree of a worker has used so far, those of it that have ended included.
+// CPUTime is what the tree of a worker has used so far, those of it that have ended included; and those before it of the
+// same supervisor, so what counts is by how much it grows.
 func (x *Executor) CPUTime(h run.Handle) (time.Duration, bool) {
-	if !alive(h.PID, h.StartTime) {
+	if !working(h) {
 		return 0, false
 	}
 	var all time.Duration
