@@ -106,6 +106,7 @@ func (b *building) build(ctx context.Context, path string) error {
 	}
 	tally := newTally()
 	made, err := b.execute(ctx, t, o, tally, t.outlook(f))
+	t.executor.Close()
 	if sweep := t.store.SweepWork(context.WithoutCancel(ctx)); sweep != nil {
 		fmt.Fprintln(b.app.stderr, "tinfra: cleaning up:", sweep)
 	}
