@@ -2,11 +2,8 @@ package run
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -86,7 +83,7 @@ func (b *builder) try(ctx context.Context, t *task, a *artifacts.Action, number 
 	return b.follow(ctx, t, a, at)
 }
 
-// start lays out the workspace and starts the worker; the handle is stored before anyone waits for it.
+// start lays out the workspace and starts the worker.
 func (b *builder) start(ctx context.Context, t *task, a *artifacts.Action, at *attempt) error {
 	ws := at.ws.Dir
 	python, err := b.environment(ctx, t)
@@ -125,10 +122,6 @@ func (b *builder) start(ctx context.Context, t *task, a *artifacts.Action, at *a
 	if err != nil {
 		return err
 	}
-	if err := storeHandle(at.handle); err != nil {
-		// Unseen by a later build it must not run on.
-		return errors.Join(err, b.end(at.handle, err))
-	}
 	artifacts.Reached(artifacts.StepWorkStarted)
 	at.tails = newTails(t.report, ws)
 	t.report.say(event.Event{Type: event.Started, Message: startedMessage(t.ticket.grant, at.resumed)})
@@ -159,21 +152,6 @@ func (b *builder) environment(ctx context.Context, t *task) (string, error) {
 		return "", err // it names the environment
 	}
 	return python, nil
-}
-
-func storeHandle(h Handle) error {
-	text, err := json.Marshal(h)
-	if err != nil {
-		return fmt.Errorf("storing a worker's handle: %w", err)
-	}
-	at := filepath.Join(h.Workspace, HandleFile)
-	if err := os.WriteFile(at+".part", text, 0o600); err != nil {
-		return fmt.Errorf("storing a worker's handle: %w", err)
-	}
-	if err := os.Rename(at+".part", at); err != nil {
-		return fmt.Errorf("storing a worker's handle: %w", err)
-	}
-	return nil
 }
 
 // end makes an end of a job that nobody follows.

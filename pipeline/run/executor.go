@@ -18,7 +18,8 @@ const (
 // ErrLost: a job is gone and left no Exit. It may be tried again.
 var ErrLost = errors.New("the process that watched the worker is gone and left no word of how it ended")
 
-// Executor starts workers somewhere. Wait also takes a Handle that an earlier process stored; it returns the context's
+// Executor starts workers somewhere. Start stores the Handle as HandleFile, by when a worker may run: unseen by a later build
+// none must. Wait also takes a Handle that an earlier process stored; it returns the context's
 // cause when that ends first (but the Exit of a job that has ended, so one can ask with an ended context), and ErrLost
 // when nobody can say any more. Cancel asks the worker to end, and a second Cancel of the same job ends it at once; Wait
 // then says how.

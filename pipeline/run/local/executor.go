@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -71,10 +72,8 @@ func (x *Executor) Start(ctx context.Context, j run.Job) (run.Handle, error) {
 	if err := context.Cause(ctx); err != nil {
 		return run.Handle{}, err
 	}
-	for _, stale := range []string{run.ExitFile, run.HandleFile} {
-		if err := unix.Unlink(filepath.Join(j.Workspace, stale)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return run.Handle{}, fmt.Errorf("starting a worker: removing %s: %w", stale, err)
-		}
+	if err := unix.Unlink(filepath.Join(j.Workspace, run.ExitFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return run.Handle{}, fmt.Errorf("starting a worker: removing how an earlier one ended: %w", err)
 	}
 	for {
 		s, used, err := x.slot(ctx, j)
@@ -82,7 +81,7 @@ func (x *Executor) Start(ctx context.Context, j run.Job) (run.Handle, error) {
 			return run.Handle{}, fmt.Errorf("starting a worker's supervisor: %w", err)
 		}
 		h := run.Handle{Workspace: j.Workspace, PID: s.pid, StartTime: s.born}
-		if err := writeJSON(filepath.Join(j.Workspace, run.HandleFile), h); err != nil {
+		if err := storeHandle(h); err != nil {
 			s.hangUp()
 			return run.Handle{}, fmt.Errorf("starting a worker: %w", err)
 		}
@@ -100,6 +99,27 @@ func (x *Executor) Start(ctx context.Context, j run.Job) (run.Handle, error) {
 			return run.Handle{}, fmt.Errorf("starting a worker: %w", err)
 		}
 	}
+}
+
+// storeHandle needs no rename: whoever reads half of it knows as much as if it were not there, and until it is, nothing runs.
+func storeHandle(h run.Handle) error {
+	text, err := json.Marshal(h)
+	if err != nil {
+		return fmt.Errorf("storing its handle: %w", err)
+	}
+	name := filepath.Join(h.Workspace, run.HandleFile)
+	if err := unix.Unlink(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("storing its handle: %w", err)
+	}
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return fmt.Errorf("storing its handle: %w", err)
+	}
+	defer f.Close()
+	if _, err := f.Write(text); err != nil {
+		return fmt.Errorf("storing its handle: %w", err)
+	}
+	return nil
 }
 
 // Wait implements run.Executor. The Exit is there only after every process of the worker's tree is gone.

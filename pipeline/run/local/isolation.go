@@ -35,7 +35,8 @@ func isolations(network bool) []*syscall.SysProcAttr {
 	return []*syscall.SysProcAttr{{Setsid: true, Cloneflags: unix.CLONE_NEWNET}, owned, plain}
 }
 
-// isolate finishes what spawn began, and takes the right to do so from the worker.
+// isolate finishes what spawn began, and takes the right to do so from the worker. It is done for each job: the worker before,
+// if it was root, may have taken the interface down.
 func isolate(isolation string) string {
 	if isolation == isolated {
 		if err := loopbackUp(); err != nil {
@@ -67,7 +68,6 @@ func loopbackUp() error {
 	return nil
 }
 
-// netDevices is what the kernel says of this namespace's devices, with all that ever went through each.
-func netDevices() string {
-	return string(kernelText("/proc/self/net/dev"))
-}
+// traffic is what ever went through this namespace, by device. What root alone may do there without a packet (addresses,
+// rules of its firewall) is not seen in it.
+func traffic() string { return string(kernelText("/proc/self/net/dev")) }

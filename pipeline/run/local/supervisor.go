@@ -25,7 +25,7 @@ const rest = "/"
 func Supervise(isolation string) int {
 	// The worker is told to die with its parent thread, so the thread that starts it must stay.
 	runtime.LockOSThread()
-	s := &supervisor{isolation: isolate(isolation), terms: make(chan os.Signal, 2), inbox: &inbox{orders: make(chan order)}}
+	s := &supervisor{isolation: isolation, terms: make(chan os.Signal, 2), inbox: &inbox{orders: make(chan order)}}
 	signal.Notify(s.terms, unix.SIGTERM, atOnce)
 	// Taken and dropped rather than ignored: the worker would inherit that.
 	signal.Notify(make(chan os.Signal, 1), unix.SIGINT, unix.SIGHUP)
@@ -33,7 +33,7 @@ func Supervise(isolation string) int {
 		s.unfit = fmt.Errorf("becoming the reaper of a worker's tree: %w", err)
 	}
 	go s.inbox.fill() // ends with its channel, or with us
-	s.fresh = netDevices()
+	s.fresh = traffic()
 	for {
 		select {
 		case <-s.terms:
@@ -59,7 +59,7 @@ func Supervise(isolation string) int {
 type supervisor struct {
 	isolation string
 	unfit     error  // why no worker can be started
-	fresh     string // what went through its network before the first job: nothing
+	fresh     string // its traffic before the first job
 	terms     chan os.Signal
 	inbox     *inbox
 }
@@ -76,7 +76,7 @@ func (s *supervisor) serve(job run.Job) (last bool, err error) {
 	if err := reserve(exitFile); err != nil {
 		fmt.Fprintln(os.Stderr, "reserving room to say how the worker ended:", err)
 	}
-	w := &worker{job: job, exit: run.Exit{Isolation: s.isolation}, oom: readOOM(), streams: streamsOf(job.Workspace)}
+	w := &worker{job: job, exit: run.Exit{Isolation: isolate(s.isolation)}, oom: readOOM(), streams: streamsOf(job.Workspace)}
 	err = s.unfit
 	if err == nil {
 		err = w.start()
@@ -93,7 +93,7 @@ func (s *supervisor) serve(job run.Job) (last bool, err error) {
 		return false, err
 	}
 	// A namespace is handed on only as it was: a port may be taken for a while after its last process is gone.
-	last = s.isolation != notIsolated && netDevices() != s.fresh
+	last = s.isolation != notIsolated && traffic() != s.fresh
 	if err := json.NewEncoder(os.Stdin).Encode(reply{w.exit, last}); err != nil {
 		return true, nil // the builder is dead; exit.json is for the next
 	}
