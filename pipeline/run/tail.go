@@ -39,6 +39,21 @@ type piece struct {
 
 // poll hands out the lines that are complete. At the end, what is left counts as a line.
 func (t *lineTail) poll(end bool, hand func(piece)) error {
+	if protocol.Grown(t.path, t.offset) {
+		if err := t.more(hand); err != nil {
+			return err
+		}
+	}
+	if end && len(t.partial) > 0 {
+		t.emit(0, hand)
+	}
+	if end {
+		t.tellUnread(hand)
+	}
+	return nil
+}
+
+func (t *lineTail) more(hand func(piece)) error {
 	f, err := protocol.OpenFile(t.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -63,16 +78,7 @@ func (t *lineTail) poll(end bool, hand func(piece)) error {
 		t.partial = t.partial[:0]               // half a line may be half a secret
 		t.offset, t.over = size-maxRead/2, true // in the middle of a line
 	}
-	if err := t.read(f, size, hand); err != nil {
-		return err
-	}
-	if end && len(t.partial) > 0 {
-		t.emit(0, hand)
-	}
-	if end {
-		t.tellUnread(hand)
-	}
-	return nil
+	return t.read(f, size, hand)
 }
 
 func (t *lineTail) read(f *os.File, to int64, hand func(piece)) error {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -28,6 +29,20 @@ func OpenFile(name string) (*os.File, error) {
 		return nil, err
 	}
 	return f, nil
+}
+
+// Grown tells whether there may be more in such a file than was read of it up to this offset. Where nothing was written,
+// as is usual, it costs less than opening the file.
+func Grown(name string, offset int64) bool {
+	info, err := os.Lstat(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return false
+	case err != nil:
+		return true // OpenFile says it better
+	default:
+		return !info.Mode().IsRegular() || info.Size() != offset
+	}
 }
 
 // ReadFile reads such a file whole, where it has no more than this many bytes.

@@ -49,6 +49,9 @@ func (t *Tail) Offset() int64 { return t.start }
 // the file cannot be read. It reads no further than what is there when it starts, and of much only both ends, so a flood
 // cannot hold it.
 func (t *Tail) Poll(each func(Event, error)) error {
+	if !Grown(t.name, t.offset) {
+		return nil
+	}
 	f, err := OpenFile(t.name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
