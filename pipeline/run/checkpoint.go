@@ -25,12 +25,15 @@ const (
 	observedResumed = "resumed"
 )
 
-// keeps tells whether a stage has checkpoints. Those of a download that is not locked yet stand under its place.
-func (b *builder) keeps() bool { return b.o.Checkpoints != nil }
+// keeps tells whether a stage has checkpoints: a native kind has no worker that could know of them. Those of a download that
+// is not locked yet stand under its place.
+func (b *builder) keeps(t *task) bool {
+	return b.o.Checkpoints != nil && !t.step.Node.Stage.Kind.Native
+}
 
 // checkpoint names the attempt's folder in its request. A stage can do without one.
 func (b *builder) checkpoint(t *task, at *attempt, req *protocol.Request) error {
-	if !b.keeps() {
+	if !b.keeps(t) {
 		return nil
 	}
 	dir, resumed, err := b.o.Checkpoints.Checkpoint(t.workKey(), at.number)
@@ -50,7 +53,7 @@ func (b *builder) checkpoint(t *task, at *attempt, req *protocol.Request) error 
 
 // keepers are the numbers of attempts at a key whose pieces are still there: a new one gets a number of its own.
 func (b *builder) keepers(t *task) []int {
-	if !b.keeps() {
+	if !b.keeps(t) {
 		return nil
 	}
 	numbers, err := b.o.Checkpoints.Checkpointed(t.workKey())
@@ -62,7 +65,7 @@ func (b *builder) keepers(t *task) []int {
 
 // dropCheckpoints: what is left in spite of it is swept after a build.
 func (b *builder) dropCheckpoints(t *task) {
-	if !b.keeps() {
+	if !b.keeps(t) {
 		return
 	}
 	if err := b.o.Checkpoints.DropCheckpoints(t.workKey()); err != nil {

@@ -144,7 +144,7 @@ func (b *builder) argv(s *plan.Step, a *artifacts.Action, ws, python string, env
 	dir := filepath.Join(ws, workerDir, filepath.FromSlash(k.Dir))
 	switch {
 	case k.Native:
-		return nativeCommand(s, a, env)
+		return b.nativeCommand(s, a, env)
 	case len(k.Command) > 0:
 		argv := make([]string, len(k.Command))
 		for i, arg := range k.Command {
@@ -164,7 +164,7 @@ func (b *builder) argv(s *plan.Step, a *artifacts.Action, ws, python string, env
 }
 
 // nativeCommand is the params' command; its program must still be the one whose digest is in the key.
-func nativeCommand(s *plan.Step, a *artifacts.Action, env map[string]string) ([]string, error) {
+func (b *builder) nativeCommand(s *plan.Step, a *artifacts.Action, env map[string]string) ([]string, error) {
 	var params map[string]json.RawMessage
 	if err := json.Unmarshal(a.Params, &params); err != nil {
 		return nil, fmt.Errorf("reading the params of %s: %w", s.Node.Stage.Address, err)
@@ -173,12 +173,7 @@ func nativeCommand(s *plan.Step, a *artifacts.Action, env map[string]string) ([]
 	if err := json.Unmarshal(params["command"], &argv); err != nil || len(argv) == 0 {
 		return nil, fmt.Errorf("%s has no command", s.Node.Stage.Address)
 	}
-	f, err := os.Open(s.Program)
-	if err != nil {
-		return nil, fmt.Errorf("opening the program to run: %w", err)
-	}
-	defer f.Close()
-	sum, _, err := artifacts.SumReader(f)
+	sum, err := b.programs.sum(s.Program)
 	if err != nil {
 		return nil, fmt.Errorf("reading the program to run: %w", err)
 	}

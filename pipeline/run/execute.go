@@ -28,6 +28,8 @@ type builder struct {
 	redact *redactor
 	pool   *pool
 
+	programs programs
+
 	stopped atomic.Pointer[task] // the first that failed; set before its resources are free for another
 
 	// Of the scheduler's goroutine.

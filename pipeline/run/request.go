@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -171,8 +172,8 @@ func furnish(ws string, outputs map[string]string, r *protocol.Request) error {
 	for port := range outputs {
 		dirs = append(dirs, filepath.Join(protocol.OutDir, port))
 	}
-	for _, d := range dirs {
-		if err := os.MkdirAll(filepath.Join(ws, d), 0o755); err != nil {
+	for _, d := range dirs { // each after the one that it is in
+		if err := os.Mkdir(filepath.Join(ws, d), 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 			return fmt.Errorf("making a workspace: %w", err)
 		}
 	}
