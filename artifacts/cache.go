@@ -8,17 +8,23 @@ import (
 	"io"
 )
 
-// Cache is the object model over a Store and its Pointers. It holds no state of its own and is safe for concurrent use.
+// Cache is the object model over a Store and its Pointers. It is safe for concurrent use.
 type Cache struct {
 	Store
 	Pointers
 	holder Holder // nil where nothing is ever collected beside a build
+	group  *group // nil where many writes at once cost as much as one by one
 }
 
 // NewCache joins the bytes and the names of one place. A Store that is a Holder is told what is relied on.
 func NewCache(s Store, p Pointers) *Cache {
-	holder, _ := s.(Holder)
-	return &Cache{s, p, holder}
+	c := &Cache{Store: s, Pointers: p}
+	c.holder, _ = s.(Holder)
+	blobs, ok := s.(BatchStore)
+	if names, also := p.(BatchPointers); ok && also {
+		c.group = &group{blobs: blobs, names: names}
+	}
+	return c
 }
 
 // Hold says that this build relies on these keys and blobs. Whoever skips a write since the bytes are there, or takes a
@@ -168,18 +174,21 @@ func (c *Cache) named(ctx context.Context, k Key, val []byte) (*Record, Digest, 
 	if rec.Key != k {
 		return nil, Digest{}, fmt.Errorf("%w: record %s is of key %s", ErrDamaged, d.Short(), rec.Key.Short())
 	}
-	if err := c.complete(ctx, rec); err != nil {
+	if err := c.complete(ctx, rec, nil); err != nil {
 		return nil, Digest{}, err
 	}
 	return rec, d, nil
 }
 
-// complete: every output of rec is there.
-func (c *Cache) complete(ctx context.Context, rec *Record) error {
+// complete: every output of rec is there, or will be by its manifest, which is at hand.
+func (c *Cache) complete(ctx context.Context, rec *Record, atHand map[Digest]*Manifest) error {
 	for port, d := range rec.Outputs {
-		m, err := c.Manifest(ctx, d)
-		if err != nil {
-			return fmt.Errorf("output %s: %w", port, err)
+		m := atHand[d]
+		if m == nil {
+			var err error
+			if m, err = c.Manifest(ctx, d); err != nil {
+				return fmt.Errorf("output %s: %w", port, err)
+			}
 		}
 		for _, f := range m.Files {
 			n, err := c.Stat(ctx, f.Digest)

@@ -40,6 +40,34 @@ type Pointers interface {
 	List(ctx context.Context, prefix, after string) iter.Seq2[string, error]
 }
 
+// Payload is a blob with its bytes.
+type Payload struct {
+	Blob
+	Bytes []byte
+}
+
+// BatchStore is a Store to which many blobs at once cost less than one by one. PutAll leaves out what is there, intact, and
+// names the others in their order; one that cannot be stored keeps none of the others from it. Its errors are those of
+// the payloads, in order.
+type BatchStore interface {
+	PutAll(ctx context.Context, all []Payload) []error
+}
+
+// Change takes one pointer from a version to a value.
+type Change struct {
+	Name  string
+	Value string
+	Old   Version
+	Step  string // the named point that is reached once the change is durable
+}
+
+// BatchPointers is Pointers of which many at once cost less than one by one. A change of a chain is made once those
+// before it are durable; the first that fails ends its chain, and no other. A pointer that has the value already is no
+// failure. The errors are those of the chains, in order; after an ErrConflict the chain is the caller's to go through again.
+type BatchPointers interface {
+	SetAll(ctx context.Context, chains [][]Change) []error
+}
+
 // Sweeper is the right to delete; only gc holds it.
 type Sweeper interface {
 	All(ctx context.Context) iter.Seq2[Blob, error]

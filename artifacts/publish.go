@@ -6,47 +6,95 @@ import (
 	"fmt"
 )
 
-// Publish makes rec known, in an order that leaves no name dangling wherever it stops: record, runs/, records/, keys/.
-// Its action, its outputs' manifests and their files must be in the Store. The first record of a key wins and is
-// returned; a later one is kept under runs/ and records/ all the same, and takes the key only where the winner's
-// outputs are missing or damaged.
-func (c *Cache) Publish(ctx context.Context, rec *Record) (*Record, Digest, error) {
-	won, d, err := c.publish(ctx, rec)
+// Publish makes rec known, in an order that leaves no name dangling wherever it stops: parts, record, runs/, records/,
+// keys/. Its action, its outputs' manifests and their files must be in the Store or, but for the files, among parts. The first
+// record of a key wins and is returned; a later one is kept under runs/ and records/ all the same, and takes the key only
+// where the winner's outputs are missing or damaged. Many may publish at once: where the place is one of batches, each group of
+// them is written together.
+func (c *Cache) Publish(ctx context.Context, rec *Record, parts ...Part) (*Record, Digest, error) {
+	p, err := c.publication(ctx, rec, parts)
+	if err == nil {
+		err = c.commit(p)
+	}
 	if err != nil {
 		return nil, Digest{}, fmt.Errorf("publishing %s: %w", rec.Key.Short(), err)
 	}
-	return won, d, nil
+	return p.won, p.wonDigest, nil
 }
 
-func (c *Cache) publish(ctx context.Context, rec *Record) (*Record, Digest, error) {
+// publication is a record on its way to its names.
+type publication struct {
+	ctx    context.Context
+	rec    *Record
+	digest Digest
+	parts  []Part // the record is the last
+
+	won       *Record
+	wonDigest Digest
+	err       error
+
+	lead chan struct{} // closed when it is this one's turn to write the next group
+	done chan struct{} // closed when the group that it was in is written
+}
+
+// publication refuses a record that would name what is not there.
+func (c *Cache) publication(ctx context.Context, rec *Record, parts []Part) (*publication, error) {
 	b, d, err := rec.Encode()
 	if err != nil {
-		return nil, Digest{}, err
+		return nil, err
 	}
-	if _, err := c.Action(ctx, rec.Key); err != nil {
-		return nil, Digest{}, err
+	manifests := make(map[Digest]*Manifest, len(parts))
+	action := false
+	for _, p := range parts {
+		action = action || p.Digest == rec.Key.Digest()
+		manifests[p.Digest] = p.manifest
 	}
-	if err := c.complete(ctx, rec); err != nil {
-		return nil, Digest{}, err
+	if !action {
+		if _, err := c.Action(ctx, rec.Key); err != nil {
+			return nil, err
+		}
 	}
-	if _, err := c.PutBytes(ctx, RecordMediaType, b); err != nil {
-		return nil, Digest{}, err
+	if err := c.complete(ctx, rec, manifests); err != nil {
+		return nil, err
 	}
-	Reached(StepRecord)
-	if err := c.create(ctx, runName(rec.Key, d), d); err != nil {
-		return nil, Digest{}, err
+	own := Part{Payload{Blob{RecordMediaType, d, int64(len(b))}, b}, nil, StepRecord}
+	return &publication{
+		ctx: ctx, rec: rec, digest: d, parts: append(parts[:len(parts):len(parts)], own),
+		lead: make(chan struct{}), done: make(chan struct{}),
+	}, nil
+}
+
+// commit leaves what became of p in it.
+func (c *Cache) commit(p *publication) error {
+	if c.group != nil {
+		return c.commitGrouped(p)
+	}
+	for _, part := range p.parts {
+		if _, err := c.PutBytes(p.ctx, part.MediaType, part.Bytes); err != nil {
+			return err
+		}
+		if part.step != "" {
+			Reached(part.step)
+		}
+	}
+	return c.name(p)
+}
+
+// name sets the names of a record that is stored, one by one.
+func (c *Cache) name(p *publication) (err error) {
+	if err := c.create(p.ctx, runName(p.rec.Key, p.digest), p.digest); err != nil {
+		return err
 	}
 	Reached(StepRuns)
-	if err := c.create(ctx, recordName(day(rec.Ended), d.Hex()), d); err != nil {
-		return nil, Digest{}, err
+	if err := c.create(p.ctx, recordName(day(p.rec.Ended), p.digest.Hex()), p.digest); err != nil {
+		return err
 	}
 	Reached(StepRecords)
-	won, wd, err := c.claim(ctx, rec, d)
-	if err != nil {
-		return nil, Digest{}, err
+	if p.won, p.wonDigest, err = c.claim(p.ctx, p.rec, p.digest); err != nil {
+		return err
 	}
 	Reached(StepKeys)
-	return won, wd, nil
+	return nil
 }
 
 // create sets a pointer that has one possible value: finding that there is success. Any other is a damaged one.

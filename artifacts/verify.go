@@ -240,7 +240,7 @@ func (v *verifier) listed(ctx context.Context, name string, d Digest, builds ...
 
 // outputs: a key promises every byte.
 func (v *verifier) outputs(ctx context.Context, rec *Record) error {
-	if err := v.c.complete(ctx, rec); err != nil {
+	if err := v.c.complete(ctx, rec, nil); err != nil {
 		return err
 	}
 	for _, port := range slices.Sorted(maps.Keys(rec.Outputs)) {

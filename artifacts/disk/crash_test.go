@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 	if step, nth, ok := strings.Cut(os.Getenv(crashVar), ":"); ok {
 		dieAt(step, nth)
 	}
-	err := map[string]func(context.Context, *disk.Store) error{"build": buildOne, "hold": holdLease, "fill": fillDisk}[role](
+	err := map[string]func(context.Context, *disk.Store) error{"build": buildOne, "group": buildGroup, "hold": holdLease, "fill": fillDisk}[role](
 		context.Background(), mustOpen(os.Getenv(cacheVar)))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -115,7 +115,8 @@ func (s *Store) syncDir(name string) error {
 	if err != nil {
 		return err
 	}
-	return s.explain(errors.Join(d.Sync(), d.Close()))
+	_, err = retry(func() (int, error) { return 0, s.fsync(int(d.Fd())) })
+	return s.explain(errors.Join(os.NewSyscallError("fsync", err), d.Close()))
 }
 
 // explain says what to do about a full disk.

@@ -49,6 +49,8 @@ type Store struct {
 	private *scratch // made when first needed
 
 	holds holds
+
+	fsync func(fd int) error // unix.Fsync; a test's own fails
 }
 
 // Open prepares the cache in dir, which is created if it is not there. One that is all there and cannot be written to is
@@ -58,7 +60,7 @@ func Open(dir string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cache folder %s: %w", dir, err)
 	}
-	s := &Store{dir: abs}
+	s := &Store{dir: abs, fsync: unix.Fsync}
 	// Nothing is written, not even a folder, before it is known what is there.
 	formatted, err := s.checkFormat()
 	if err != nil {

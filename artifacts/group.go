@@ -1,0 +1,182 @@
+package artifacts
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+)
+
+// group is those who publish at once. One of them at a time, its leader, writes for all who have come by then; who comes
+// meanwhile waits for the next group, whose leader is the first of them. So nobody waits for more than two groups, and no
+// goroutine is needed that somebody would have to end.
+type group struct {
+	blobs BatchStore
+	names BatchPointers
+
+	mu      sync.Mutex // guards the two below
+	led     bool
+	waiting []*publication
+}
+
+// commitGrouped returns once p is durable, or will never be: one whose context ends while it waits is taken out.
+func (c *Cache) commitGrouped(p *publication) error {
+	g := c.group
+	g.mu.Lock()
+	g.waiting = append(g.waiting, p)
+	if !g.led {
+		g.led = true
+		close(p.lead)
+	}
+	g.mu.Unlock()
+	select {
+	case <-p.done:
+		return p.err
+	case <-p.lead:
+	case <-p.ctx.Done():
+		if g.withdraw(p) {
+			return context.Cause(p.ctx)
+		}
+		<-p.done
+		return p.err
+	}
+	g.mu.Lock()
+	all := g.waiting
+	g.waiting = nil
+	g.mu.Unlock()
+	c.commitAll(all)
+	g.pass()
+	return p.err
+}
+
+// withdraw is false for one that is being written already.
+func (g *group) withdraw(p *publication) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	i := slices.Index(g.waiting, p)
+	if i < 0 {
+		return false
+	}
+	g.waiting = slices.Delete(g.waiting, i, i+1)
+	select {
+	case <-p.lead:
+		g.passLocked()
+	default:
+	}
+	return true
+}
+
+func (g *group) pass() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.passLocked()
+}
+
+// passLocked makes the next one the leader.
+func (g *group) passLocked() {
+	g.led = len(g.waiting) > 0
+	if g.led {
+		close(g.waiting[0].lead)
+	}
+}
+
+// commitAll writes all at once, level by level: parts and records, runs/, records/, keys/. What fails, fails alone.
+func (c *Cache) commitAll(all []*publication) {
+	ctx, end := contextOfAll(all)
+	defer end()
+	c.putParts(ctx, all)
+	c.nameAll(ctx, all)
+	for _, p := range all {
+		close(p.done)
+	}
+}
+
+// contextOfAll ends when nobody waits any more. It has no values: those of one are none of the others'.
+func contextOfAll(all []*publication) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	var left atomic.Int64
+	left.Store(int64(len(all)))
+	stops := make([]func() bool, 0, len(all))
+	for _, p := range all {
+		stops = append(stops, context.AfterFunc(p.ctx, func() {
+			if left.Add(-1) == 0 {
+				cancel(context.Cause(p.ctx))
+			}
+		}))
+	}
+	return ctx, func() {
+		for _, stop := range stops {
+			stop()
+		}
+		cancel(nil)
+	}
+}
+
+func (c *Cache) putParts(ctx context.Context, all []*publication) {
+	var payloads []Payload
+	for _, p := range all {
+		for _, part := range p.parts {
+			payloads = append(payloads, part.Payload)
+		}
+	}
+	errs := c.group.blobs.PutAll(ctx, payloads)
+	for _, p := range all {
+		p.err = errors.Join(errs[:len(p.parts)]...)
+		errs = errs[len(p.parts):]
+		for _, part := range p.parts {
+			if p.err == nil && part.step != "" {
+				Reached(part.step)
+			}
+		}
+	}
+}
+
+// nameAll leaves alone what was not stored.
+func (c *Cache) nameAll(ctx context.Context, all []*publication) {
+	var stored []*publication
+	var chains [][]Change
+	for _, p := range all {
+		if p.err != nil {
+			continue
+		}
+		chain, err := c.names(ctx, p)
+		if p.err = err; err == nil {
+			stored, chains = append(stored, p), append(chains, chain)
+		}
+	}
+	if len(chains) == 0 {
+		return
+	}
+	for i, err := range c.group.names.SetAll(ctx, chains) {
+		p := stored[i]
+		switch {
+		case errors.Is(err, ErrConflict):
+			p.err = c.name(p)
+		case err != nil:
+			p.err = err
+		case p.won == nil:
+			p.won, p.wonDigest = p.rec, p.digest
+		default:
+			Reached(StepKeys)
+		}
+	}
+}
+
+// names are those that p needs: its key, too, unless a sound record holds that.
+func (c *Cache) names(ctx context.Context, p *publication) ([]Change, error) {
+	val := p.digest.String()
+	chain := []Change{
+		{runName(p.rec.Key, p.digest), val, Absent, StepRuns},
+		{recordName(day(p.rec.Ended), p.digest.Hex()), val, Absent, StepRecords},
+	}
+	won, d, v, err := c.lookup(ctx, p.rec.Key)
+	switch {
+	case err == nil:
+		p.won, p.wonDigest = won, d
+		return chain, nil
+	case errors.Is(err, ErrMissing):
+		return append(chain, Change{keyName(p.rec.Key), val, v, StepKeys}), nil
+	}
+	return nil, err
+}

@@ -1,0 +1,31 @@
+package artifacts
+
+// Part is what a record needs and is stored with it, where it is not there yet.
+type Part struct {
+	Payload
+	manifest *Manifest
+	step     string // the named point that is reached once it is stored
+}
+
+// Part is the manifest as a part of what names it.
+func (m *Manifest) Part() (Part, error) {
+	b, d, err := m.Encode()
+	if err != nil {
+		return Part{}, err
+	}
+	return Part{Payload{Blob{ManifestMediaType, d, int64(len(b))}, b}, m, StepManifest}, nil
+}
+
+// Part is the action as a part of its records.
+func (a *Action) Part() (Part, Key, error) {
+	b, k, err := a.Encode()
+	if err != nil {
+		return Part{}, Key{}, err
+	}
+	return Part{Payload{Blob{ActionMediaType, k.Digest(), int64(len(b))}, b}, nil, StepAction}, k, nil
+}
+
+// LogPart is what a run said, as a part of its record.
+func LogPart(b []byte) Part {
+	return Part{Payload: Payload{Blob{LogMediaType, Sum(b), int64(len(b))}, b}}
+}
