@@ -2,16 +2,16 @@ package disk
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
 )
@@ -67,13 +67,13 @@ func (s *Store) adoptTree(ctx context.Context, dir, typ string, labels map[strin
 	return m, nil
 }
 
-func (o *taken) hash(ctx context.Context, typ string, labels map[string]string) (*artifacts.Manifest, map[inode]adopted, error) {
+func (o *taken) hash(ctx context.Context, typ string, labels map[string]string) (*artifacts.Manifest, []adopted, error) {
 	root, err := os.OpenRoot(o.tree())
 	if err != nil {
 		return nil, nil, err
 	}
 	defer root.Close()
-	t := tree{root: root, real: make(map[inode]string)}
+	t := tree{root: root}
 	if err := t.start(o.base); err != nil {
 		return nil, nil, err
 	}
@@ -86,7 +86,7 @@ func (o *taken) hash(ctx context.Context, typ string, labels map[string]string) 
 		return nil, nil, err
 	}
 	for i, e := range t.entries {
-		m.Files[i].Blob = blobs[e.inode].Blob
+		m.Files[i].Blob = blobs[t.index[e.inode]].Blob
 	}
 	return m, blobs, nil
 }
@@ -94,55 +94,50 @@ func (o *taken) hash(ctx context.Context, typ string, labels map[string]string) 
 // adopted is a file that is hashed and on stable storage, still under a temporary name.
 type adopted struct {
 	artifacts.Blob
-	path string
-	mode fs.FileMode // of the file as its worker left it
+	inode // none of a copy
+	path  string
+	mode  fs.FileMode // of the file as its worker left it
 }
 
-func (o *taken) hashAll(ctx context.Context, t *tree) (map[inode]adopted, error) {
-	type result struct {
-		inode
-		adopted
+// hashAll makes the files durable and reads each once, the processors side by side. Whatever is written to a sealed file
+// moves its time. So many files can be flushed together before they are read: what is read is on the disk if no time has moved.
+func (o *taken) hashAll(ctx context.Context, t *tree) ([]adopted, error) {
+	together := false
+	if len(t.files) >= manyFiles {
+		var err error
+		if together, err = flushTogether(o.home); err != nil {
+			return nil, err
+		}
 	}
-	results := make([]result, 0, len(t.real))
-	for id, p := range t.real {
-		results = append(results, result{id, adopted{path: p}})
-	}
+	all := make([]adopted, len(t.files))
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0))
-	for i := range results {
+	for i, f := range t.files {
 		g.Go(func() error {
-			r := &results[i]
-			a, err := o.hashOne(ctx, r.path)
-			if err != nil {
-				return fmt.Errorf("%s: %w", r.path, err)
+			var err error
+			if all[i], err = o.hashOne(ctx, f, together); err != nil {
+				return fmt.Errorf("%s: %w", f.path, err)
 			}
-			r.adopted = a
 			return nil
 		})
 	}
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	all := make(map[inode]adopted, len(results))
-	for _, r := range results {
-		all[r.inode] = r.adopted
-	}
 	return all, nil
 }
 
 // hashOne reads a file once. One with a second name may still be within the worker's reach under it, or be a blob that
 // was linked into an input, so its bytes are copied in the same read.
-func (o *taken) hashOne(ctx context.Context, rel string) (adopted, error) {
-	path := filepath.Join(o.tree(), filepath.FromSlash(rel))
-	fi, err := os.Lstat(path)
-	if err != nil {
-		return adopted{}, err
+func (o *taken) hashOne(ctx context.Context, file file, durable bool) (adopted, error) {
+	path := filepath.Join(o.tree(), filepath.FromSlash(file.path))
+	if file.mode&0o400 == 0 {
+		// The other bits stay until the file is a blob: a tree that is put back must still tell programs from files.
+		if err := os.Chmod(path, file.mode|0o400); err != nil {
+			return adopted{}, err
+		}
 	}
-	// The other bits stay until the file is a blob: a tree that is put back must still tell programs from files.
-	if err := os.Chmod(path, fi.Mode().Perm()|0o400); err != nil {
-		return adopted{}, err
-	}
-	f, err := os.OpenFile(path, os.O_RDONLY|noFollow, 0)
+	f, err := openOnce(path)
 	if err != nil {
 		return adopted{}, err
 	}
@@ -151,16 +146,18 @@ func (o *taken) hashOne(ctx context.Context, rel string) (adopted, error) {
 	if err != nil {
 		return adopted{}, err
 	}
-	h := sha256.New()
-	out, own := io.Writer(h), f
-	if links(before) > 1 {
-		if own, err = os.CreateTemp(o.home, "copy"); err != nil {
-			return adopted{}, err
-		}
-		defer own.Close()
-		out, path = io.MultiWriter(h, own), own.Name()
+	moved := unfitFor("something still writes to it after the worker ended")
+	if !before.Mode().IsRegular() || file.sealed && !before.ModTime().Equal(sealed) {
+		return adopted{}, moved
 	}
-	n, err := io.Copy(out, cancelReader{ctx, f})
+	out := adopted{inode: file.inode, path: path, mode: file.mode}
+	out.MediaType = artifacts.FileMediaType
+	if links(before) > 1 || !file.sealed {
+		out.inode = inode{}
+		out.path, out.Digest, out.Size, err = o.copyDurably(ctx, f, before.Size())
+	} else {
+		out.Digest, out.Size, err = sumDurably(ctx, f, before.Size(), durable)
+	}
 	if err != nil {
 		return adopted{}, err
 	}
@@ -168,30 +165,74 @@ func (o *taken) hashOne(ctx context.Context, rel string) (adopted, error) {
 	if err != nil {
 		return adopted{}, err
 	}
-	if n != before.Size() || after.Size() != n || !after.ModTime().Equal(before.ModTime()) {
-		return adopted{}, unfitFor("something still writes to it after the worker ended")
+	if out.Size != before.Size() || after.Size() != out.Size || !after.ModTime().Equal(before.ModTime()) {
+		return adopted{}, moved
 	}
-	if err := own.Sync(); err != nil {
-		return adopted{}, err
+	return out, nil
+}
+
+func (o *taken) copyDurably(ctx context.Context, f *os.File, size int64) (path string, d artifacts.Digest, n int64, err error) {
+	own, err := os.CreateTemp(o.home, "copy")
+	if err != nil {
+		return "", d, 0, err
 	}
-	blob := artifacts.Blob{MediaType: artifacts.FileMediaType, Digest: artifacts.Digest(h.Sum(nil)), Size: n}
-	return adopted{blob, path, fi.Mode().Perm()}, nil
+	d, n, err = copySum(ctx, own, f, size)
+	err = errors.Join(err, sealAt(unix.AT_FDCWD, own.Name()))
+	if err == nil {
+		err = own.Sync()
+	}
+	return own.Name(), d, n, errors.Join(err, own.Close())
+}
+
+// sumDurably flushes a file too, unless it is durable but for what the disk could not write.
+func sumDurably(ctx context.Context, f *os.File, size int64, durable bool) (d artifacts.Digest, n int64, err error) {
+	if durable {
+		if d, n, err = sum(ctx, f, size); err == nil {
+			err = flushed(f)
+		}
+		return d, n, err
+	}
+	wait := flushAhead(f, size)
+	d, n, err = sum(ctx, f, size)
+	wait()
+	if err == nil {
+		err = f.Sync()
+	}
+	return d, n, err
+}
+
+// flushAhead has the disk write a large file while that is hashed. It makes nothing durable.
+func flushAhead(f *os.File, size int64) (wait func()) {
+	const large = 4 << 20
+	if size < large {
+		return func() {}
+	}
+	var started sync.WaitGroup
+	started.Go(func() { startFlush(f) })
+	return started.Wait
 }
 
 // nameBlobs gives each file its digest as name. A damaged blob of that name is replaced by it.
-func (s *Store) nameBlobs(blobs map[inode]adopted) error {
-	first := true
+func (s *Store) nameBlobs(blobs []adopted) error {
+	var g errgroup.Group
+	g.SetLimit(runtime.GOMAXPROCS(0))
 	for _, b := range blobs {
-		// These two need no fsync: without them the blob is hashed again before it is used.
-		if err := errors.Join(os.Chmod(b.path, 0o444), os.Chtimes(b.path, sealed, sealed)); err != nil {
-			return err
+		// This needs no fsync, nor did the time: without them the blob is hashed again before it is used.
+		g.Go(func() error { return os.Chmod(b.path, 0o444) })
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	// One after the other: the kernel lets nobody else move files between folders meanwhile.
+	for i, b := range blobs {
+		if err := unix.Rename(b.path, s.dir+"/"+blobName(b.Digest)); err != nil {
+			return fmt.Errorf("naming blob %s: %w", b.Digest.Short(), err)
 		}
-		if err := os.Rename(b.path, filepath.Join(s.dir, blobName(b.Digest))); err != nil {
-			return err
+		if b.inode != (inode{}) {
+			s.hashed.Store(b.Digest, b.inode)
 		}
-		if first {
+		if i == 0 {
 			artifacts.Reached(artifacts.StepAdoptNamed)
-			first = false
 		}
 	}
 	return s.syncDir(blobsDir)

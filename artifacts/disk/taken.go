@@ -87,7 +87,7 @@ func (s *Store) workspaceOf(dir string) (above string, workspace bool, err error
 	return above, false, err
 }
 
-// mark is the file that says what a taken tree is. It is replaced whole.
+// mark is the file that says what a taken tree is. It is replaced whole, and begins with the origin.
 type mark struct {
 	Origin  string    `json:"origin"` // relative to the workspace
 	Leaving []leaving `json:"leaving,omitempty"`
@@ -126,7 +126,7 @@ func (o *taken) mark(m mark) error {
 }
 
 // leave notes the files that are about to leave the tree. Copies that were made of linked files are not of it.
-func (o *taken) leave(blobs map[inode]adopted) error {
+func (o *taken) leave(blobs []adopted) error {
 	above, err := filepath.Rel(filepath.Dir(o.home), o.dir)
 	if err != nil {
 		return err
@@ -147,6 +147,23 @@ func (o *taken) forget() error {
 	return errors.Join(os.Remove(filepath.Join(o.home, markFile)), o.remove())
 }
 
+// originOf reads a mark no further than its first member: of an output of many files it is long.
+func originOf(home string) (string, error) {
+	f, err := os.Open(filepath.Join(home, markFile))
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	text := json.NewDecoder(f)
+	for _, want := range []json.Token{json.Delim('{'), "origin"} {
+		if got, err := text.Token(); err != nil || got != want {
+			return "", errors.Join(err, errors.New("the mark does not begin with where the output came from"))
+		}
+	}
+	var origin string
+	return origin, text.Decode(&origin)
+}
+
 // Noted says that the Manifest of what AdoptTree took from dir is kept, so that dir need not be put back any more.
 func (s *Store) Noted(dir string) error {
 	above, workspace, err := s.workspaceOf(dir)
@@ -155,9 +172,8 @@ func (s *Store) Noted(dir string) error {
 	}
 	homes, err := filepath.Glob(filepath.Join(above, takenPrefix+"*"))
 	for _, home := range homes {
-		var m mark
-		text, unread := os.ReadFile(filepath.Join(home, markFile))
-		if unread == nil && json.Unmarshal(text, &m) == nil && filepath.Join(above, m.Origin) == dir {
+		origin, unread := originOf(home)
+		if unread == nil && filepath.Join(above, origin) == dir {
 			err = errors.Join(err, (&taken{home: home}).forget())
 		}
 	}

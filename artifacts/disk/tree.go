@@ -20,8 +20,9 @@ const maxEntries = 1 << 20
 // followed as long as they stay inside; a file that several names lead to is stored once.
 type tree struct {
 	root    *os.Root
-	entries []entry          // sorted by path once start has returned
-	real    map[inode]string // path below root of each regular file, through no symlink
+	entries []entry // sorted by path once start has returned
+	files   []file  // each regular file once, by a path through no symlink
+	index   map[inode]int
 }
 
 type entry struct {
@@ -30,48 +31,77 @@ type entry struct {
 	inode
 }
 
-// start reads the tree called name below the root: a folder, or a single file, which keeps its name.
+// file is one that is to become a blob.
+type file struct {
+	inode
+	path   string // below root
+	mode   fs.FileMode
+	sealed bool // its time tells of every write from now on
+}
+
+// node is what is at a name.
+type node struct {
+	inode
+	mode  fs.FileMode
+	links uint64
+}
+
+// start reads the tree called name below the root: a folder, or a single file, which keeps its name. Files are sealed
+// on the way: one with a second name is not, since it may be a blob already, or an input of a stage that runs.
 func (t *tree) start(name string) error {
-	fi, err := t.root.Lstat(name)
+	t.index = make(map[inode]int)
+	above, err := t.root.Open(".")
+	if err != nil {
+		return err
+	}
+	defer above.Close()
+	n, err := nodeAt(above, name)
 	if err != nil {
 		return err
 	}
 	switch {
-	case fi.Mode().IsRegular():
-		t.file(name, name, fi, false)
-	case fi.IsDir():
-		// Below the output's own folder, so that a link to its sibling does not lead anywhere.
-		home := t.root
-		if t.root, err = home.OpenRoot(name); err != nil {
-			return err
-		}
-		defer t.root.Close()
-		if err := t.folder("", fi, nil, false); err != nil {
-			return err
-		}
-		for id, p := range t.real {
-			t.real[id] = path.Join(name, p)
-		}
-		t.root = home
+	case n.mode.IsRegular():
+		err = t.file(above, name, name, n)
+	case n.mode.IsDir():
+		err = t.below(name, n)
 	default:
-		return unfitFor("it is %s, not a folder or a file", kindOf(fi.Mode()))
+		err = unfitFor("it is %s, not a folder or a file", kindOf(n.mode))
+	}
+	if err != nil {
+		return err
 	}
 	slices.SortFunc(t.entries, func(a, b entry) int { return cmp.Compare(a.path, b.path) })
 	for _, e := range t.entries {
-		if _, ok := t.real[e.inode]; !ok {
+		if _, ok := t.index[e.inode]; !ok {
 			return unfitFor("%s changed while it was read", e.path)
 		}
 	}
 	return nil
 }
 
+// below reads a folder as a root of its own, so that a link to its sibling does not lead anywhere.
+func (t *tree) below(name string, n node) error {
+	home := t.root
+	var err error
+	if t.root, err = home.OpenRoot(name); err != nil {
+		return err
+	}
+	defer t.root.Close()
+	if err := t.folder("", n, nil, false); err != nil {
+		return err
+	}
+	for i := range t.files {
+		t.files[i].path = path.Join(name, t.files[i].path)
+	}
+	t.root = home
+	return nil
+}
+
 // folder reads dir; above are the folders that led here, against links that lead in circles.
-func (t *tree) folder(dir string, fi fs.FileInfo, above []inode, viaLink bool) error {
-	id := inodeOf(fi)
-	if slices.Contains(above, id) {
+func (t *tree) folder(dir string, n node, above []inode, viaLink bool) error {
+	if slices.Contains(above, n.inode) {
 		return unfitFor("the symlink %s leads in a circle", dir)
 	}
-	above = append(above, id)
 	at := dir
 	if at == "" {
 		at = "."
@@ -83,47 +113,88 @@ func (t *tree) folder(dir string, fi fs.FileInfo, above []inode, viaLink bool) e
 	if err != nil {
 		return err
 	}
-	list, err := f.ReadDir(-1)
+	folders, err := t.list(f, dir, viaLink)
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	for _, e := range list {
-		if err := t.entry(path.Join(dir, e.Name()), above, viaLink); err != nil {
+	above = append(above, n.inode)
+	for _, sub := range folders {
+		if err := t.folder(sub.path, sub.node, above, viaLink || sub.link); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (t *tree) entry(p string, above []inode, viaLink bool) error {
-	fi, err := t.root.Lstat(p)
-	if err != nil {
-		return err
-	}
-	link := fi.Mode()&fs.ModeSymlink != 0
-	if link {
-		if fi, err = t.root.Stat(p); err != nil {
-			return unfitFor("the symlink %s leads out of the output or nowhere: %w", p, err)
-		}
-	}
-	switch {
-	case fi.IsDir():
-		return t.folder(p, fi, above, viaLink || link)
-	case !fi.Mode().IsRegular():
-		return unfitFor("%s is %s", p, kindOf(fi.Mode()))
-	case len(t.entries) == maxEntries:
-		return unfitFor("more than %d files", maxEntries)
-	}
-	t.file(norm.NFC.String(p), p, fi, viaLink || link)
-	return nil
+// subfolder is one below a folder, or what a link there leads to.
+type subfolder struct {
+	node
+	path string
+	link bool
 }
 
-func (t *tree) file(name, p string, fi fs.FileInfo, viaLink bool) {
-	id := inodeOf(fi)
-	t.entries = append(t.entries, entry{name, fi.Mode()&0o111 != 0, id})
-	if !viaLink {
-		t.real[id] = p
+// list takes the files of an open folder and gives the folders in it.
+func (t *tree) list(f *os.File, dir string, viaLink bool) ([]subfolder, error) {
+	names, err := f.Readdirnames(-1)
+	if err != nil {
+		return nil, err
 	}
+	var folders []subfolder
+	for _, name := range names {
+		p := path.Join(dir, name)
+		n, err := nodeAt(f, name)
+		if err != nil {
+			return nil, err
+		}
+		link := n.mode&fs.ModeSymlink != 0
+		if link {
+			fi, err := t.root.Stat(p)
+			if err != nil {
+				return nil, unfitFor("the symlink %s leads out of the output or nowhere: %w", p, err)
+			}
+			n = node{inodeOf(fi), fi.Mode(), links(fi)}
+		}
+		switch {
+		case n.mode.IsDir():
+			folders = append(folders, subfolder{n, p, link})
+			continue
+		case !n.mode.IsRegular():
+			return nil, unfitFor("%s is %s", p, kindOf(n.mode))
+		case len(t.entries) == maxEntries:
+			return nil, unfitFor("more than %d files", maxEntries)
+		case viaLink || link:
+			t.name(p, n)
+		default:
+			err = t.file(f, name, p, n)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return folders, nil
+}
+
+// name lists a path that leads to a file.
+func (t *tree) name(p string, n node) {
+	t.entries = append(t.entries, entry{norm.NFC.String(p), n.mode&0o111 != 0, n.inode})
+}
+
+// file takes a file at its own place, which is called name in the folder dir.
+func (t *tree) file(dir *os.File, name, p string, n node) error {
+	t.name(p, n)
+	out := file{inode: n.inode, path: p, mode: n.mode.Perm(), sealed: n.links == 1}
+	if out.sealed {
+		if err := sealAt(int(dir.Fd()), name); err != nil {
+			return err
+		}
+	}
+	if i, ok := t.index[n.inode]; ok {
+		t.files[i] = out
+		return nil
+	}
+	t.index[n.inode] = len(t.files)
+	t.files = append(t.files, out)
+	return nil
 }
 
 func (t *tree) manifestFiles() []artifacts.File {
