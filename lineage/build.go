@@ -50,8 +50,9 @@ func (x *Index) builds(ctx context.Context, which string, args ...any) ([]*artif
 			b.Steps = append(b.Steps, s)
 		}
 		return err
-	}, `SELECT of, address, kind, key, record, state, reason, log FROM _step
-		WHERE of IN (SELECT id FROM _build`+which+`) ORDER BY of, position`, args...)
+	}, `SELECT b.id, s.address, s.kind, s.key, s.record, s.state, s.reason, s.log
+		FROM (SELECT id, list FROM _build`+which+`) b CROSS JOIN _list l ON l.id = b.list CROSS JOIN json_each(l.steps) e
+			CROSS JOIN _step s ON s.id = e.value ORDER BY b.id, e.key`, args...)
 	return out, err
 }
 

@@ -51,11 +51,15 @@ func keepLog(c *sqlite3.SQLiteConn) error {
 // a rebuild would otherwise wait for the disk hundreds of times.
 const logPages = 16 << 10
 
+// cacheSize is how much of the file a connection may keep, in KiB. Digests come in no order, so that each new record goes to
+// other pages of the indices of digests: those of 100,000 fit in here.
+const cacheSize = 64 << 10
+
 func settle(c *sqlite3.SQLiteConn) error {
 	if err := keepLog(c); err != nil {
 		return err
 	}
-	_, err := c.Exec(fmt.Sprintf("PRAGMA wal_autocheckpoint = %d", logPages), nil)
+	_, err := c.Exec(fmt.Sprintf("PRAGMA wal_autocheckpoint = %d; PRAGMA cache_size = -%d", logPages, cacheSize), nil)
 	return err
 }
 

@@ -56,7 +56,14 @@ func text(d artifacts.Digest) sql.NullString {
 	return sql.NullString{String: d.String(), Valid: !d.IsZero()}
 }
 
-func jsonText(v any) (string, error) {
+func jsonText[V any](v map[string]V) (string, error) {
+	if len(v) == 0 {
+		return "{}", nil // not null, for SQLite's JSON functions
+	}
+	return jsonOf(v)
+}
+
+func jsonOf(v any) (string, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
@@ -70,20 +77,26 @@ func (w *writer) addRun(ctx context.Context, day string, e *entry, types map[art
 	if err != nil {
 		return err
 	}
-	var columns [3]string
-	for i, v := range []any{orEmpty(e.record.Outputs), orEmpty(e.record.Metrics), orEmpty(e.record.Observed)} {
-		if columns[i], err = jsonText(v); err != nil {
-			return err
-		}
-	}
 	r := e.record
+	outputs, err := jsonText(r.Outputs)
+	if err != nil {
+		return err
+	}
+	metrics, err := jsonText(r.Metrics)
+	if err != nil {
+		return err
+	}
+	observed, err := jsonText(r.Observed)
+	if err != nil {
+		return err
+	}
 	var peak sql.NullInt64
 	if n, err := strconv.ParseInt(r.Observed["peak_memory_bytes"], 10, 64); err == nil {
 		peak = sql.NullInt64{Int64: n, Valid: true}
 	}
 	done, err := w.exec(ctx, `INSERT INTO _run (record, day, action, outputs, metrics, observed, started, ended, seconds,
 			peak_memory_bytes, builder, log) VALUES (?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING`,
-		e.digest.String(), day, action, columns[0], columns[1], columns[2], timeText(r.Started), timeText(r.Ended),
+		e.digest.String(), day, action, outputs, metrics, observed, timeText(r.Started), timeText(r.Ended),
 		r.Ended.Sub(r.Started).Seconds(), peak, r.Builder, text(r.Log))
 	if err != nil {
 		return err
@@ -107,38 +120,33 @@ func (w *writer) addRun(ctx context.Context, day string, e *entry, types map[art
 	return w.names(ctx, e)
 }
 
-// orEmpty keeps "none" an object, for SQLite's JSON functions.
-func orEmpty[V any](m map[string]V) map[string]V {
-	if m == nil {
-		return map[string]V{}
-	}
-	return m
-}
-
 func (w *writer) action(ctx context.Context, e *entry, types map[artifacts.Digest]string) (int64, error) {
 	a := e.action
 	for port, d := range e.record.Outputs {
 		types[d] = a.Outputs[port]
 	}
-	var id int64
-	err := w.row(ctx, `SELECT id FROM _action WHERE key = ?`, e.record.Key.String()).Scan(&id)
-	if err == nil || !noRow(err) {
-		return id, err
-	}
-	inputs, err := jsonText(orEmpty(a.Inputs))
+	inputs, err := jsonText(a.Inputs)
 	if err != nil {
 		return 0, err
 	}
-	facts, err := jsonText(orEmpty(a.Facts))
+	facts, err := jsonText(a.Facts)
 	if err != nil {
 		return 0, err
 	}
-	done, err := w.exec(ctx, `INSERT INTO _action (key, kind, params, inputs, facts, worker, env, salt) VALUES (?,?,?,?,?,?,?,?)`,
+	done, err := w.exec(ctx, `INSERT INTO _action (key, kind, params, inputs, facts, worker, env, salt) VALUES (?,?,?,?,?,?,?,?)
+		ON CONFLICT DO NOTHING`,
 		e.record.Key.String(), a.Kind, string(a.Params), inputs, facts, a.Worker.String(), text(a.Env), a.Salt)
 	if err != nil {
 		return 0, err
 	}
-	if id, err = done.LastInsertId(); err != nil {
+	if n, err := done.RowsAffected(); err != nil {
+		return 0, err
+	} else if n == 0 {
+		var id int64
+		return id, w.row(ctx, `SELECT id FROM _action WHERE key = ?`, e.record.Key.String()).Scan(&id)
+	}
+	id, err := done.LastInsertId()
+	if err != nil {
 		return 0, err
 	}
 	for _, port := range slices.Sorted(maps.Keys(a.Inputs)) {

@@ -81,16 +81,20 @@ func (x *Index) texts(ctx context.Context, query string, args ...any) ([]string,
 // LastBuild is the ID of the last build that has a stage of this address, or one that belongs to it: of one recipe, where
 // a path is given. An address of "" is any.
 func (x *Index) LastBuild(ctx context.Context, address, recipePath string) (string, error) {
+	// A build of the future is that of a clock which has been set back since.
+	now := time.Now().UTC().Add(time.Second).Format("20060102T150405Z")
 	query, args := `SELECT b.build FROM _build b WHERE 1`, []any{}
 	if recipePath != "" {
 		query, args = query+` AND b.recipe_path = ?`, append(args, recipePath)
 	}
 	if address != "" {
+		last, err := x.lastOf(ctx, address, recipePath)
+		if err != nil || last <= now && last != "" {
+			return last, err
+		}
 		covered, with := covers("s.address", address)
-		query, args = query+` AND EXISTS (SELECT 1 FROM _step s WHERE s.of = b.id AND `+covered+`)`, append(args, with...)
+		query, args = query+` AND EXISTS (SELECT 1 FROM `+stepsOfList+` AND `+covered+`)`, append(args, with...)
 	}
-	// A build of the future is that of a clock which has been set back since.
-	now := time.Now().UTC().Add(time.Second).Format("20060102T150405Z")
 	for _, when := range []string{`<=`, `>`} {
 		ids, err := x.texts(ctx, query+` AND b.build `+when+` ? ORDER BY b.build DESC LIMIT 1`, append(slices.Clone(args), now)...)
 		if err != nil || len(ids) > 0 {
@@ -98,6 +102,22 @@ func (x *Index) LastBuild(ctx context.Context, address, recipePath string) (stri
 		}
 	}
 	return "", unknown("no build has %s", address)
+}
+
+const stepsOfList = `_list l CROSS JOIN json_each(l.steps) e CROSS JOIN _step s ON s.id = e.value WHERE l.id = b.list`
+
+// lastOf is the last build of all that have a stage of an address, whatever the clock says.
+func (x *Index) lastOf(ctx context.Context, address, recipePath string) (string, error) {
+	covered, args := covers("address", address)
+	query := `SELECT last FROM _step WHERE ` + covered
+	if recipePath != "" {
+		query, args = query+` AND recipe_path = ?`, append(args, recipePath)
+	}
+	ids, err := x.texts(ctx, query+` ORDER BY last DESC LIMIT 1`, args...)
+	if err == nil && len(ids) == 0 {
+		err = unknown("no build has %s", address)
+	}
+	return strings.Join(ids, ""), err
 }
 
 // covers is true for an address and whatever belongs to it: the instances of a block, the stages of a module. The range

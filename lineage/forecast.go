@@ -60,8 +60,8 @@ func (x *Index) lastCost(ctx context.Context, w Want) (Cost, error) {
 		err := row.Scan(&c.Seconds, &c.PeakMemory, &c.OutputBytes, &build)
 		c.From = fmt.Sprintf("%s in build %s", w.Address, build.String)
 		return err
-	}, costColumns+`, s.build FROM _step s JOIN _build b ON b.id = s.of JOIN _run r ON r.record = s.record
-		WHERE s.address = ? AND s.kind = ? ORDER BY b.recipe_path = ? DESC, s.build DESC LIMIT 1`, w.Address, w.Kind, w.RecipePath)
+	}, costColumns+`, s.last FROM _step s JOIN _run r ON r.record = s.record
+		WHERE s.address = ? AND s.kind = ? ORDER BY s.recipe_path = ? DESC, s.last DESC LIMIT 1`, w.Address, w.Kind, w.RecipePath)
 	return c, err
 }
 

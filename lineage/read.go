@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime"
 	"slices"
 
@@ -14,9 +15,25 @@ import (
 
 // part is what was read of some names of a day.
 type part struct {
+	change
+	last      bool // no more names of the day come
 	records   []*entry
 	builds    []*buildEntry
+	skipped   []Skipped
 	manifests map[artifacts.Digest]*artifacts.Manifest
+}
+
+func (p *part) names() int { return len(p.records) + len(p.builds) + len(p.skipped) }
+
+func (p *part) digests() []artifacts.Digest {
+	var out []artifacts.Digest
+	for _, e := range p.records {
+		out = append(out, e.digest)
+	}
+	for _, b := range p.builds {
+		out = append(out, b.digest)
+	}
+	return out
 }
 
 type buildEntry struct {
@@ -24,9 +41,41 @@ type buildEntry struct {
 	build  *artifacts.Build
 }
 
+// readAll reads what is new in each day, and hands on parts of some days that make a batch.
+func (s *syncer) readAll(ctx context.Context, changes []change, batches chan<- []*part) error {
+	var parts []*part
+	n := 0
+	for i, c := range changes {
+		for names, sound := c.added, true; ; {
+			p, err := s.read(ctx, c, names[:min(batch, len(names))])
+			if err != nil {
+				return err
+			}
+			names = names[p.names():]
+			if sound = sound && len(p.skipped) == 0; !sound {
+				p.mark = "" // what is damaged now may be whole the next time
+			}
+			p.last = len(names) == 0
+			parts, n = append(parts, p), n+p.names()
+			if n >= batch || p.last && i == len(changes)-1 {
+				select {
+				case batches <- parts:
+				case <-ctx.Done():
+					return context.Cause(ctx)
+				}
+				parts, n = nil, 0
+			}
+			if p.last {
+				break
+			}
+		}
+	}
+	return nil
+}
+
 // read reads names of a day from the cache, on all processors. What cannot be read is told beside the rest.
-func (s *syncer) read(ctx context.Context, c change, names []string) (*part, []Skipped, error) {
-	p := &part{}
+func (s *syncer) read(ctx context.Context, c change, names []string) (*part, error) {
+	p := &part{change: c}
 	problems := make([]error, len(names))
 	records := make([]*entry, len(names))
 	builds := make([]*buildEntry, len(names))
@@ -38,13 +87,12 @@ func (s *syncer) read(ctx context.Context, c change, names []string) (*part, []S
 		}
 	})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	var bad []Skipped
 	for i, problem := range problems {
 		switch {
 		case problem != nil:
-			bad = append(bad, Skipped{c.folder + c.day + "/" + names[i], problem.Error()})
+			p.skipped = append(p.skipped, Skipped{c.folder + c.day + "/" + names[i], problem.Error()})
 		case c.folder == buildsFolder:
 			p.builds = append(p.builds, builds[i])
 		default:
@@ -52,7 +100,7 @@ func (s *syncer) read(ctx context.Context, c change, names []string) (*part, []S
 		}
 	}
 	p.manifests, err = s.newManifests(ctx, p.records)
-	return p, bad, err
+	return p, err
 }
 
 // parallel calls f for 0 to n-1, until ctx ends, and waits for all.
@@ -119,25 +167,28 @@ func (s *syncer) newManifests(ctx context.Context, records []*entry) (map[artifa
 			wanted[d] = true
 		}
 	}
+	for d := range wanted {
+		if s.described[d] {
+			delete(wanted, d)
+		}
+	}
 	if len(wanted) == 0 {
 		return nil, nil
 	}
-	known, err := s.x.db.PrepareContext(ctx, `SELECT count(*) FROM _artifact WHERE digest = ? AND bytes IS NOT NULL`)
+	known, err := column(ctx, s.x.db, artifacts.ParseDigest, `SELECT a.digest FROM json_each(?) w CROSS JOIN _artifact a
+		ON a.digest = w.value WHERE a.bytes IS NOT NULL`, digestList(slices.Collect(maps.Keys(wanted))))
 	if err != nil {
-		return nil, classify("asking the lineage index", err)
+		return nil, err
 	}
-	defer known.Close()
-	var digests []artifacts.Digest
-	for d := range wanted {
-		n := 0
-		if err := known.QueryRowContext(ctx, d.String()).Scan(&n); err != nil {
-			return nil, classify("asking the lineage index", err)
-		}
-		if n == 0 {
-			digests = append(digests, d)
-		}
+	for _, d := range known {
+		s.described[d] = true
+		delete(wanted, d)
 	}
-	return s.manifests(ctx, digests)
+	found, err := s.manifests(ctx, slices.Collect(maps.Keys(wanted)))
+	for d := range found {
+		s.described[d] = true
+	}
+	return found, err
 }
 
 // manifests reads what it can: one that is missing or damaged costs its size and labels, not its run.

@@ -58,7 +58,7 @@ type Filter struct {
 
 // runColumns end with what is summed up over the outputs, which whoever has those at hand leaves out.
 const (
-	runColumns = `SELECT r.record, a.key, a.kind, s.address, s.build, s.state, a.params, r.metrics, r.observed, a.facts,
+	runColumns = `SELECT r.record, a.key, a.kind, s.address, s.last, s.state, a.params, r.metrics, r.observed, a.facts,
 	a.inputs, r.outputs, r.peak_memory_bytes, a.worker, a.env, a.salt, r.log, r.builder, r.started, r.ended, `
 	outputSums = `(SELECT sum(t.bytes) FROM _output o JOIN _artifact t ON t.id = o.artifact WHERE o.run = r.id) AS size,
 	(SELECT json_group_array(json(t.labels)) FROM _output o JOIN _artifact t ON t.id = o.artifact WHERE o.run = r.id AND t.labels <> '{}')`
@@ -66,7 +66,11 @@ const (
 )
 
 const lastUse = ` FROM _run r JOIN _action a ON a.id = r.action
-	LEFT JOIN _step s ON s.id = (SELECT u.id FROM _step u WHERE u.record = r.record%s ORDER BY u.build DESC, u.position LIMIT 1)`
+	LEFT JOIN _step s ON s.id = (SELECT u.id FROM _step u WHERE u.record = r.record%s ORDER BY u.last DESC, u.position LIMIT 1)`
+
+// stepsOf is the steps of a build, of which it is the last one for the purpose.
+const stepsOf = `(SELECT s.address, s.record, s.state, b.build AS last, b.id AS of, e.key AS place
+	FROM _build b CROSS JOIN _list l ON l.id = b.list CROSS JOIN json_each(l.steps) e CROSS JOIN _step s ON s.id = e.value WHERE b.build = ?) s`
 
 // Runs gives the runs that a filter chooses.
 func (x *Index) Runs(ctx context.Context, f Filter) ([]Run, error) {
@@ -108,11 +112,11 @@ func (f *Filter) query() (string, []any, error) {
 	order := "r.ended DESC, r.id DESC"
 	switch {
 	case f.Build != "":
-		from = ` FROM _step s JOIN _run r ON r.record = s.record JOIN _action a ON a.id = r.action`
-		where, args = append(where, "s.build = ?"), append(args, f.Build)
-		order = "s.of, s.position"
+		from = ` FROM ` + stepsOf + ` JOIN _run r ON r.record = s.record JOIN _action a ON a.id = r.action`
+		args = append(args, f.Build)
+		order = "s.of, s.place"
 	case f.RecipePath != "":
-		from = fmt.Sprintf(lastUse, ` AND u.of IN (SELECT id FROM _build WHERE recipe_path = ?)`)
+		from = fmt.Sprintf(lastUse, ` AND u.recipe_path = ?`)
 		where, args = append(where, "s.id IS NOT NULL"), append(args, f.RecipePath)
 	}
 	if f.Kind != "" {

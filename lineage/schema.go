@@ -7,7 +7,8 @@ const applicationID = 0x74696e66
 
 // tables are private: their names begin with an underscore, and any version of tinfra may change them. Digests are kept in
 // their text form. A JSON column is there for reading a run in one row; edges and names have tables of their own, since
-// those are searched.
+// those are searched. A stage that became the same in many builds of a recipe is one step, and builds that list the same
+// steps share the list: most builds are hits all over. A step knows the last build that lists it, and its place there.
 const tables = `
 CREATE TABLE _day (
 	folder TEXT NOT NULL, day TEXT NOT NULL, mark TEXT NOT NULL,
@@ -44,19 +45,22 @@ CREATE INDEX _output_of ON _output (artifact);
 CREATE TABLE _build (
 	id INTEGER PRIMARY KEY, digest TEXT NOT NULL UNIQUE, day TEXT NOT NULL, build TEXT NOT NULL,
 	recipe TEXT, recipe_path TEXT NOT NULL, variables TEXT NOT NULL, targets TEXT NOT NULL, lock TEXT, "commit" TEXT NOT NULL,
-	host TEXT NOT NULL, started TEXT NOT NULL, ended TEXT NOT NULL, exit INTEGER NOT NULL, problem TEXT NOT NULL
+	host TEXT NOT NULL, started TEXT NOT NULL, ended TEXT NOT NULL, exit INTEGER NOT NULL, problem TEXT NOT NULL,
+	list INTEGER NOT NULL
 );
 CREATE INDEX _build_day ON _build (day);
 CREATE INDEX _build_build ON _build (build);
 CREATE INDEX _build_recipe ON _build (recipe_path, build);
+CREATE INDEX _build_list ON _build (list);
+CREATE TABLE _list (id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, steps TEXT NOT NULL);
 CREATE TABLE _step (
-	id INTEGER PRIMARY KEY, of INTEGER NOT NULL, build TEXT NOT NULL, position INTEGER NOT NULL,
+	id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, recipe_path TEXT NOT NULL,
 	address TEXT NOT NULL, kind TEXT NOT NULL, key TEXT, record TEXT,
-	state TEXT NOT NULL, reason TEXT NOT NULL, log TEXT
+	state TEXT NOT NULL, reason TEXT NOT NULL, log TEXT,
+	last TEXT NOT NULL, position INTEGER NOT NULL
 );
-CREATE INDEX _step_of ON _step (of, position);
-CREATE INDEX _step_record ON _step (record, build);
-CREATE INDEX _step_address ON _step (address, build);
+CREATE INDEX _step_record ON _step (record);
+CREATE INDEX _step_address ON _step (address);
 `
 
 // views are documented in docs/lineage.md and stay.
@@ -66,11 +70,12 @@ CREATE VIEW builds AS
 		round((julianday(ended) - julianday(started)) * 86400, 3) AS seconds, exit, problem
 	FROM _build;
 CREATE VIEW steps AS
-	SELECT build, position, address, kind, state, key, record AS run, reason, log FROM _step;
+	SELECT b.build, e.key AS position, s.address, s.kind, s.state, s.key, s.record AS run, s.reason, s.log
+	FROM _build b JOIN _list l ON l.id = b.list JOIN json_each(l.steps) e JOIN _step s ON s.id = e.value;
 CREATE VIEW runs AS
 	SELECT r.record AS run, a.key, a.kind,
-		(SELECT s.address FROM _step s WHERE s.record = r.record ORDER BY s.build DESC, s.position LIMIT 1) AS address,
-		(SELECT max(s.build) FROM _step s WHERE s.record = r.record) AS build,
+		(SELECT s.address FROM _step s WHERE s.record = r.record ORDER BY s.last DESC, s.position LIMIT 1) AS address,
+		(SELECT max(s.last) FROM _step s WHERE s.record = r.record) AS build,
 		r.started, r.ended, r.seconds, r.peak_memory_bytes, r.builder, a.worker, a.env, a.salt, r.log,
 		a.params, a.facts, r.observed
 	FROM _run r JOIN _action a ON a.id = r.action;

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/Ruihan11/tiny-infra/artifacts"
 )
 
@@ -14,9 +16,9 @@ const (
 	buildsFolder  = "builds/"
 )
 
-// batch is how many names are read and written in one transaction: enough to make its cost small, few enough that other
-// processes, and Ctrl-C, do not wait long.
-const batch = 1000
+// batch is how many names are read and written in one transaction, or a day's more: enough to make its cost small, few
+// enough that other processes, and Ctrl-C, do not wait long.
+const batch = 4000
 
 // Sync brings the index up to what the cache lists. It reads only what is new, may run in several processes at once, and
 // can be interrupted: what was read is kept. A record that cannot be read is left out and listed by Skipped; the others
@@ -48,7 +50,7 @@ func (x *Index) sync(ctx context.Context) error {
 }
 
 func (x *Index) syncOnce(ctx context.Context) error {
-	s := &syncer{x: x, cache: x.cache}
+	s := &syncer{x: x, cache: x.cache, described: map[artifacts.Digest]bool{}}
 	var all []change
 	for _, folder := range []string{recordsFolder, buildsFolder} {
 		changes, err := s.changes(ctx, folder)
@@ -60,10 +62,8 @@ func (x *Index) syncOnce(ctx context.Context) error {
 			s.total += len(c.added)
 		}
 	}
-	for _, c := range all {
-		if err := s.apply(ctx, c); err != nil {
-			return err
-		}
+	if err := s.apply(ctx, all); err != nil {
+		return err
 	}
 	if err := s.unread(ctx); err != nil || !s.wrote {
 		return err
@@ -92,8 +92,9 @@ func (x *Index) fold(ctx context.Context) error {
 type syncer struct {
 	x           *Index
 	cache       *artifacts.Cache
-	done, total int  // names read, names to read
-	wrote       bool // anything
+	done, total int                       // names stored, names to store
+	wrote       bool                      // anything
+	described   map[artifacts.Digest]bool // whose manifest was read, and goes to the writer before what is read later
 }
 
 // change is what became of one day since it was last looked at.
@@ -104,40 +105,70 @@ type change struct {
 	removed     []string // digests
 }
 
-// apply reads and stores what a day has new, batch by batch. The day's mark comes with the last one: until then the day
-// counts as changed.
-func (s *syncer) apply(ctx context.Context, c change) error {
-	if len(c.removed) > 0 {
+// apply reads and stores what days have new, batch by batch: while one is written the next is read.
+func (s *syncer) apply(ctx context.Context, changes []change) error {
+	if err := s.remove(ctx, changes); err != nil {
+		return err
+	}
+	batches := make(chan []*part)
+	reading, ctx := errgroup.WithContext(ctx)
+	reading.Go(func() error {
+		defer close(batches)
+		return s.readAll(ctx, changes, batches)
+	})
+	reading.Go(func() error { return s.storeAll(ctx, batches) })
+	return reading.Wait()
+}
+
+func (s *syncer) remove(ctx context.Context, changes []change) error {
+	for _, c := range changes {
+		if len(c.removed) == 0 {
+			continue
+		}
 		if err := s.write(ctx, func(w *writer) error { return w.remove(ctx, c) }); err != nil {
 			return err
 		}
 	}
-	sound := true
-	for len(c.added) > 0 {
-		n := min(batch, len(c.added))
-		part, bad, err := s.read(ctx, c, c.added[:n])
+	return nil
+}
+
+// storeAll stores batches as they come. A day's mark comes after the last of its names, with the next batch: until then the
+// day counts as changed.
+func (s *syncer) storeAll(ctx context.Context, batches <-chan []*part) error {
+	var marks []change
+	for parts := range batches {
+		before := marks
+		marks = nil
+		err := s.write(ctx, func(w *writer) error {
+			for _, p := range parts {
+				if err := w.add(ctx, p); err != nil {
+					return err
+				}
+			}
+			return w.marks(ctx, before)
+		})
 		if err != nil {
 			return err
 		}
-		sound = sound && len(bad) == 0
-		if err := s.write(ctx, func(w *writer) error { return w.add(ctx, c, part, bad) }); err != nil {
-			return err
+		for _, p := range parts {
+			s.done += p.names()
+			if p.last {
+				marks = append(marks, p.change)
+			}
 		}
 		artifacts.Reached(artifacts.StepIndexBatch)
-		c.added = c.added[n:]
-		s.done += n
-		if s.x.Progress != nil {
+		if s.x.Progress != nil && s.total > 0 {
 			s.x.Progress(s.done, s.total)
 		}
 	}
-	if !sound {
-		c.mark = "" // what is damaged now may be whole the next time
+	if ctx.Err() != nil || len(marks) == 0 {
+		return context.Cause(ctx)
 	}
-	err := s.write(ctx, func(w *writer) error { return w.mark(ctx, c) })
-	if err == nil {
-		artifacts.Reached(artifacts.StepIndexMarked)
+	if err := s.write(ctx, func(w *writer) error { return w.marks(ctx, marks) }); err != nil {
+		return err
 	}
-	return err
+	artifacts.Reached(artifacts.StepIndexMarked)
+	return nil
 }
 
 // unread tries again to read the manifests that could not be read when their runs were stored.
@@ -188,7 +219,7 @@ func (x *Index) Apply(ctx context.Context, action *artifacts.Action, record *art
 		return err
 	}
 	c := change{folder: recordsFolder, day: dayOf(record.Ended)}
-	return x.write(ctx, func(w *writer) error { return w.add(ctx, c, &part{records: []*entry{e}}, nil) })
+	return x.write(ctx, func(w *writer) error { return w.add(ctx, &part{change: c, records: []*entry{e}}) })
 }
 
 // Skipped is a record or a build that could not be read.

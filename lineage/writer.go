@@ -17,6 +17,8 @@ type writer struct {
 	prepared map[string]*sql.Stmt // closed by the end of the transaction
 	ids      map[artifacts.Digest]int64
 	named    map[string]bool
+
+	manifests map[artifacts.Digest]*artifacts.Manifest // read with what is being added; those of new rows are taken out
 }
 
 func noRow(err error) bool { return errors.Is(err, sql.ErrNoRows) }
@@ -58,37 +60,44 @@ func (w *writer) row(ctx context.Context, query string, args ...any) scanner {
 }
 
 // add stores what was read of a day, and keeps what could not be.
-func (w *writer) add(ctx context.Context, c change, p *part, bad []Skipped) error {
+func (w *writer) add(ctx context.Context, p *part) error {
 	types := map[artifacts.Digest]string{}
+	w.manifests = maps.Clone(p.manifests)
 	for _, e := range p.records {
-		if err := w.addRun(ctx, c.day, e, types); err != nil {
-			return err
-		}
-		if err := w.unskip(ctx, c, e.digest); err != nil {
+		if err := w.addRun(ctx, p.day, e, types); err != nil {
 			return err
 		}
 	}
 	for _, b := range p.builds {
-		if err := w.addBuild(ctx, c.day, b); err != nil {
-			return err
-		}
-		if err := w.unskip(ctx, c, b.digest); err != nil {
+		if err := w.addBuild(ctx, p.day, b); err != nil {
 			return err
 		}
 	}
-	for _, s := range bad {
+	if err := w.unskip(ctx, p); err != nil {
+		return err
+	}
+	for _, s := range p.skipped {
 		_, err := w.exec(ctx, `INSERT INTO _skipped (name, day, problem) VALUES (?,?,?)
-			ON CONFLICT (name) DO UPDATE SET problem = excluded.problem`, s.Name, c.folder+c.day, s.Problem)
+			ON CONFLICT (name) DO UPDATE SET problem = excluded.problem`, s.Name, p.folder+p.day, s.Problem)
 		if err != nil {
 			return err
 		}
 	}
-	return w.describe(ctx, p.manifests)
+	return w.describe(ctx, w.manifests) // of what was there before
 }
 
-func (w *writer) unskip(ctx context.Context, c change, d artifacts.Digest) error {
-	_, err := w.exec(ctx, `DELETE FROM _skipped WHERE name = ?`, c.folder+c.day+"/"+d.Hex())
-	return err
+// unskip forgets that what was read could not be.
+func (w *writer) unskip(ctx context.Context, p *part) error {
+	any := false
+	if err := w.row(ctx, `SELECT EXISTS (SELECT 1 FROM _skipped)`).Scan(&any); err != nil || !any {
+		return err
+	}
+	for _, d := range p.digests() {
+		if _, err := w.exec(ctx, `DELETE FROM _skipped WHERE name = ?`, p.folder+p.day+"/"+d.Hex()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // artifact gives the row of a manifest, made where there is none. kind is its type if known: until it is described.
@@ -99,10 +108,7 @@ func (w *writer) artifact(ctx context.Context, d artifacts.Digest, kind string) 
 	var id int64
 	err := w.row(ctx, `SELECT id FROM _artifact WHERE digest = ?`, d.String()).Scan(&id)
 	if noRow(err) {
-		var done sql.Result
-		if done, err = w.exec(ctx, `INSERT INTO _artifact (digest, type, labels) VALUES (?,?,'{}')`, d.String(), kind); err == nil {
-			id, err = done.LastInsertId()
-		}
+		id, err = w.newArtifact(ctx, d, kind)
 	}
 	if w.ids == nil {
 		w.ids = map[artifacts.Digest]int64{}
@@ -111,10 +117,38 @@ func (w *writer) artifact(ctx context.Context, d artifacts.Digest, kind string) 
 	return id, err
 }
 
-// describe says of artifacts what their manifests say.
+func (w *writer) newArtifact(ctx context.Context, d artifacts.Digest, kind string) (int64, error) {
+	var size, files sql.NullInt64
+	labels := "{}"
+	if m := w.manifests[d]; m != nil {
+		var err error
+		if labels, err = w.labels(ctx, m); err != nil {
+			return 0, err
+		}
+		kind, size, files = m.Type, sql.NullInt64{Int64: m.Size(), Valid: true}, sql.NullInt64{Int64: int64(len(m.Files)), Valid: true}
+		delete(w.manifests, d)
+	}
+	done, err := w.exec(ctx, `INSERT INTO _artifact (digest, type, bytes, files, labels) VALUES (?,?,?,?,?)`, d.String(), kind, size, files, labels)
+	if err != nil {
+		return 0, err
+	}
+	return done.LastInsertId()
+}
+
+// labels gives a manifest's labels as they are stored, and keeps their names.
+func (w *writer) labels(ctx context.Context, m *artifacts.Manifest) (string, error) {
+	for name := range m.Labels {
+		if err := w.name(ctx, "labels", name); err != nil {
+			return "", err
+		}
+	}
+	return jsonText(m.Labels)
+}
+
+// describe says of artifacts that are there what their manifests say.
 func (w *writer) describe(ctx context.Context, manifests map[artifacts.Digest]*artifacts.Manifest) error {
 	for d, m := range manifests {
-		labels, err := jsonText(orEmpty(m.Labels))
+		labels, err := w.labels(ctx, m)
 		if err != nil {
 			return err
 		}
@@ -122,11 +156,6 @@ func (w *writer) describe(ctx context.Context, manifests map[artifacts.Digest]*a
 			m.Type, m.Size(), len(m.Files), labels, d.String())
 		if err != nil {
 			return err
-		}
-		for name := range m.Labels {
-			if err := w.name(ctx, "labels", name); err != nil {
-				return err
-			}
 		}
 	}
 	return nil
@@ -147,37 +176,29 @@ func (w *writer) name(ctx context.Context, space, name string) error {
 
 func (w *writer) addBuild(ctx context.Context, day string, e *buildEntry) error {
 	b := e.build
-	variables, err := jsonText(orEmpty(b.Variables))
+	variables, err := jsonText(b.Variables)
 	if err != nil {
 		return err
 	}
-	targets, err := jsonText(append([]string{}, b.Targets...))
+	targets, err := jsonOf(append([]string{}, b.Targets...))
+	if err != nil {
+		return err
+	}
+	list, err := w.list(ctx, b)
 	if err != nil {
 		return err
 	}
 	done, err := w.exec(ctx, `INSERT INTO _build (digest, day, build, recipe, recipe_path, variables, targets, lock, "commit", host,
-			started, ended, exit, problem) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING`,
+			started, ended, exit, problem, list) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING`,
 		e.digest.String(), day, b.ID, text(b.Recipe), b.RecipePath, variables, targets, text(b.Lock), b.Commit, b.Host,
-		timeText(b.Started), timeText(b.Ended), b.Exit, b.Problem)
+		timeText(b.Started), timeText(b.Ended), b.Exit, b.Problem, list)
 	if err != nil {
 		return err
 	}
 	if n, err := done.RowsAffected(); n == 0 || err != nil {
 		return err // another process was first
 	}
-	id, err := done.LastInsertId()
-	if err != nil {
-		return err
-	}
-	for i, s := range b.Steps {
-		_, err := w.exec(ctx, `INSERT INTO _step (of, build, position, address, kind, key, record, state, reason, log)
-			VALUES (?,?,?,?,?,?,?,?,?,?)`,
-			id, b.ID, i, s.Address, s.Kind, text(s.Key.Digest()), text(s.Record), string(s.State), s.Reason, text(s.Log))
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return w.used(ctx, list, b.ID)
 }
 
 // remove takes out what the cache no longer lists, and what only that had held.
@@ -188,13 +209,16 @@ func (w *writer) remove(ctx context.Context, c change) error {
 		case !strings.HasPrefix(name, digestPrefix):
 			queries = []string{`DELETE FROM _skipped WHERE name = ?`}
 		case c.folder == buildsFolder:
-			queries = []string{`DELETE FROM _step WHERE of IN (SELECT id FROM _build WHERE digest = ?)`, `DELETE FROM _build WHERE digest = ?`}
+			queries = []string{`DELETE FROM _build WHERE digest = ?`}
 		}
 		for _, q := range queries {
 			if _, err := w.exec(ctx, q, name); err != nil {
 				return err
 			}
 		}
+	}
+	if c.folder == buildsFolder {
+		return w.unlist(ctx)
 	}
 	for _, q := range []string{
 		`DELETE FROM _action WHERE id NOT IN (SELECT action FROM _run)`,
@@ -208,11 +232,16 @@ func (w *writer) remove(ctx context.Context, c change) error {
 	return nil
 }
 
-// mark keeps how a day looked when it was listed. A day that is gone is forgotten.
-func (w *writer) mark(ctx context.Context, c change) error {
-	_, err := w.exec(ctx, `INSERT INTO _day (folder, day, mark) VALUES (?,?,?)
-		ON CONFLICT (folder, day) DO UPDATE SET mark = excluded.mark`, c.folder, c.day, c.mark)
-	return err
+// marks keeps how days looked when they were listed. A day that is gone is forgotten.
+func (w *writer) marks(ctx context.Context, days []change) error {
+	for _, c := range days {
+		_, err := w.exec(ctx, `INSERT INTO _day (folder, day, mark) VALUES (?,?,?)
+			ON CONFLICT (folder, day) DO UPDATE SET mark = excluded.mark`, c.folder, c.day, c.mark)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // sortedKeys makes what is written the same at each rebuild.
