@@ -7,7 +7,7 @@ LINT_VERSION := v2.15.0
 PY_SMALL := stages/sdk stages/download stages/text
 PY_TORCH := stages/corpus stages/import_gguf stages/convert_pickle stages/synthetic stages/calibrate stages/gptq stages/awq stages/rtn stages/perplexity stages/compare stages/lib stages/benchmark stages/onnx stages/onnx_check
 
-.PHONY: build test test-go test-python fuzz soak accept accept-full bench bench-peers lint docs clean
+.PHONY: build test test-go test-python fuzz soak accept accept-full bench bench-full bench-growth lint docs clean
 
 build: ## the one binary
 	$(GO) build -trimpath -o $(BIN)/tinfra ./cmd/tinfra
@@ -47,13 +47,18 @@ accept: ## the README's chain on a real model, cold and warm, with fewer samples
 accept-full: ## the same as the recipe stands, with what each scheme must gain
 	TINFRA_ACCEPTANCE=full $(GO) test -tags acceptance -timeout 80m -run Acceptance -v ./cmd/tinfra
 
-bench: ## ratios side by side in one run
-	$(GO) test -run '^$$' -bench . -benchmem ./...
-
-ROWS ?= .
+ROWS  ?= .
 PEERS ?= .
-bench-peers: build $(UV) ## tinfra beside other build tools, by ROWS and PEERS (regular expressions); all of it takes hours, most of them DVC's
-	$(GO) run ./bench -uv $(UV) -rows '$(ROWS)' -peers '$(PEERS)'
+BENCH  = $(GO) run ./bench -uv $(UV) -rows '$(ROWS)' -peers '$(PEERS)'
+bench: build $(UV) ## the packages' benchmarks, and a tenth of bench-full: ten minutes
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+	$(BENCH) -scale 0.1 -patience 2s
+
+bench-full: build $(UV) ## tinfra beside other build tools, into docs/performance.md: hours, less with ROWS and PEERS (regular expressions)
+	$(BENCH) -keep docs/measurements/performance.json -o docs/performance.md
+
+bench-growth: build $(UV) ## how the program grows with stages and builds, for docs/scale.md
+	$(BENCH) -growth
 
 lint: $(LINT) .venv/fetch.done
 	$(LINT) run ./...

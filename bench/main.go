@@ -1,5 +1,6 @@
-// Command bench measures tinfra beside its peers: the same graph in each tool's own language, in one run, one tool after
-// the other. It knows the peers' languages and how to start them. It must not know anything of tinfra but its command line.
+// Command bench measures tinfra beside its peers: the same work in each tool's own language, in one run, one tool after the
+// other. It knows the peers' languages and how to start them. Of tinfra it must know nothing but its command line and, to make
+// large caches in seconds, what docs/format.md says of the bytes in them.
 package main
 
 import (
@@ -11,88 +12,139 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"strings"
+	"time"
 )
 
+// options are what the command line says.
+type options struct {
+	program, folder, uv, rows, tools, page, keep string
+	scale                                        float64
+	patience                                     time.Duration
+	growth                                       bool
+}
+
 func main() {
-	if err := run(); err != nil {
+	var o options
+	flag.StringVar(&o.program, "tinfra", "bin/tinfra", "the program that is measured")
+	flag.StringVar(&o.folder, "folder", "bin/bench", "where peers are installed and things are built")
+	flag.StringVar(&o.uv, "uv", "uv", "uv, which installs peers")
+	flag.StringVar(&o.rows, "rows", ".", "a regular expression: the rows to measure")
+	flag.StringVar(&o.tools, "peers", ".", "a regular expression: the tools to measure, beside tinfra")
+	flag.Float64Var(&o.scale, "scale", 1, "measure this part of each size")
+	flag.DurationVar(&o.patience, "patience", 4*time.Minute, "a tool that has taken longer than this in a row gets no more rounds")
+	flag.StringVar(&o.keep, "keep", "", "a file of JSON: add what is measured to what it holds")
+	flag.StringVar(&o.page, "o", "", "write the page there: all that -keep holds")
+	flag.BoolVar(&o.growth, "growth", false, "measure how tinfra grows with stages and builds instead, for docs/scale.md")
+	flag.Parse()
+	if err := o.run(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run() error {
-	program := flag.String("tinfra", "bin/tinfra", "the program that is measured")
-	folder := flag.String("folder", "bin/bench", "where peers are installed and graphs are built; kept from run to run")
-	uv := flag.String("uv", "uv", "uv, which installs peers")
-	only := flag.String("rows", ".", "a regular expression: the rows to measure")
-	tools := flag.String("peers", ".", "a regular expression: the tools to measure beside tinfra")
-	out := flag.String("o", "", "write the page there, too")
-	flag.Parse()
-	rowsWanted, err := regexp.Compile(*only)
-	peersWanted, err2 := regexp.Compile(*tools)
+func (o options) run() error {
+	rowsWanted, err := regexp.Compile(o.rows)
+	toolsWanted, err2 := regexp.Compile(o.tools)
 	if err := errors.Join(err, err2); err != nil {
 		return err
 	}
-	b, err := prepare(*program, *folder, *uv, peersWanted)
+	wanted := func(tool string) bool { return tool == "tinfra" || toolsWanted.MatchString(tool) }
+	b, err := o.prepare(wanted)
 	if err != nil {
 		return err
 	}
-	var results []result
-	for _, r := range rows {
-		if !rowsWanted.MatchString(r.Name) {
-			continue
-		}
-		res, err := b.run(r)
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(os.Stdout, "\n%s: %s, %s stages\n%s\n", r.Name, r.Doc, r.Graph, res.table())
-		results = append(results, res)
+	if o.growth {
+		return b.growth(os.Stdout)
 	}
-	if *out == "" {
-		return nil
+	all, err := readResults(o.keep)
+	if err != nil {
+		return err
 	}
-	return writeFile(*out, page(results, machine()))
+	err = o.measure(b, all, rowsWanted.MatchString, wanted)
+	if o.page != "" {
+		err = errors.Join(err, writeFile(o.page, b.page(all)))
+	}
+	return err
 }
 
-func prepare(program, folder, uv string, wanted *regexp.Regexp) (bench, error) {
-	b := bench{ctx: context.Background()}
-	at, err := filepath.Abs(folder)
+// measure goes on after a row that fails: the others have taken minutes.
+func (o options) measure(b *bench, all results, wantedRow, wanted func(string) bool) error {
+	run := time.Now().UTC().Format("20060102T150405Z")
+	all.Runs[run] = circumstances{time.Now().UTC(), machine(), b.version(), b.scale, b.tools.missing}
+	var problems []error
+	for _, r := range b.rows() {
+		if !wantedRow(r.Name) {
+			continue
+		}
+		fmt.Fprintf(os.Stderr, "%s  %s (load %s)\n", time.Now().Format(time.TimeOnly), r.Name, load())
+		samples, err := b.run(r, wanted)
+		var full tooFull
+		switch {
+		case errors.As(err, &full):
+			all.Left[r.Name] = err.Error()
+		case err != nil:
+			problems = append(problems, err)
+			fmt.Fprintln(os.Stderr, "bench:", err)
+		}
+		all.add(r, run, samples)
+		if o.keep != "" {
+			if err := all.write(o.keep); err != nil {
+				return err
+			}
+		}
+		fmt.Fprintf(os.Stdout, "\n%s\n", all.section(r))
+	}
+	all.tidy()
+	if o.keep != "" {
+		problems = append(problems, all.write(o.keep))
+	}
+	return errors.Join(problems...)
+}
+
+func (o options) prepare(wanted func(string) bool) (*bench, error) {
+	b := &bench{ctx: context.Background(), scale: o.scale, patience: o.patience, ready: map[string]bool{}}
+	at, err := filepath.Abs(o.folder)
 	if err != nil {
-		return b, err
+		return nil, err
 	}
-	if program, err = filepath.Abs(program); err != nil {
-		return b, err
+	program, err := filepath.Abs(o.program)
+	if err != nil {
+		return nil, err
 	}
-	if uv, err = exec.LookPath(uv); err != nil {
-		return b, fmt.Errorf("uv is missing: `make` installs one: %w", err)
+	uv, err := exec.LookPath(o.uv)
+	if err != nil {
+		return nil, fmt.Errorf("uv is missing: `make` installs one: %w", err)
 	}
 	if uv, err = filepath.Abs(uv); err != nil {
-		return b, err
+		return nil, err
 	}
-	b.dir = filepath.Join(at, "graphs")
-	peers, err := workshop{filepath.Join(at, "tools"), uv}.peers(b.ctx, program)
-	for _, p := range peers {
-		if p.name() == "tinfra" || wanted.MatchString(p.name()) {
-			b.peers = append(b.peers, p)
-		}
+	b.dir = filepath.Join(at, "work")
+	if err := fresh(b.dir); err != nil {
+		return nil, err
 	}
+	b.tools = workshop{filepath.Join(at, "tools"), uv}.open(b.ctx, program, wanted)
+	for tool, why := range b.tools.missing {
+		fmt.Fprintf(os.Stderr, "bench: goes without %s: %s\n", tool, why)
+	}
+	b.meter, err = newMeter(b.ctx, filepath.Join(at, "tools"))
 	return b, err
 }
 
-// machine says on what the figures were measured.
-func machine() string {
-	model := runtime.GOARCH
-	if text, err := os.ReadFile("/proc/cpuinfo"); err == nil {
-		if m := regexp.MustCompile(`model name\s*: (.*)`).FindSubmatch(text); m != nil {
-			model = string(m[1])
-		}
+func (b *bench) version() string {
+	out, err := exec.CommandContext(b.ctx, b.tools.tool("tinfra"), "version").Output()
+	if err != nil {
+		return "unknown"
 	}
-	load := "unknown"
-	if text, err := os.ReadFile("/proc/loadavg"); err == nil {
-		load, _, _ = strings.Cut(string(text), " ")
+	line, _, _ := strings.Cut(string(out), "\n")
+	return line
+}
+
+// rows of the page, in the order in which they are measured.
+func (b *bench) rows() []row {
+	var all []row
+	for _, some := range [][]row{graphRows(b), answerRows(b), fileRows(b), weightRows(b), manyRows(b), startRows(), lineageRows(b)} {
+		all = append(all, some...)
 	}
-	return fmt.Sprintf("%d cores (%s), load %s at the end. Times are medians, with the least and the most of all rounds in brackets.", runtime.NumCPU(), model, load)
+	return all
 }

@@ -75,6 +75,7 @@ func (z bazel) startup(dir string) []string {
 	return []string{z.program, "--nohome_rc", "--nosystem_rc", "--output_user_root=" + filepath.Join(dir, ".bazel")}
 }
 func (z bazel) close(dir string) []string { return append(z.startup(dir), "shutdown") }
+func (bazel) server(dir string) server    { return serverOf(dir) }
 func (bazel) outputs() []string           { return []string{"bazel-bin/out"} }
 func (bazel) describe(dir string, g graph) error {
 	var b strings.Builder

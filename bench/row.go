@@ -6,147 +6,138 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 )
 
-// row is one thing that a build tool does over and over, measured for several tools in turn.
+// row is one thing that is done over and over, measured for several tools in turn.
 type row struct {
 	Name   string
 	Doc    string
-	Graph  graph
-	Peers  []string // by name, in the order of the page
+	Size   string // of what is built
+	Stages int    // a figure for one of them is given, too; 0: there is none
 	Rounds int
-	// Cold begins each round with an empty folder; else everything has been built before the first round.
-	Cold bool
-	// Change is what is done before each measured build. round counts from 1.
-	Change func(b bench, p peer, dir string, round int) error
+	Disk   int64 // bytes that it may take
+	Aims   []aim
+	// Entries are the tools in the order of the page, each with a folder of its own below dir.
+	Entries func(b *bench, dir string) []entry
 }
 
-var all = []string{"tinfra", "ninja", "make", "Bazel", "go-task", "Snakemake", "DVC", "redun"}
-
-// rows of the page.
-var rows = []row{
-	{Name: "no-op", Doc: "nothing has changed", Graph: graph{10, 100}, Peers: all, Rounds: 7},
-	{Name: "no-op, large", Doc: "nothing has changed", Graph: graph{10, 1000}, Peers: []string{"tinfra", "ninja", "make", "Bazel", "go-task"}, Rounds: 5},
-	{Name: "cold", Doc: "an empty folder, an empty cache, no server", Graph: graph{10, 100}, Peers: all, Rounds: 3, Cold: true},
-	{Name: "chain", Doc: "the same, each stage after the other", Graph: graph{100, 1}, Peers: all, Rounds: 3, Cold: true},
-	{Name: "edit", Doc: "one source has new text: ten stages depend on it", Graph: graph{10, 100}, Peers: all, Rounds: 5, Change: edit},
-	{Name: "touch", Doc: "one source has a new time and the same text", Graph: graph{10, 100}, Peers: all, Rounds: 5, Change: touch},
-	{Name: "deleted", Doc: "the outputs are deleted, the tool's own store is not", Graph: graph{10, 100}, Peers: []string{"tinfra", "ninja", "Bazel", "Snakemake", "DVC", "redun"}, Rounds: 3, Change: deleteOutputs},
-	{Name: "revert", Doc: "an edit is taken back, after it was built", Graph: graph{10, 100}, Peers: []string{"tinfra", "ninja", "Bazel", "Snakemake", "DVC", "redun"}, Rounds: 3, Change: revert},
-}
-
-func edit(_ bench, _ peer, dir string, round int) error {
-	return writeFile(filepath.Join(dir, source(0)), fmt.Sprintf("edited %d\n", round))
-}
-
-func touch(_ bench, _ peer, dir string, round int) error {
-	then := time.Now().Add(time.Duration(round-100) * time.Second) // not of this very tick, which no tool may trust
-	return os.Chtimes(filepath.Join(dir, source(0)), then, then)
-}
-
-func deleteOutputs(_ bench, p peer, dir string, _ int) error {
-	for _, name := range p.outputs() {
-		real, err := filepath.EvalSymlinks(filepath.Join(dir, name))
-		if err != nil {
-			return err
-		}
-		if err := os.RemoveAll(real); err != nil {
-			return err
-		}
-	}
-	return os.MkdirAll(filepath.Join(dir, "out"), 0o755)
-}
-
-func revert(b bench, p peer, dir string, round int) error {
-	if err := edit(b, p, dir, round); err != nil {
-		return err
-	}
-	if _, err := b.build(p, dir); err != nil {
-		return err
-	}
-	return writeFile(filepath.Join(dir, source(0)), "source 0\n")
+// entry is one tool in one row. Functions may be left out.
+type entry struct {
+	Tool    string
+	Dir     string // where it runs
+	Argv    []string
+	Environ []string
+	// Begin is done once, Before before each measured run; round counts from 1.
+	Begin  func(e entry) error
+	Before func(e entry, round int) error
+	// Check looks at what it said: a run that did something else is none to be measured.
+	Check  func(said string) error
+	Server func(dir string) server
+	End    func(e entry)
 }
 
 // bench is one run of this program.
 type bench struct {
-	ctx   context.Context
-	dir   string
-	peers []peer
+	ctx      context.Context
+	dir      string
+	tools    toolbox
+	meter    meter
+	scale    float64
+	patience time.Duration // a tool that has taken longer than this in a row gets no more rounds
+	ready    map[string]bool
 }
 
-// result of a row, by the tools' names.
-type result struct {
-	row
-	Samples map[string][]sample
-}
+// spare is what stays free on the disk.
+const spare = 15 << 30
 
 // run measures one row: in each round one tool after the other, so that a slow minute of the machine hits all of them.
-func (b bench) run(r row) (result, error) {
-	res := result{row: r, Samples: map[string][]sample{}}
-	chosen := slices.DeleteFunc(slices.Clone(b.peers), func(p peer) bool { return !slices.Contains(r.Peers, p.name()) })
-	for _, p := range chosen {
-		if err := b.begin(r, p); err != nil {
-			return res, err
-		}
-		defer b.end(p, b.folder(r, p))
+func (b *bench) run(r row, wanted func(tool string) bool) (map[string][]sample, error) {
+	if err := b.room(r.Disk); err != nil {
+		return nil, err
 	}
-	for round := 1; round <= r.Rounds; round++ {
-		for _, p := range chosen {
-			s, err := b.round(r, p, round)
-			if err != nil {
-				return res, fmt.Errorf("%s, %s: %w", r.Name, p.name(), err)
+	dir := filepath.Join(b.dir, strings.ReplaceAll(r.Name, ", ", "-"))
+	entries := slices.DeleteFunc(r.Entries(b, dir), func(e entry) bool { return len(e.Argv) == 0 || e.Argv[0] == "" || !wanted(e.Tool) })
+	defer func() {
+		for _, e := range entries {
+			if e.End != nil {
+				e.End(e)
 			}
-			res.Samples[p.name()] = append(res.Samples[p.name()], s)
+		}
+		remove(dir)
+	}()
+	for _, e := range entries {
+		if err := os.MkdirAll(e.Dir, 0o755); err != nil {
+			return nil, err
+		}
+		if e.Begin != nil {
+			if err := e.Begin(e); err != nil {
+				return nil, fmt.Errorf("%s, %s: %w", r.Name, e.Tool, err)
+			}
 		}
 	}
-	return res, nil
+	samples, spent := map[string][]sample{}, map[string]time.Duration{}
+	for round := 1; round <= r.Rounds; round++ {
+		for _, e := range entries {
+			if spent[e.Tool] > b.patience {
+				continue
+			}
+			begun := time.Now()
+			s, err := b.round(e, round)
+			if err != nil {
+				return samples, fmt.Errorf("%s, %s: %w", r.Name, e.Tool, err)
+			}
+			spent[e.Tool] += time.Since(begun)
+			samples[e.Tool] = append(samples[e.Tool], s)
+		}
+	}
+	return samples, nil
 }
 
-func (b bench) folder(r row, p peer) string { return filepath.Join(b.dir, r.Name, p.name()) }
+func (b *bench) round(e entry, round int) (sample, error) {
+	if e.Before != nil {
+		if err := e.Before(e, round); err != nil {
+			return sample{}, err
+		}
+	}
+	return b.measure(e)
+}
 
-func (b bench) begin(r row, p peer) error {
-	dir := b.folder(r, p)
-	if err := project(p, r.Graph, dir); err != nil || r.Cold {
-		return err
+func (b *bench) measure(e entry) (sample, error) {
+	var before server
+	if e.Server != nil {
+		before = e.Server(e.Dir)
 	}
-	if _, err := b.build(p, dir); err != nil {
-		return err
+	s, said, err := b.meter.measure(b.ctx, e.Dir, e.Argv, e.Environ)
+	if err != nil {
+		return sample{}, err
 	}
-	_, err := b.build(p, dir) // what a first no-op still settles is not what is measured
+	if e.Server != nil {
+		s = s.around(before, e.Server(e.Dir))
+	}
+	if e.Check != nil {
+		err = e.Check(said)
+	}
+	return s, err
+}
+
+// do runs a command that is not measured.
+func (b *bench) do(e entry, argv ...string) error {
+	_, _, err := b.meter.measure(b.ctx, e.Dir, argv, e.Environ)
 	return err
 }
 
-func (b bench) round(r row, p peer, round int) (sample, error) {
-	dir := b.folder(r, p)
-	if r.Cold {
-		b.end(p, dir)
-		if err := project(p, r.Graph, dir); err != nil {
-			return sample{}, err
-		}
+func (b *bench) room(need int64) error {
+	free, err := freeBytes(b.dir)
+	if err != nil {
+		return err
 	}
-	if r.Change != nil {
-		if err := r.Change(b, p, dir, round); err != nil {
-			return sample{}, err
-		}
-	}
-	return b.build(p, dir)
-}
-
-func (b bench) build(p peer, dir string) (sample, error) {
-	return measure(b.ctx, dir, p.command(dir), environOf(p, dir))
-}
-
-// end stops a server that the tool left running. One that does not run is none that could be stopped.
-func (b bench) end(p peer, dir string) {
-	if c, ok := p.(closing); ok {
-		_, _ = measure(b.ctx, dir, c.close(dir), environOf(p, dir))
-	}
-}
-
-func environOf(p peer, dir string) []string {
-	if v, ok := p.(variabled); ok {
-		return v.environ(dir)
+	if free < need+spare {
+		return tooFull{need, free}
 	}
 	return nil
 }
+
+// scaled is a size of the issue, or the part of it that was asked for.
+func (b *bench) scaled(n int) int { return max(1, int(float64(n)*b.scale)) }

@@ -33,8 +33,8 @@ func (dvc) name() string { return "DVC" }
 func (d dvc) command(string) []string {
 	return []string{"sh", "-c", "[ -d .dvc ] || " + d.program + " init --quiet --no-scm; exec " + d.program + " repro --quiet"}
 }
-func (dvc) environ(string) []string { return []string{"DVC_NO_ANALYTICS=1"} }
-func (dvc) outputs() []string       { return []string{"out"} }
+func (dvc) environ(dir string) []string { return dvcEnviron(dir) }
+func (dvc) outputs() []string           { return []string{"out"} }
 func (dvc) describe(dir string, g graph) error {
 	var b strings.Builder
 	b.WriteString("stages:\n")
@@ -42,6 +42,11 @@ func (dvc) describe(dir string, g graph) error {
 		fmt.Fprintf(&b, "  %s:\n    cmd: cp %s %s\n    deps: [%s]\n    outs: [%s]\n", s.Name, s.input(), s.output(), s.input(), s.output())
 	}
 	return writeFile(filepath.Join(dir, "dvc.yaml"), b.String())
+}
+
+// dvcEnviron keeps what DVC remembers of files in the folder of one project.
+func dvcEnviron(dir string) []string {
+	return []string{"DVC_NO_ANALYTICS=1", "DVC_SITE_CACHE_DIR=" + filepath.Join(dir, ".site")}
 }
 
 type redun struct{ program string }
@@ -85,10 +90,8 @@ func (tinfra) name() string { return "tinfra" }
 func (t tinfra) command(string) []string {
 	return []string{t.program, "build", "recipe.hcl", "--plain"}
 }
-func (tinfra) environ(dir string) []string {
-	return []string{"TINFRA_CACHE=" + filepath.Join(dir, ".cache")}
-}
-func (tinfra) outputs() []string { return nil } // nothing is made outside of the cache
+func (tinfra) environ(dir string) []string { return tinfraEnviron(dir) }
+func (tinfra) outputs() []string           { return nil } // nothing is made outside of the cache
 func (tinfra) describe(dir string, g graph) error {
 	var b strings.Builder
 	for _, s := range g.stages() {
@@ -101,3 +104,7 @@ func (tinfra) describe(dir string, g graph) error {
 	}
 	return writeFile(filepath.Join(dir, "recipe.hcl"), b.String())
 }
+
+func tinfraEnviron(dir string) []string { return []string{"TINFRA_CACHE=" + tinfraCache(dir)} }
+
+func tinfraCache(dir string) string { return filepath.Join(dir, ".cache") }

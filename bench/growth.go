@@ -1,0 +1,193 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/jedib0t/go-pretty/v6/table"
+)
+
+// growth measures tinfra's verbs on caches of growing size, for docs/scale.md.
+func (b *bench) growth(w io.Writer) error {
+	var stages, builds []grown
+	for _, n := range []int{1000, 3000, 10_000, 30_000, 100_000} {
+		g, err := b.grownTo(graph{10, b.scaled(n / 10)}, 0)
+		if err != nil {
+			return err
+		}
+		stages = append(stages, g)
+	}
+	for _, n := range []int{10, 100, 1000, 10_000} {
+		g, err := b.grownTo(graph{10, 10}, b.scaled(n))
+		if err != nil {
+			return err
+		}
+		builds = append(builds, g)
+	}
+	fmt.Fprintf(w, "%s, %s\n\n### Stages of a recipe that was built once\n\n%s\n", machine(), b.version(), growthTable("stages", stages, func(g grown) float64 { return float64(g.stages) }))
+	fmt.Fprintf(w, "\n### Builds of a recipe of 100 stages\n\n%s\n", growthTable("builds", builds, func(g grown) float64 { return float64(g.builds) }))
+	return nil
+}
+
+// grown is what was measured in a cache of one size. Figures are in the order in which they were taken.
+type grown struct {
+	stages, builds int
+	figures        []growthFigure
+}
+
+type growthFigure struct {
+	name  string
+	value float64
+	text  string
+}
+
+func (g *grown) add(name string, value float64, text string) {
+	g.figures = append(g.figures, growthFigure{name, value, text})
+}
+
+func (g *grown) bytes(name string, n int64) { g.add(name, float64(n), humanize.IBytes(uint64(n))) }
+
+func (g *grown) count(name string, n int) { g.add(name, float64(n), humanize.Comma(int64(n))) }
+
+// verbs that are measured, and how often.
+var verbs = []struct {
+	name   string
+	rounds int
+	argv   []string
+}{
+	{"build, nothing to do", 3, []string{"build", "recipe.hcl", "--plain"}},
+	{"plan", 3, []string{"plan", "recipe.hcl"}},
+	{"why", 3, []string{"why", "exec.s0_0"}},
+	{"lineage up", 3, []string{"lineage", "up", "exec.s9_0"}},
+	{"cache gc, the plan", 1, []string{"cache", "gc", "--grace", "0s", "--keep", "1"}},
+	{"cache verify", 1, []string{"cache", "verify"}},
+}
+
+// grownTo seeds a cache as if the graph had been built, and as many builds that had nothing to do.
+func (b *bench) grownTo(g graph, builds int) (grown, error) {
+	dir := filepath.Join(b.dir, "growth")
+	defer remove(dir)
+	t := tinfra{b.tools.tool("tinfra")}
+	if err := project(t, g, dir); err != nil {
+		return grown{}, err
+	}
+	s, err := newSeed(b.ctx, b.meter, t.program, dir)
+	if err != nil {
+		return grown{}, err
+	}
+	if _, err := s.graph(g); err != nil {
+		return grown{}, err
+	}
+	out := grown{stages: g.size(), builds: max(1, builds)}
+	e := entry{Tool: "tinfra", Dir: dir, Environ: tinfraEnviron(dir)}
+	if err := b.do(e, t.command(dir)...); err != nil {
+		return out, err
+	}
+	one, err := s.builds(builds)
+	if err != nil {
+		return out, err
+	}
+	if builds == 0 {
+		if err := countNames(&out, s.cache, one); err != nil {
+			return out, err
+		}
+	}
+	e.Argv = []string{t.program, "runs", "--limit", "1"}
+	indexed, err := b.measure(e)
+	if err != nil {
+		return out, err
+	}
+	if builds > 0 {
+		out.add("the index takes in the builds", indexed.Wall.Seconds(), short(indexed.Wall))
+	}
+	size, err := indexSize(s.cache)
+	if err != nil {
+		return out, err
+	}
+	out.bytes("index", size)
+	return out, b.verbs(&out, e, t.program)
+}
+
+// verbs measures each, and what its process held.
+func (b *bench) verbs(out *grown, e entry, program string) error {
+	for _, v := range verbs {
+		e.Argv = append([]string{program}, v.argv...)
+		var samples []sample
+		for range v.rounds {
+			s, err := b.measure(e)
+			if err != nil {
+				return err
+			}
+			samples = append(samples, s)
+		}
+		wall, cpu := wallOf(samples).Median, cpuOf(samples).Median
+		out.add(v.name, wall.Seconds(), short(wall))
+		out.add(v.name+": CPU", cpu.Seconds(), short(cpu))
+		out.bytes(v.name+": memory", memoryOf(samples).Median)
+	}
+	return nil
+}
+
+// growthTable has a line for each figure, and how it grows: the slope of the logarithms between the first size and the last,
+// and between the last two.
+func growthTable(what string, sizes []grown, of func(grown) float64) string {
+	t := table.NewWriter()
+	header := table.Row{what}
+	for _, g := range sizes {
+		header = append(header, humanize.Comma(int64(of(g))))
+	}
+	t.AppendHeader(append(header, "grows as", "at the end as"))
+	for i, f := range sizes[0].figures {
+		line := table.Row{f.name}
+		for _, g := range sizes {
+			line = append(line, g.figures[i].text)
+		}
+		last := len(sizes) - 1
+		slope := func(from int) string {
+			x, y := of(sizes[last])/of(sizes[from]), sizes[last].figures[i].value/sizes[from].figures[i].value
+			return fmt.Sprintf("n^%.2f", math.Log(y)/math.Log(x))
+		}
+		t.AppendRow(append(line, slope(0), slope(last-1)))
+	}
+	return t.RenderMarkdown()
+}
+
+// builds stores as many builds as it is told, each like the one that is there, and gives the bytes of one.
+func (s *seed) builds(n int) (bytes int64, err error) {
+	names, err := filepath.Glob(filepath.Join(s.cache, "builds", "*", "*"))
+	if err != nil || len(names) == 0 {
+		return 0, fmt.Errorf("no build in %s: %w", s.cache, err)
+	}
+	last := names[len(names)-1]
+	for _, name := range names { // the sample's build is the smaller one
+		if blobSize(s.cache, filepath.Base(name)) > blobSize(s.cache, filepath.Base(last)) {
+			last = name
+		}
+	}
+	members, err := readObject(filepath.Join(s.cache, "blobs", "sha256", filepath.Base(last)))
+	if err != nil {
+		return 0, err
+	}
+	for i := range n {
+		at := s.ended.Add(time.Duration(i-n) * time.Second)
+		id := fmt.Sprintf("%s-%06x", at.Format("20060102T150405Z"), i)
+		for member, v := range map[string]any{"id": id, "started": at, "ended": at.Add(time.Millisecond)} {
+			if members[member], err = encode(v); err != nil {
+				return 0, err
+			}
+		}
+		digest, err := s.object(members)
+		if err != nil {
+			return 0, err
+		}
+		if err := s.write(strings.Join([]string{"builds", at.Format(time.DateOnly), hexOf(digest)}, "/"), []byte(digest)); err != nil {
+			return 0, err
+		}
+	}
+	return blobSize(s.cache, filepath.Base(last)), nil
+}
