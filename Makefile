@@ -49,7 +49,8 @@ accept-full: ## the same as the recipe stands, with what each scheme must gain
 
 ROWS  ?= .
 PEERS ?= .
-BENCH  = $(GO) run ./bench -uv $(UV) -rows '$(ROWS)' -peers '$(PEERS)'
+FLAGS ?=
+BENCH  = $(GO) run ./bench -uv $(UV) -rows '$(ROWS)' -peers '$(PEERS)' $(FLAGS)
 bench: build $(UV) ## the packages' benchmarks, and a tenth of bench-full: ten minutes
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 	$(BENCH) -scale 0.1 -patience 2s
@@ -58,7 +59,7 @@ bench-full: build $(UV) ## tinfra beside other build tools, into docs/performanc
 	$(BENCH) -keep docs/measurements/performance.json -o docs/performance.md
 
 bench-growth: build $(UV) ## how the program grows with stages and builds, for docs/scale.md
-	$(BENCH) -growth
+	$(BENCH) -growth docs/scale.md
 
 lint: $(LINT) .venv/fetch.done
 	$(LINT) run ./...

@@ -30,10 +30,18 @@ func (all results) ratio(rowA, toolA, rowB, toolB string, of func([]sample) spre
 	return float64(a) / float64(max(b, 1)), okA && okB
 }
 
+// beside marks a ratio of figures that were not measured in one run.
+func (all results) beside(row, tool string) string {
+	if all.Rows[row]["tinfra"].Run == all.Rows[row][tool].Run {
+		return tool
+	}
+	return tool + " †"
+}
+
 func within(factor float64, tool string) aim {
 	return aim{fmt.Sprintf("at most %g × %s", factor, tool), func(all results, row string) (string, bool) {
 		r, ok := all.ratio(row, "tinfra", row, tool, wallOf)
-		return figure(ok, "%.2f × %s", r, tool), r <= factor
+		return figure(ok, "%.2f × %s", r, all.beside(row, tool)), r <= factor
 	}}
 }
 
@@ -47,14 +55,41 @@ func withinRow(factor float64, other string) aim {
 func faster(factor float64, tool string) aim {
 	return aim{fmt.Sprintf("at least %g × faster than %s", factor, tool), func(all results, row string) (string, bool) {
 		r, ok := all.ratio(row, tool, row, "tinfra", wallOf)
-		return figure(ok, "%.0f × faster than %s", r, tool), r >= factor
+		return figure(ok, "%.1f × faster than %s", r, all.beside(row, tool)), r >= factor
 	}}
 }
 
 func lessCPU(factor float64, tool string) aim {
 	return aim{fmt.Sprintf("at least %g × less CPU than %s", factor, tool), func(all results, row string) (string, bool) {
 		r, ok := all.ratio(row, tool, row, "tinfra", cpuOf)
-		return figure(ok, "%.0f × less CPU than %s", r, tool), r >= factor
+		return figure(ok, "%.1f × less CPU than %s", r, all.beside(row, tool)), r >= factor
+	}}
+}
+
+// over is what something takes beyond the same without it.
+func over(d time.Duration, without string) aim {
+	return aim{fmt.Sprintf("at most %s over %s", short(d), without), func(all results, row string) (string, bool) {
+		with, ok := all.median(row, "tinfra", wallOf)
+		bare, ok2 := all.median(row, without, wallOf)
+		return figure(ok && ok2, "%s over %s", short(with-bare), without), with-bare <= d
+	}}
+}
+
+// sideBySide is more CPU than time: several files at once.
+func sideBySide(factor float64) aim {
+	return aim{"files are hashed side by side", func(all results, row string) (string, bool) {
+		wall, ok := all.median(row, "tinfra", wallOf)
+		cpu, _ := all.median(row, "tinfra", cpuOf)
+		r := float64(cpu) / float64(max(wall, 1))
+		return figure(ok, "%.1f cores busy", r), r >= factor
+	}}
+}
+
+// touchedOnly compares the CPU with that of the row in which all were touched.
+func touchedOnly(share float64, other string) aim {
+	return aim{"hashes only what was touched", func(all results, row string) (string, bool) {
+		r, ok := all.ratio(row, "tinfra", other, "tinfra", cpuOf)
+		return figure(ok, "%.2f of the CPU of all", r), r <= share
 	}}
 }
 

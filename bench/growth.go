@@ -2,8 +2,8 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"math"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -12,8 +12,8 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 )
 
-// growth measures tinfra's verbs on caches of growing size, for docs/scale.md.
-func (b *bench) growth(w io.Writer) error {
+// growth measures tinfra's verbs on caches of growing size, and writes the tables into the page between its two marks.
+func (b *bench) growth(page string) error {
 	var stages, builds []grown
 	for _, n := range []int{1000, 3000, 10_000, 30_000, 100_000} {
 		g, err := b.grownTo(graph{10, b.scaled(n / 10)}, 0)
@@ -29,9 +29,26 @@ func (b *bench) growth(w io.Writer) error {
 		}
 		builds = append(builds, g)
 	}
-	fmt.Fprintf(w, "%s, %s\n\n### Stages of a recipe that was built once\n\n%s\n", machine(), b.version(), growthTable("stages", stages, func(g grown) float64 { return float64(g.stages) }))
-	fmt.Fprintf(w, "\n### Builds of a recipe of 100 stages\n\n%s\n", growthTable("builds", builds, func(g grown) float64 { return float64(g.builds) }))
-	return nil
+	text := fmt.Sprintf("%s, load %s at the end, %s\n\n### Stages of a recipe that was built once\n\n%s\n\n### Builds of a recipe of 100 stages\n\n%s\n",
+		machine(), load(), b.version(),
+		growthTable("stages", stages, func(g grown) float64 { return float64(g.stages) }),
+		growthTable("builds", builds, func(g grown) float64 { return float64(g.builds) }))
+	fmt.Fprintln(os.Stdout, text)
+	return between(page, "<!-- from here on by `make bench-growth` -->\n", "<!-- to here -->\n", text)
+}
+
+// between puts a text between two marks of a file.
+func between(path, from, to, text string) error {
+	page, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	before, rest, ok := strings.Cut(string(page), from)
+	_, after, ok2 := strings.Cut(rest, to)
+	if !ok || !ok2 {
+		return fmt.Errorf("%s lacks the marks %q and %q", path, from, to)
+	}
+	return writeFile(path, before+from+text+to+after)
 }
 
 // grown is what was measured in a cache of one size. Figures are in the order in which they were taken.

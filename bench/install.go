@@ -20,22 +20,26 @@ const bazelVersion = "2.1.0"
 // workshop is the folder that the peers are installed into.
 type workshop struct{ dir, uv string }
 
-// toolbox is the programs of the tools by their names, and why others are missing.
-type toolbox struct{ programs, missing map[string]string }
+// toolbox is the programs of the tools by their names, and the tools that could not be had.
+type toolbox struct {
+	programs map[string]string
+	missing  []string
+}
 
 // tool gives the path of a program, or "".
 func (t toolbox) tool(name string) string { return t.programs[name] }
 
 // open finds the tools that are wanted, and installs what is not there yet. What the system has is the system's own.
 func (w workshop) open(ctx context.Context, program string, wanted func(tool string) bool) toolbox {
-	t := toolbox{map[string]string{"tinfra": program}, map[string]string{}}
+	t := toolbox{programs: map[string]string{"tinfra": program}}
 	find := func(name string, get func() (string, error)) {
 		if !wanted(name) {
 			return
 		}
 		p, err := get()
-		if err != nil {
-			t.missing[name] = err.Error()
+		if err != nil { // which may name places of this machine
+			fmt.Fprintf(os.Stderr, "bench: goes without %s: %v\n", name, err)
+			t.missing = append(t.missing, name)
 			return
 		}
 		t.programs[name] = p

@@ -21,7 +21,8 @@ type options struct {
 	program, folder, uv, rows, tools, page, keep string
 	scale                                        float64
 	patience                                     time.Duration
-	growth                                       bool
+	growth                                       string
+	own                                          bool
 }
 
 func main() {
@@ -35,7 +36,8 @@ func main() {
 	flag.DurationVar(&o.patience, "patience", 4*time.Minute, "a tool that has taken longer than this in a row gets no more rounds")
 	flag.StringVar(&o.keep, "keep", "", "a file of JSON: add what is measured to what it holds")
 	flag.StringVar(&o.page, "o", "", "write the page there: all that -keep holds")
-	flag.BoolVar(&o.growth, "growth", false, "measure how tinfra grows with stages and builds instead, for docs/scale.md")
+	flag.StringVar(&o.growth, "growth", "", "measure how tinfra grows with stages and builds instead, and write the tables into this page")
+	flag.BoolVar(&o.own, "own", true, "measure tinfra, too; false only with -keep, where it has been measured")
 	flag.Parse()
 	if err := o.run(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -49,13 +51,15 @@ func (o options) run() error {
 	if err := errors.Join(err, err2); err != nil {
 		return err
 	}
-	wanted := func(tool string) bool { return tool == "tinfra" || toolsWanted.MatchString(tool) }
-	b, err := o.prepare(wanted)
+	wanted := func(tool string) bool {
+		return tool == "tinfra" && o.own || tool != "tinfra" && toolsWanted.MatchString(tool)
+	}
+	b, err := o.prepare(toolsWanted.MatchString)
 	if err != nil {
 		return err
 	}
-	if o.growth {
-		return b.growth(os.Stdout)
+	if o.growth != "" {
+		return b.growth(o.growth)
 	}
 	all, err := readResults(o.keep)
 	if err != nil {
@@ -124,9 +128,6 @@ func (o options) prepare(wanted func(string) bool) (*bench, error) {
 		return nil, err
 	}
 	b.tools = workshop{filepath.Join(at, "tools"), uv}.open(b.ctx, program, wanted)
-	for tool, why := range b.tools.missing {
-		fmt.Fprintf(os.Stderr, "bench: goes without %s: %s\n", tool, why)
-	}
 	b.meter, err = newMeter(b.ctx, filepath.Join(at, "tools"))
 	return b, err
 }

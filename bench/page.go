@@ -46,12 +46,12 @@ func (b *bench) page(all results) string {
 		if c.Scale != 1 {
 			fmt.Fprintf(&s, "; **sizes are × %g of what the rows say**", c.Scale)
 		}
-		for _, tool := range sortedKeys(c.Missing) {
-			fmt.Fprintf(&s, "; without %s", tool)
+		if len(c.Missing) > 0 {
+			fmt.Fprintf(&s, "; %s could not be installed", strings.Join(c.Missing, ", "))
 		}
 		s.WriteString(".\n")
 	}
-	s.WriteString("\n## What was wanted, and what is\n\n" + b.summary(all) + "\n\n## All figures\n")
+	s.WriteString("\n## What was wanted, and what is\n\n" + b.summary(all) + "\n\n† the two were not measured in the same run.\n\n## All figures\n")
 	for _, r := range b.rows() {
 		if text := all.section(r); text != "" {
 			s.WriteString("\n" + text + "\n")

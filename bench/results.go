@@ -28,11 +28,11 @@ type measured struct {
 
 // circumstances of one run.
 type circumstances struct {
-	Began   time.Time         `json:"began"`
-	Machine string            `json:"machine"`
-	Program string            `json:"program"` // what it says of its version
-	Scale   float64           `json:"scale"`
-	Missing map[string]string `json:"missing"` // tools, and why
+	Began   time.Time `json:"began"`
+	Machine string    `json:"machine"`
+	Program string    `json:"program"` // what it says of its version
+	Scale   float64   `json:"scale"`
+	Missing []string  `json:"missing"` // tools that could not be installed
 }
 
 func readResults(path string) (results, error) {

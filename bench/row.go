@@ -26,6 +26,7 @@ type row struct {
 // entry is one tool in one row. Functions may be left out.
 type entry struct {
 	Tool    string
+	Own     bool   // it is tinfra too, in another way
 	Dir     string // where it runs
 	Argv    []string
 	Environ []string
@@ -36,6 +37,14 @@ type entry struct {
 	Check  func(said string) error
 	Server func(dir string) server
 	End    func(e entry)
+}
+
+// owner is the tool that somebody asked for.
+func (e entry) owner() string {
+	if e.Own {
+		return "tinfra"
+	}
+	return e.Tool
 }
 
 // bench is one run of this program.
@@ -58,7 +67,7 @@ func (b *bench) run(r row, wanted func(tool string) bool) (map[string][]sample, 
 		return nil, err
 	}
 	dir := filepath.Join(b.dir, strings.ReplaceAll(r.Name, ", ", "-"))
-	entries := slices.DeleteFunc(r.Entries(b, dir), func(e entry) bool { return len(e.Argv) == 0 || e.Argv[0] == "" || !wanted(e.Tool) })
+	entries := slices.DeleteFunc(r.Entries(b, dir), func(e entry) bool { return e.Argv[0] == "" || !wanted(e.owner()) })
 	defer func() {
 		for _, e := range entries {
 			if e.End != nil {

@@ -41,8 +41,8 @@ func weightRows(b *bench) []row {
 	three := []string{"tinfra", "make", "DVC"}
 	return []row{
 		some("weights, no-op", "nothing has changed", three, nil, false, readsNothing(total)),
-		some("weights, one touched", "one output has a new time: tinfra's in its cache", three, touchOutputs(1), false),
-		some("weights, all touched", "all outputs have new times: tinfra's in its cache", three, touchOutputs(w.count), false),
+		some("weights, one touched", "one output has a new time: tinfra's in its cache", three, touchOutputs(1), false, touchedOnly(0.2, "weights, all touched")),
+		some("weights, all touched", "all outputs have new times: tinfra's in its cache", three, touchOutputs(w.count), false, sideBySide(1.3)),
 		some("weights, clone", "the recipe in a new folder, with a cache that has all", []string{"tinfra", "DVC"}, nil, true, readsNothing(total)),
 	}
 }
