@@ -5,12 +5,19 @@ package main
 import (
 	"io"
 	"os"
+	"runtime"
 
 	"github.com/Ruihan11/tiny-infra/pipeline/run/local"
 )
 
+// ballast is never touched, so it takes no memory; the collector counts it, and lets the heap of a verb that ends in milliseconds
+// alone until it has as much.
+var ballast = make([]byte, 32<<20)
+
 func main() {
-	os.Exit(tinfra(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	code := tinfra(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	runtime.KeepAlive(ballast)
+	os.Exit(code)
 }
 
 // tinfra is main with its surroundings given; it returns the exit code.

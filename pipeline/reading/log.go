@@ -40,7 +40,9 @@ func NewLog() *Log {
 func (l *Log) Readings() (_ Readings, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return Readings{values(l.files), values(l.kinds), values(l.folders), values(l.variables)}, !l.spoilt
+	r := Readings{values(l.files), values(l.kinds), values(l.folders), values(l.variables)}
+	slices.SortFunc(r.Files, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
+	return r, !l.spoilt
 }
 
 func values[V any](m map[string]V) []V {

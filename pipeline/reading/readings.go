@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"runtime"
 	"sync/atomic"
 	"syscall"
@@ -64,18 +65,48 @@ type look struct {
 // tick in use.
 const racy = 2 * time.Second
 
-func lookAt(path string) (look, error) {
+func lookAt(path string) (look, error) { return lookIn(unix.AT_FDCWD, path) }
+
+func lookIn(folder int, name string) (look, error) {
 	var st unix.Stat_t
 	for {
-		err := unix.Stat(path, &st)
+		err := unix.Fstatat(folder, name, &st, 0)
 		if err == unix.EINTR {
 			continue
 		}
 		if err != nil {
-			return look{}, &fs.PathError{Op: "stat", Path: path, Err: err}
+			return look{}, &fs.PathError{Op: "stat", Path: name, Err: err}
 		}
 		return look{st.Size, uint64(st.Dev), st.Ino, st.Mtim.Nano(), st.Ctim.Nano(), st.Mode}, nil
 	}
+}
+
+// lookout keeps the last folder open, since files of one folder come one after the other, and a walk from the root costs more than
+// the rest of a look.
+type lookout struct {
+	folder string
+	fd     int // -1: none is open
+}
+
+func (o *lookout) lookAt(path string) (look, error) {
+	folder, name := filepath.Split(path)
+	if folder != o.folder {
+		o.close()
+		if fd, err := unix.Open(folder, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err == nil {
+			o.folder, o.fd = folder, fd
+		}
+	}
+	if o.fd < 0 {
+		return lookAt(path)
+	}
+	return lookIn(o.fd, name)
+}
+
+func (o *lookout) close() {
+	if o.fd >= 0 {
+		_ = unix.Close(o.fd)
+	}
+	o.folder, o.fd = "", -1
 }
 
 // young compares with the time at which reading began; a clock that was set back makes all young.
@@ -149,8 +180,10 @@ func (r *Readings) part(ctx context.Context, first, n int, again *atomic.Bool) e
 			return errChanged
 		}
 	}
+	at := &lookout{fd: -1}
+	defer at.close()
 	for i := first; i < len(r.Files); i += n {
-		if ctx.Err() != nil || !r.Files[i].same(ctx, again) {
+		if ctx.Err() != nil || !r.Files[i].same(ctx, at, again) {
 			return errChanged
 		}
 	}
@@ -175,9 +208,9 @@ func (f *Folder) same(again *atomic.Bool) bool {
 	return true
 }
 
-func (f *File) same(ctx context.Context, again *atomic.Bool) bool {
+func (f *File) same(ctx context.Context, at *lookout, again *atomic.Bool) bool {
 	began := time.Now()
-	now, err := lookAt(f.Path)
+	now, err := at.lookAt(f.Path)
 	switch {
 	case err != nil || now.Mode != f.Look.Mode || now.Size != f.Look.Size:
 		return false
