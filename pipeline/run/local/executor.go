@@ -20,7 +20,8 @@ import (
 	"github.com/Ruihan11/tiny-infra/stages/protocol"
 )
 
-// Verb is the hidden verb of this binary under which the executor starts its supervisors: `tinfra supervise ISOLATION`.
+// Verb is the hidden verb of this binary under which the executor starts its supervisors: `tinfra supervise WORKSPACE`, that of the
+// first job.
 const Verb = "supervise"
 
 // atOnce tells a supervisor to be patient no longer. Two SIGTERMs would not do: the kernel may deliver them as one.

@@ -20,8 +20,9 @@ const restFor = 2 * time.Second
 
 // order is what a supervisor is told on its standard input: the environment may hold secrets, so it is in no file.
 type order struct {
-	Job    *run.Job `json:",omitempty"`
-	Cancel bool     `json:",omitempty"` // the job that it has, if it still has one
+	Job       *run.Job `json:",omitempty"`
+	Isolation string   `json:",omitempty"` // what it was started in
+	Cancel    bool     `json:",omitempty"` // the job that it has, if it still has one
 }
 
 // reply is what it says there of each job, after it has written the same in the job's workspace.
@@ -32,12 +33,13 @@ type reply struct {
 
 // slot is a supervisor that this process started, and its channel. It has one job after another.
 type slot struct {
-	network bool // its jobs may reach the network
-	pid     int
-	born    string // its start time
-	channel *os.File
-	gone    chan struct{} // closed when it is reaped
-	rest    *time.Timer   // guarded by the Executor's mu
+	network   bool // its jobs may reach the network
+	isolation string
+	pid       int
+	born      string // its start time
+	channel   *os.File
+	gone      chan struct{} // closed when it is reaped
+	rest      *time.Timer   // guarded by the Executor's mu
 
 	mu  sync.Mutex // guards job, and orders what is written to the channel
 	job *job
@@ -83,18 +85,20 @@ func (x *Executor) spawn(ctx context.Context, j run.Job) (*slot, error) {
 		if err != nil {
 			return nil, err
 		}
-		isolation := notIsolated
-		if way.Cloneflags != 0 {
-			isolation = isolated
-		}
 		cmd := exec.CommandContext(context.WithoutCancel(ctx), self) // it outlives us
-		cmd.Args = []string{"tinfra", Verb, isolation}
+		cmd.Args = []string{"tinfra", Verb, j.Workspace}
 		cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LANG=C.UTF-8"}
 		cmd.Dir, cmd.Stdin, cmd.Stderr, cmd.SysProcAttr = rest, theirs, log, way
 		err = cmd.Start()
 		theirs.Close()
 		if err == nil {
-			s := &slot{network: j.Network, pid: cmd.Process.Pid, born: startTime(cmd.Process.Pid), channel: ours, gone: make(chan struct{})}
+			s := &slot{
+				network: j.Network, isolation: notIsolated,
+				pid: cmd.Process.Pid, born: startTime(cmd.Process.Pid), channel: ours, gone: make(chan struct{}),
+			}
+			if way.Cloneflags != 0 {
+				s.isolation = isolated
+			}
 			go x.listen(s, cmd) // ends with the supervisor; Close and restFor see to that
 			return s, nil
 		}
@@ -178,7 +182,7 @@ func (s *slot) give(j *job, what *run.Job) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.job = j
-	if err := json.NewEncoder(s.channel).Encode(order{Job: what}); err != nil {
+	if err := json.NewEncoder(s.channel).Encode(order{Job: what, Isolation: s.isolation}); err != nil {
 		return fmt.Errorf("giving it to its supervisor: %w", err)
 	}
 	return nil

@@ -21,18 +21,23 @@ const rest = "/"
 
 // Supervise is the verb of a supervisor: it takes orders from standard input and returns its own exit code when there
 // are no more. A job has ended, and is replied to, when every process of its worker's tree is gone and exit.json says
-// how. It is meant to be the whole process.
-func Supervise(isolation string) int {
+// how. It is meant to be the whole process. What it is called with is for people, who see it in a list of processes.
+func Supervise(string) int {
 	// The worker is told to die with its parent thread, so the thread that starts it must stay.
 	runtime.LockOSThread()
-	s := &supervisor{isolation: isolation, terms: make(chan os.Signal, 2), inbox: &inbox{orders: make(chan order)}}
+	s := &supervisor{terms: make(chan os.Signal, 2), deaths: make(chan os.Signal, 1)}
 	signal.Notify(s.terms, unix.SIGTERM, atOnce)
+	signal.Notify(s.deaths, unix.SIGCHLD)
 	// Taken and dropped rather than ignored: the worker would inherit that.
 	signal.Notify(make(chan os.Signal, 1), unix.SIGINT, unix.SIGHUP)
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		s.unfit = fmt.Errorf("becoming the reaper of a worker's tree: %w", err)
 	}
-	go s.inbox.fill() // ends with its channel, or with us
+	var err error
+	if s.inbox, err = newInbox(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	s.fresh = traffic()
 	for {
 		select {
@@ -45,7 +50,7 @@ func Supervise(isolation string) int {
 			if o.Job == nil {
 				continue // a cancel that came too late
 			}
-			if last, err := s.serve(*o.Job); err != nil {
+			if last, err := s.serve(*o.Job, o.Isolation); err != nil {
 				fmt.Fprintln(os.Stderr, err)
 				return 1
 			} else if last {
@@ -57,15 +62,15 @@ func Supervise(isolation string) int {
 
 // supervisor has one job after another.
 type supervisor struct {
-	isolation string
-	unfit     error  // why no worker can be started
-	fresh     string // its traffic before the first job
-	terms     chan os.Signal
-	inbox     *inbox
+	unfit  error  // why no worker can be started
+	fresh  string // its traffic before the first job
+	terms  chan os.Signal
+	deaths chan os.Signal // at least one since the last
+	inbox  *inbox
 }
 
 // serve sees one job through. last: no other can follow.
-func (s *supervisor) serve(job run.Job) (last bool, err error) {
+func (s *supervisor) serve(job run.Job, isolation string) (last bool, err error) {
 	if job.Grace <= 0 {
 		job.Grace = defaultGrace
 	}
@@ -76,7 +81,7 @@ func (s *supervisor) serve(job run.Job) (last bool, err error) {
 	if err := reserve(exitFile); err != nil {
 		fmt.Fprintln(os.Stderr, "reserving room to say how the worker ended:", err)
 	}
-	w := &worker{job: job, exit: run.Exit{Isolation: isolate(s.isolation)}, oom: readOOM(), streams: streamsOf(job.Workspace)}
+	w := &worker{job: job, exit: run.Exit{Isolation: isolate(isolation)}, oom: readOOM(), streams: streamsOf(job.Workspace)}
 	err = s.unfit
 	if err == nil {
 		err = w.start()
@@ -84,7 +89,7 @@ func (s *supervisor) serve(job run.Job) (last bool, err error) {
 	if err != nil {
 		w.exit.Code, w.exit.Problem = 127, err.Error()
 	} else {
-		w.watch(s.terms, s.inbox.orders)
+		w.watch(s)
 	}
 	if err := writeJSON(exitFile, w.exit); err != nil {
 		return false, fmt.Errorf("writing how the worker ended: %w", err)
@@ -93,8 +98,8 @@ func (s *supervisor) serve(job run.Job) (last bool, err error) {
 		return false, err
 	}
 	// A namespace is handed on only as it was: a port may be taken for a while after its last process is gone.
-	last = s.isolation != notIsolated && traffic() != s.fresh
-	if err := json.NewEncoder(os.Stdin).Encode(reply{w.exit, last}); err != nil {
+	last = isolation != notIsolated && traffic() != s.fresh
+	if err := json.NewEncoder(s.inbox.channel).Encode(reply{w.exit, last}); err != nil {
 		return true, nil // the builder is dead; exit.json is for the next
 	}
 	return last, nil
@@ -128,15 +133,27 @@ func speakTo(name string, how int) error {
 	return nil
 }
 
-// inbox is what comes on standard input.
+// inbox is what comes on standard input, whose other end is the builder's.
 type inbox struct {
-	orders chan order // closed when the builder has hung up or is dead
-	err    error      // set before that, where it was no proper end
+	channel *os.File
+	orders  chan order // closed when the builder has hung up or is dead
+	err     error      // set before that, where it was no proper end
+}
+
+// newInbox begins to listen. No thread waits for what is read without blocking.
+func newInbox() (*inbox, error) {
+	const standardInput = 0
+	if err := unix.SetNonblock(standardInput, true); err != nil {
+		return nil, fmt.Errorf("listening for orders: %w", err)
+	}
+	i := &inbox{channel: os.NewFile(standardInput, "builder"), orders: make(chan order)}
+	go i.fill() // ends with its channel, or with us
+	return i, nil
 }
 
 func (i *inbox) fill() {
 	defer close(i.orders)
-	in := json.NewDecoder(os.Stdin)
+	in := json.NewDecoder(i.channel)
 	for {
 		var o order
 		if err := in.Decode(&o); err != nil {

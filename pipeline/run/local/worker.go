@@ -52,19 +52,11 @@ func (w *worker) start() error {
 	return nil
 }
 
-// death of one child of ours: the worker, or an orphan of its tree.
-type death struct {
-	pid    int
-	status unix.WaitStatus
-	usage  unix.Rusage
-}
-
-// watch returns when nothing of the tree is left: wait4 then finds no child, and orphans have nowhere else to go.
-func (w *worker) watch(terms <-chan os.Signal, orders <-chan order) {
-	deaths := make(chan death)
-	go reap(deaths) // ends with the last child
+// watch returns when nothing of the tree is left: there is no child then, and orphans have nowhere else to go.
+func (w *worker) watch(s *supervisor) {
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
+	orders := s.inbox.orders
 	var grace <-chan time.Time
 	ask := func(atOnce bool) {
 		w.exit.Asked = true
@@ -82,7 +74,7 @@ func (w *worker) watch(terms <-chan os.Signal, orders <-chan order) {
 			if w.ended || w.killed {
 				w.killAgain()
 			}
-		case told := <-terms:
+		case told := <-s.terms:
 			ask(told == atOnce)
 		case o, more := <-orders:
 			if !more {
@@ -92,27 +84,47 @@ func (w *worker) watch(terms <-chan os.Signal, orders <-chan order) {
 			}
 		case <-grace:
 			w.kill()
-		case d, more := <-deaths:
-			if !more {
+		case <-s.deaths:
+			if w.bury() {
 				w.trim()
 				return
-			}
-			w.count(d)
-			switch {
-			case d.pid == w.pid:
-				if !childless() {
-					w.kill()
-				}
-			case w.ended && !w.doomed[d.pid]:
-				w.killAgain()
 			}
 		}
 	}
 }
 
-// childless spares most workers' ends a look at all processes of the machine.
-func childless() bool {
-	return errors.Is(unix.Waitid(unix.P_ALL, 0, nil, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil), unix.ECHILD)
+// bury takes all deaths that there are: of the worker, and of orphans of its tree. One signal may stand for many. last: none is
+// left that could die. It does not block, since a thread that blocks in a system call keeps the runtime's monitor awake.
+func (w *worker) bury() (last bool) {
+	running, unknown := !w.ended, false
+	for {
+		var d death
+		pid, err := unix.Wait4(-1, &d.status, unix.WNOHANG, &d.usage)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
+			return true
+		case pid > 0:
+			d.pid = pid
+			w.count(d)
+			unknown = unknown || !w.doomed[pid]
+		default:
+			switch {
+			case running && w.ended:
+				w.kill()
+			case w.ended && unknown:
+				w.killAgain()
+			}
+			return false
+		}
+	}
+}
+
+// death of one child of ours.
+type death struct {
+	pid    int
+	status unix.WaitStatus
+	usage  unix.Rusage
 }
 
 // kill ends whatever is there now.
@@ -161,19 +173,3 @@ func (w *worker) count(d death) {
 }
 
 func seconds(t unix.Timeval) float64 { return float64(t.Sec) + float64(t.Usec)/1e6 }
-
-func reap(deaths chan<- death) {
-	defer close(deaths)
-	for {
-		var d death
-		pid, err := unix.Wait4(-1, &d.status, 0, &d.usage)
-		switch {
-		case errors.Is(err, unix.EINTR):
-		case err != nil:
-			return
-		default:
-			d.pid = pid
-			deaths <- d
-		}
-	}
-}
