@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/Ruihan11/tiny-infra/artifacts"
 	"github.com/Ruihan11/tiny-infra/artifacts/disk"
 )
 
@@ -151,5 +152,32 @@ func BenchmarkExtract(b *testing.B) {
 			must(b, err)
 			must(b, fresh.Extract(b.Context(), m, to), fresh.Close())
 		})
+	})
+}
+
+// BenchmarkPresent is what a hit on an output of many files costs; Stat of each is beside it.
+func BenchmarkPresent(b *testing.B) {
+	n := 2000 * scale(b)
+	s := open(b, b.TempDir())
+	dir := filepath.Join(work(b, s), "out", "model")
+	smallFiles(b, dir, n)
+	m, err := s.AdoptTree(b.Context(), dir, "files", nil)
+	must(b, err)
+	blobs := make([]artifacts.Blob, 0, n)
+	for _, f := range m.Files {
+		blobs = append(blobs, f.Blob)
+	}
+	b.Run("present", func(b *testing.B) {
+		for b.Loop() {
+			must(b, s.Present(b.Context(), blobs))
+		}
+	})
+	b.Run("stat", func(b *testing.B) {
+		for b.Loop() {
+			for _, f := range blobs {
+				_, err := s.Stat(b.Context(), f.Digest)
+				must(b, err)
+			}
+		}
 	})
 }

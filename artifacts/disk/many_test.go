@@ -1,13 +1,18 @@
 package disk_test
 
 import (
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
+	"github.com/Ruihan11/tiny-infra/artifacts/disk"
 )
 
 // Many files are flushed together: what holds for each of a few holds for them too.
@@ -43,5 +48,48 @@ func TestAdoptManyFiles(t *testing.T) {
 		} else if err != nil {
 			t.Errorf("%s: %v", f.Path, err)
 		}
+	}
+}
+
+func TestPresent(t *testing.T) {
+	s := open(t, t.TempDir())
+	dir := filepath.Join(work(t, s), "out", "model")
+	const n = 3000
+	for i := range n {
+		write(t, filepath.Join(dir, strconv.Itoa(i)), "file "+strconv.Itoa(i), 0o644)
+	}
+	m := adopt(t, s, dir)
+	all := make([]artifacts.Blob, 0, n)
+	for _, f := range m.Files {
+		all = append(all, f.Blob)
+	}
+	must(t, s.Present(t.Context(), nil), s.Present(t.Context(), all))
+	now := time.Now()
+	for what, c := range map[string]struct {
+		spoil func(path string) error
+		want  error
+	}{
+		"touched":     {func(p string) error { return os.Chtimes(p, now, now) }, nil},
+		"gone":        {os.Remove, artifacts.ErrMissing},
+		"short":       {func(p string) error { return errors.Join(os.Truncate(p, 2), os.Chtimes(p, disk.Sealed, disk.Sealed)) }, artifacts.ErrDamaged},
+		"written to":  {func(p string) error { return errors.Join(os.Chmod(p, 0o644), os.WriteFile(p, []byte("xxxx 0"), 0o644)) }, artifacts.ErrDamaged},
+		"a folder":    {func(p string) error { return errors.Join(os.Remove(p), os.Mkdir(p, 0o755)) }, artifacts.ErrDamaged},
+		"interrupted": {nil, context.Canceled},
+	} {
+		t.Run(what, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			if b := all[len(what)*100]; c.spoil == nil {
+				cancel()
+			} else {
+				must(t, c.spoil(blobPath(s, b.Digest)))
+				defer func() {
+					must(t, os.RemoveAll(blobPath(s, b.Digest)), s.Put(t.Context(), b, strings.NewReader("file "+m.Files[len(what)*100].Path)))
+				}()
+			}
+			if err := s.Present(ctx, all); !errors.Is(err, c.want) {
+				t.Errorf("Present = %v", err)
+			}
+		})
 	}
 }
