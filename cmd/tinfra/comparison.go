@@ -36,17 +36,9 @@ func (o *outcome) writeComparison(ctx context.Context) {
 }
 
 // comparison is the first report of the recipe, of this build alone; nil where the build has no figures for it.
-func (t *site) comparison(ctx context.Context, o *outcome) (_ *report.Report, err error) {
-	x, err := t.openIndex(ctx)
+func (t *site) comparison(ctx context.Context, o *outcome) (*report.Report, error) {
+	x, err := t.freshIndex(ctx)
 	if err != nil {
-		return nil, err
-	}
-	defer func() {
-		if cerr := x.Close(); err == nil {
-			err = cerr
-		}
-	}()
-	if err := x.Sync(ctx, t.cache); err != nil {
 		return nil, err
 	}
 	e := &evidence{&archive{t.house, x}, io.Discard} // the table of stages says what has failed

@@ -16,6 +16,7 @@ import (
 	"github.com/Ruihan11/tiny-infra/artifacts"
 	"github.com/Ruihan11/tiny-infra/artifacts/disk"
 	"github.com/Ruihan11/tiny-infra/cmd/tinfra/view"
+	"github.com/Ruihan11/tiny-infra/lineage"
 	"github.com/Ruihan11/tiny-infra/pipeline/graph"
 	"github.com/Ruihan11/tiny-infra/pipeline/recipe"
 	"github.com/Ruihan11/tiny-infra/stages"
@@ -30,6 +31,7 @@ type house struct {
 	catalog    *stages.Catalog
 	store      *disk.Store
 	cache      *artifacts.Cache
+	fresh      *lineage.Index // see freshIndex
 }
 
 // house reads tinfra.hcl, upwards from dir, and the kinds.

@@ -89,6 +89,23 @@ func (h *house) tellSkipped(ctx context.Context, x *lineage.Index) error {
 	return err
 }
 
+// freshIndex is the index as it was brought up to date when first asked for: after a build there may be several who ask.
+func (h *house) freshIndex(ctx context.Context) (*lineage.Index, error) {
+	if h.fresh != nil {
+		return h.fresh, nil
+	}
+	x, err := h.openIndex(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := x.Sync(ctx, h.cache); err != nil {
+		return nil, errors.Join(err, x.Close())
+	}
+	h.fresh = x
+	h.app.closers = append(h.app.closers, x.Close)
+	return x, nil
+}
+
 // refreshTime bounds what a build spends on the index when it ends: a person waits, and the next question goes on.
 const refreshTime = 5 * time.Second
 
@@ -97,10 +114,7 @@ func (h *house) refreshIndex(ctx context.Context) {
 	tooLong := errors.New("it takes too long")
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), refreshTime, tooLong)
 	defer cancel()
-	x, err := h.openIndex(ctx)
-	if err == nil {
-		err = errors.Join(x.Sync(ctx, h.cache), x.Close())
-	}
+	_, err := h.freshIndex(ctx)
 	if err != nil && !errors.Is(err, tooLong) {
 		fmt.Fprintln(h.app.stderr, "tinfra: the build is stored, but the lineage index is not up to date:", err)
 	}
