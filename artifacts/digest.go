@@ -50,7 +50,10 @@ func ParseHex(s string) (Digest, error) {
 // Hex is the 64 hex digits, the name of the blob.
 func (d Digest) Hex() string { return hex.EncodeToString(d[:]) }
 
-func (d Digest) String() string { return digestPrefix + d.Hex() }
+func (d Digest) String() string {
+	var text [len(digestPrefix) + 2*sha256.Size]byte
+	return string(hex.AppendEncode(append(text[:0], digestPrefix...), d[:]))
+}
 
 // Short is enough of the digest for a person to tell two apart.
 func (d Digest) Short() string { return d.Hex()[:12] }

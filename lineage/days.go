@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/Ruihan11/tiny-infra/artifacts"
 )
 
 // Marker is what a place can do that tells cheaply which of its folders have changed. Marks gives, for each folder below
@@ -120,13 +118,13 @@ func (s *syncer) compare(ctx context.Context, folder, day string, names []string
 	if folder == buildsFolder {
 		query = `SELECT digest FROM _build WHERE day = ?`
 	}
-	have, err := column(ctx, s.x.db, artifacts.ParseDigest, query, day)
+	have, err := column(ctx, s.x.db, asIs, query, day)
 	if err != nil {
 		return c, err
 	}
 	gone := make(map[string]bool, len(have))
 	for _, d := range have {
-		gone[d.Hex()] = true
+		gone[strings.TrimPrefix(d, digestPrefix)] = true
 	}
 	for _, name := range names {
 		if gone[name] {

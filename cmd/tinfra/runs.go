@@ -67,7 +67,7 @@ func (l *listing) run(ctx context.Context, a *app, stage string) error {
 	if err != nil {
 		return err
 	}
-	filter := lineage.Filter{Where: condition, Sort: strings.TrimPrefix(l.sort, "-"), Descending: strings.HasPrefix(l.sort, "-")}
+	filter := lineage.Filter{Where: condition, Sort: strings.TrimPrefix(l.sort, "-"), Descending: strings.HasPrefix(l.sort, "-"), Brief: !l.asJSON}
 	filter.Address = canonical(stage)
 	if l.recipe != "" {
 		filter.RecipePath = r.recipePathOf()
