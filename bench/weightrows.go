@@ -18,10 +18,12 @@ type weights struct {
 
 func (w weights) String() string { return fmt.Sprintf("%d × %d MiB", w.count, w.size>>20) }
 
-// script makes the file of one stage.
-func (w weights) script(i int, path string) string {
-	return fmt.Sprintf("printf 'weights %d' > %s && truncate -s %d %s", i, path, w.size, path)
+// script makes the file of one stage, which begins with its source.
+func (w weights) script(in, out string) string {
+	return fmt.Sprintf("cp %s %s && truncate -s %d %s", in, out, w.size, out)
 }
+
+func (w weights) writeSources(dir string) error { return graph{1, w.count}.writeSources(dir) }
 
 func weightRows(b *bench) []row {
 	w := weights{20, int64(b.scaled(1024)) << 20}
@@ -93,7 +95,7 @@ func (w weights) entry(b *bench, p, dir string, change func(weights, entry, stri
 		}
 	}
 	e.Begin = func(entry) error {
-		if err := errors.Join(os.MkdirAll(filepath.Join(dir, "out"), 0o755), describe(dir)); err != nil {
+		if err := errors.Join(os.MkdirAll(filepath.Join(dir, "out"), 0o755), w.writeSources(dir), describe(dir)); err != nil {
 			return err
 		}
 		if p == "DVC" {
@@ -108,7 +110,7 @@ func (w weights) entry(b *bench, p, dir string, change func(weights, entry, stri
 	}
 	e.Before = func(e entry, _ int) error {
 		if clone {
-			return cloneOf(dir, e.Dir)
+			return w.cloneOf(dir, e.Dir)
 		}
 		if change == nil {
 			return nil
@@ -119,11 +121,11 @@ func (w weights) entry(b *bench, p, dir string, change func(weights, entry, stri
 }
 
 // cloneOf copies what would be in a repository.
-func cloneOf(dir, to string) error {
+func (w weights) cloneOf(dir, to string) error {
 	if err := fresh(to); err != nil {
 		return err
 	}
-	if err := os.Mkdir(filepath.Join(to, "out"), 0o755); err != nil {
+	if err := errors.Join(os.Mkdir(filepath.Join(to, "out"), 0o755), w.writeSources(to)); err != nil {
 		return err
 	}
 	for _, name := range []string{"recipe.hcl", "dvc.yaml", "dvc.lock", ".dvc/config"} {
@@ -141,7 +143,9 @@ func cloneOf(dir, to string) error {
 func (w weights) recipe(dir string) error {
 	var s strings.Builder
 	for i := range w.count {
-		fmt.Fprintf(&s, "stage \"exec\" \"w%d\" {\n  command = [\"/bin/sh\", \"-c\", %q]\n}\n\n", i, w.script(i, "out/files/w.bin"))
+		in := source(i)
+		fmt.Fprintf(&s, "stage \"exec\" \"w%d\" {\n  command = [\"/bin/sh\", \"-c\", %q]\n  inputs  = { a = path(%q) }\n}\n\n",
+			i, w.script("in/inputs/a/"+in, "out/files/w.bin"), in)
 	}
 	return writeFile(filepath.Join(dir, "recipe.hcl"), s.String())
 }
@@ -151,7 +155,7 @@ func (w weights) makefile(dir string) error {
 	for i := range w.count {
 		out := fmt.Sprintf("out/w%d.bin", i)
 		all += " " + out
-		rules += fmt.Sprintf("%s: Makefile\n\t%s\n", out, w.script(i, out))
+		rules += fmt.Sprintf("%s: %s\n\t%s\n", out, source(i), w.script(source(i), out))
 	}
 	return writeFile(filepath.Join(dir, "Makefile"), all+"\n"+rules)
 }
@@ -161,7 +165,7 @@ func (w weights) dvcYAML(dir string) error {
 	s.WriteString("stages:\n")
 	for i := range w.count {
 		out := fmt.Sprintf("out/w%d.bin", i)
-		fmt.Fprintf(&s, "  w%d:\n    cmd: %s\n    outs: [%s]\n", i, w.script(i, out), out)
+		fmt.Fprintf(&s, "  w%d:\n    cmd: %s\n    deps: [%s]\n    outs: [%s]\n", i, w.script(source(i), out), source(i), out)
 	}
 	return writeFile(filepath.Join(dir, "dvc.yaml"), s.String())
 }
