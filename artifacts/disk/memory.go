@@ -11,8 +11,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/Ruihan11/tiny-infra/artifacts"
 )
 
@@ -112,11 +110,4 @@ func (s *Store) Abandoned() (bool, error) {
 		}
 	}
 	return false, nil
-}
-
-// There tells that a blob of that size is there and was not written to since it was sealed.
-func (s *Store) There(d artifacts.Digest, size int64) bool {
-	var st unix.Stat_t
-	err := unix.Lstat(s.dir+"/"+blobName(d), &st)
-	return err == nil && st.Mode&unix.S_IFMT == unix.S_IFREG && st.Size == size && st.Mtim.Nano() == sealed.UnixNano()
 }

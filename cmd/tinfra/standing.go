@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"os"
-	"runtime"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
-	"github.com/Ruihan11/tiny-infra/artifacts/disk"
 	"github.com/Ruihan11/tiny-infra/cmd/tinfra/view"
 	"github.com/Ruihan11/tiny-infra/pipeline/reading"
 	"github.com/Ruihan11/tiny-infra/pipeline/run"
@@ -21,7 +19,7 @@ import (
 type standing struct {
 	standingNote
 	Readings reading.Readings // of the recipe and what it names; and the pointers, records, manifests and actions in the cache
-	Blobs    []sized          // files of outputs
+	Blobs    []artifacts.Blob // files of outputs
 	Stages   []stood
 }
 
@@ -32,12 +30,6 @@ type standingNote struct {
 	Build        artifacts.Build             // Recipe, Modules, Variables, Targets, Lock
 	Values       []view.Value
 	Orders       map[string][]string // kind → its metrics, the most telling first
-}
-
-// sized is a blob that must be there.
-type sized struct {
-	Digest artifacts.Digest
-	Size   int64
 }
 
 // stood is one stage.
@@ -109,21 +101,9 @@ func (s *standing) holds(ctx context.Context, h *house, offline bool) (holds, le
 		}
 		return nil
 	})
-	n := runtime.GOMAXPROCS(0)
-	for i := range n {
-		work.Go(func() error { return s.blobsThere(ctx, h.store, i, n) })
-	}
+	work.Go(func() error { return h.store.Present(ctx, s.Blobs) })
 	work.Go(func() error { return s.sameMachine(ctx, h, offline) })
 	return work.Wait() == nil, learnt
-}
-
-func (s *standing) blobsThere(ctx context.Context, store *disk.Store, first, n int) error {
-	for i := first; i < len(s.Blobs); i += n {
-		if ctx.Err() != nil || !store.There(s.Blobs[i].Digest, s.Blobs[i].Size) {
-			return errFallen
-		}
-	}
-	return nil
 }
 
 // sameMachine asks again for what no file tells: the facts that are in keys, and what this machine's Python is.

@@ -63,7 +63,7 @@ func packTexts(p *reading.Packer, m map[string]string) {
 
 // The least room of a blob and of a stage, in bytes.
 const (
-	leastSized = 33
+	leastBlob  = 33
 	leastStood = 100
 )
 
@@ -77,9 +77,9 @@ func decodeStanding(b []byte) (*standing, error) {
 		return nil, fmt.Errorf("reading what is remembered of the build: %w", errors.Join(u.Err, err))
 	}
 	s.Readings = reading.UnpackReadings(u)
-	s.Blobs = make([]sized, u.Count(leastSized))
+	s.Blobs = make([]artifacts.Blob, u.Count(leastBlob))
 	for i := range s.Blobs {
-		s.Blobs[i] = sized{u.Digest(), u.Number()}
+		s.Blobs[i] = artifacts.Blob{Digest: u.Digest(), Size: u.Number()}
 	}
 	s.Stages = make([]stood, u.Count(leastStood))
 	for i := range s.Stages {

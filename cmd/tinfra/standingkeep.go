@@ -36,7 +36,7 @@ func (o *outcome) remember(ctx context.Context, name artifacts.Digest, began tim
 		}
 	}
 	for d, size := range blobs {
-		s.Blobs = append(s.Blobs, sized{d, size})
+		s.Blobs = append(s.Blobs, artifacts.Blob{Digest: d, Size: size})
 	}
 	all, ok := t.app.reads.Readings()
 	if !ok {
