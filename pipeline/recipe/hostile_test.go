@@ -74,7 +74,7 @@ func TestNestingCountsCodeOnly(t *testing.T) {
 		fmt.Fprintf(&lines, "  a%d = !true && -1 < 2 ? [1, 2][0] : \"${1 + 2}\"\n", i)
 	}
 	for _, text := range []string{"a = 1e999", "a = \"1e99999999\"", "a = a1e99999999", "a = x_1e99999999.b", "# 1e99999999", "a = 1e0000000001"} {
-		if at, huge := hugeNumber([]byte(text)); huge {
+		if _, at := limits([]byte(text)); at >= 0 {
 			t.Errorf("%s: refused at %d", text, at)
 		}
 	}
@@ -86,7 +86,7 @@ func TestNestingCountsCodeOnly(t *testing.T) {
 		"elements": "a = [" + strings.Repeat("-1, !true,", 20000) + "]",
 		"objects":  "a = {\n" + strings.Repeat("  b = -1 + 2\n", 20000) + "}",
 	} {
-		if at, deep := tooDeep([]byte(text)); deep {
+		if at, _ := limits([]byte(text)); at >= 0 {
 			t.Errorf("%s: refused at %d of %d", name, at, len(text))
 		}
 	}

@@ -3,6 +3,8 @@ package recipe
 import (
 	"bytes"
 	"regexp"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Limits on what reaches the parser. Parser and evaluator recurse once for each open bracket and for each operator of an
@@ -18,10 +20,7 @@ const (
 	maxExponentDigits = 3
 )
 
-var (
-	leadingWord   = regexp.MustCompile(`^[\pL_0-9]+`)
-	leadingNumber = regexp.MustCompile(`^[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?0*([0-9]*))?`)
-)
+var leadingNumber = regexp.MustCompile(`^[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?0*([0-9]*))?`)
 
 // frame is one open bracket, string or heredoc; operators counts what the recursion may add inside it.
 type frame struct {
@@ -52,25 +51,17 @@ func (n *nesting) step() {
 	}
 }
 
-// hugeNumber reports the offset of a number that the evaluator would take minutes and gigabytes to write down.
-func hugeNumber(src []byte) (int, bool) {
-	n := newNesting(src)
-	for n.pos < len(src) && n.huge < 0 {
-		n.step()
-	}
-	return n.huge, n.huge >= 0
-}
-
-// tooDeep reports the offset at which a limit is passed.
-func tooDeep(src []byte) (int, bool) {
+// limits reports the offset at which the text is nested too deeply, else that of a number which the evaluator would take minutes and
+// gigabytes to write down; -1 for none.
+func limits(src []byte) (deep, huge int) {
 	n := newNesting(src)
 	for n.pos < len(src) {
 		n.step()
 		if len(n.stack) > maxNesting || n.total > maxOperators {
-			return min(n.pos, len(src)-1), true
+			return min(n.pos, len(src)-1), -1
 		}
 	}
-	return 0, false
+	return -1, n.huge
 }
 
 func (n *nesting) top() *frame { return &n.stack[len(n.stack)-1] }
@@ -154,19 +145,36 @@ func (n *nesting) code() {
 
 // word passes over a name or a number.
 func (n *nesting) word(rest []byte) {
-	word := leadingWord.Find(rest)
-	if len(word) == 0 {
+	length := wordLength(rest)
+	if length == 0 {
+		return
+	}
+	if rest[0] < '0' || rest[0] > '9' {
+		n.pos += length - 1
 		return
 	}
 	number := leadingNumber.FindSubmatch(rest)
-	if number == nil {
-		n.pos += len(word) - 1
-		return
-	}
 	n.pos += len(number[0]) - 1
 	if n.huge < 0 && (len(number[0]) > maxDigits || len(number[1]) > maxExponentDigits) {
 		n.huge = n.pos - len(number[0])
 	}
+}
+
+// wordLength is how many bytes of letters, digits and underscores b begins with. Most of a recipe is words: a regular expression
+// took as long over them as the lexer.
+func wordLength(b []byte) int {
+	n := 0
+	for n < len(b) {
+		r, size := rune(b[n]), 1
+		if r >= utf8.RuneSelf {
+			r, size = utf8.DecodeRune(b[n:])
+		}
+		if r != '_' && (r < '0' || r > '9') && !unicode.IsLetter(r) {
+			return n
+		}
+		n += size
+	}
+	return n
 }
 
 func (n *nesting) skipLine() {

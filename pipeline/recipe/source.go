@@ -106,20 +106,21 @@ func refuse(src []byte, name string) *hcl.Diagnostic {
 			Subject:  at(firstInvalid(src)),
 		}
 	}
-	if offset, deep := tooDeep(src); deep {
+	deep, huge := limits(src)
+	if deep >= 0 {
 		return &hcl.Diagnostic{
 			Severity: hcl.DiagError,
 			Summary:  "Nested too deeply",
 			Detail:   fmt.Sprintf("Brackets may be nested %d deep, and one expression may have %d operators.", maxNesting, maxOperators),
-			Subject:  at(offset),
+			Subject:  at(deep),
 		}
 	}
-	if offset, huge := hugeNumber(src); huge {
+	if huge >= 0 {
 		return &hcl.Diagnostic{
 			Severity: hcl.DiagError,
 			Summary:  "Number too large",
 			Detail:   fmt.Sprintf("A number has %d digits at most, and its exponent %d.", maxDigits, maxExponentDigits),
-			Subject:  at(offset),
+			Subject:  at(huge),
 		}
 	}
 	return nil
