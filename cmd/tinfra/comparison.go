@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -25,15 +26,30 @@ func (o *outcome) writeComparison(ctx context.Context) {
 	defer cancel()
 	r, err := o.site.comparison(ctx, o)
 	w := o.site.app.stdout
+	width := widthOfComparison(w)
+	var text bytes.Buffer
 	if err == nil && r != nil {
-		fmt.Fprintf(w, "\n%s\n\n", view.Printable(r.Title))
-		err = r.Text(w, min(textWidth(w), comparisonWidth))
-		fmt.Fprintf(w, "\nAll figures and their records:  tinfra report%s -o DIR\n", o.site.recipeArgument())
+		fmt.Fprintf(&text, "\n%s\n\n", view.Printable(r.Title))
+		err = r.Text(&text, width)
+		fmt.Fprintf(&text, "\nAll figures and their records:  tinfra report%s -o DIR\n", o.site.recipeArgument())
+		_, werr := w.Write(text.Bytes())
+		err = errors.Join(err, werr)
+	}
+	if err == nil {
+		o.compared = &compared{text.String(), width}
 	}
 	if err != nil && !errors.Is(err, tooLong) {
 		fmt.Fprintln(o.site.app.stderr, "tinfra: the comparison cannot be shown:", err)
 	}
 }
+
+// compared is the table as it was written.
+type compared struct {
+	Text  string
+	Width int
+}
+
+func widthOfComparison(w io.Writer) int { return min(textWidth(w), comparisonWidth) }
 
 // comparison is the first report of the recipe, of this build alone; nil where the build has no figures for it.
 func (t *site) comparison(ctx context.Context, o *outcome) (*report.Report, error) {

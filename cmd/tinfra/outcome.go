@@ -39,6 +39,7 @@ type outcome struct {
 	asJSON bool
 
 	manifests map[artifacts.Digest]*artifacts.Manifest // that were read
+	compared  *compared                                // nil: there is no report, or nobody was shown one
 }
 
 // summary is what a person is told of a build that went as far as to have steps.

@@ -21,7 +21,7 @@ func (b *building) repeat(ctx context.Context, path string, started time.Time) (
 	if !name.IsZero() {
 		b.app.reads = reading.NewLog()
 	}
-	if s == nil {
+	if s == nil || !b.json && !s.showsOn(b.app.stdout) {
 		return name, false, nil
 	}
 	if err := h.begin(); err != nil {
@@ -78,6 +78,9 @@ func (b *building) tellAgain(ctx context.Context, h *house, s *standing, started
 		fmt.Fprintln(b.app.stderr, "tinfra: cleaning up:", sweep)
 	}
 	told := summary{rows: s.rows(), values: s.Values, took: clock.Now().Sub(started), recipeFlag: h.recipeFlag}
+	if s.Compared != nil {
+		told.between = func() { fmt.Fprint(b.app.stdout, s.Compared.Text) }
+	}
 	if !b.json {
 		if werr := told.write(b.app.stdout); err == nil && werr != nil {
 			return werr

@@ -44,6 +44,12 @@ stage "exec" "tool" {
   command = ["tool"]
   env     = ["FLAVOUR"]
 }
+report "all" {
+  title = "Everything"
+  row "one" {
+    stages = [exec.tool, exec.said]
+  }
+}
 `,
 	} {
 		must(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755))

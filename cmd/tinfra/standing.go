@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 
 	"golang.org/x/sync/errgroup"
@@ -30,6 +31,8 @@ type standingNote struct {
 	Build        artifacts.Build             // Recipe, Modules, Variables, Targets, Lock
 	Values       []view.Value
 	Orders       map[string][]string // kind → its metrics, the most telling first
+	Reports      bool                // the recipe has some
+	Compared     *compared
 }
 
 // stood is one stage.
@@ -38,6 +41,11 @@ type stood struct {
 	Seconds         float64
 	PeakBytes, Size int64
 	Synthetic       bool
+}
+
+// showsOn tells whether w can be shown what the build ends with: a table is as wide as the terminal was.
+func (s *standing) showsOn(w io.Writer) bool {
+	return !s.Reports || s.Compared != nil && s.Compared.Width == widthOfComparison(w)
 }
 
 func (s *stood) row(orders map[string][]string) view.Row {

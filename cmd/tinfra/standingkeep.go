@@ -14,11 +14,12 @@ import (
 // and the next build reads the recipe again.
 func (o *outcome) remember(ctx context.Context, name artifacts.Digest, began time.Time) {
 	t := o.site
-	if o.build == nil || o.build.Exit != exitOK || len(t.recipe.Reports) > 0 || t.hasSecrets() {
+	if o.build == nil || o.build.Exit != exitOK || t.hasSecrets() {
 		return
 	}
 	s := &standing{standingNote: standingNote{
 		Facts: map[string]*string{}, Environments: map[string]artifacts.Digest{}, Values: o.values(ctx), Orders: map[string][]string{},
+		Reports: len(t.recipe.Reports) > 0, Compared: o.compared,
 		Build: artifacts.Build{
 			Recipe: o.build.Recipe, RecipePath: o.build.RecipePath, Modules: o.build.Modules, Variables: o.build.Variables,
 			Targets: o.build.Targets, Lock: o.build.Lock,
