@@ -42,6 +42,9 @@ const maxObject = 64 << 20
 // PutBytes stores b unless it is there already, intact.
 func (c *Cache) PutBytes(ctx context.Context, mediaType string, b []byte) (Blob, error) {
 	blob := Blob{MediaType: mediaType, Digest: Sum(b), Size: int64(len(b))}
+	if c.group != nil {
+		return blob, c.commitGrouped(newPublication(ctx, Part{Payload: Payload{blob, b}}))
+	}
 	if err := c.Hold(ctx, blob.Digest); err != nil {
 		return Blob{}, fmt.Errorf("storing %s: %w", blob.Digest.Short(), err)
 	}

@@ -9,8 +9,8 @@ import (
 )
 
 // group is those who publish at once. One of them at a time, its leader, writes for all who have come by then; who comes
-// meanwhile waits for the next group, whose leader is the first of them. So nobody waits for more than two groups, and no
-// goroutine is needed that somebody would have to end.
+// meanwhile waits for the next group, whose leader is the first of them. So no goroutine is needed that somebody would have
+// to end.
 type group struct {
 	blobs BatchStore
 	names BatchPointers
@@ -41,13 +41,21 @@ func (c *Cache) commitGrouped(p *publication) error {
 		<-p.done
 		return p.err
 	}
-	g.mu.Lock()
-	all := g.waiting
-	g.waiting = nil
-	g.mu.Unlock()
-	c.commitAll(all)
+	c.commitAll(g.next())
 	g.pass()
 	return p.err
+}
+
+// maxGroup bounds how long who comes next can wait.
+const maxGroup = 16
+
+func (g *group) next() []*publication {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	n := min(len(g.waiting), maxGroup)
+	all := g.waiting[:n:n]
+	g.waiting = g.waiting[n:]
+	return all
 }
 
 // withdraw is false for one that is being written already.
@@ -137,7 +145,7 @@ func (c *Cache) nameAll(ctx context.Context, all []*publication) {
 	var stored []*publication
 	var chains [][]Change
 	for _, p := range all {
-		if p.err != nil {
+		if p.err != nil || p.rec == nil {
 			continue
 		}
 		chain, err := c.names(ctx, p)

@@ -33,12 +33,15 @@ func newBatches() *batches {
 	}
 }
 
+// plain is for what is stored before anything is published.
+func (b *batches) plain() *artifacts.Cache { return artifacts.NewCache(b.Store, b.Store) }
+
 func (b *batches) PutAll(ctx context.Context, all []artifacts.Payload) []error {
 	b.first.Do(func() {
 		close(b.entered)
 		<-b.open
 	})
-	c := artifacts.NewCache(b.Store, b.Store)
+	c := b.plain()
 	errs := make([]error, len(all))
 	for i, p := range all {
 		if errs[i] = b.fails(p); errs[i] == nil {
@@ -66,7 +69,7 @@ func (b *batches) SetAll(ctx context.Context, chains [][]artifacts.Change) []err
 // held publishes one record, whose batch waits until let go, and those of recs meanwhile; wait gives what became of each.
 func held(t *testing.T, b *batches, c *artifacts.Cache, recs ...func(context.Context) error) (wait func() []error) {
 	t.Helper()
-	plug := result(t, c, "plug", 0, "f=plug")
+	plug := result(t, b.plain(), "plug", 0, "f=plug")
 	var all sync.WaitGroup
 	all.Go(func() {
 		if _, _, err := c.Publish(t.Context(), plug); err != nil {
@@ -101,7 +104,7 @@ func TestWhoComesMeanwhileIsPublishedTogether(t *testing.T) {
 	var recs []*artifacts.Record
 	var all []func(context.Context) error
 	for i := range 5 {
-		recs = append(recs, result(t, c, fmt.Sprint(i), i, fmt.Sprintf("f=%d", i)))
+		recs = append(recs, result(t, b.plain(), fmt.Sprint(i), i, fmt.Sprintf("f=%d", i)))
 		all = append(all, publisher(c, recs[i]))
 	}
 	if err := errors.Join(held(t, b, c, all...)()...); err != nil {
@@ -121,7 +124,7 @@ func TestWhoComesMeanwhileIsPublishedTogether(t *testing.T) {
 func TestAFailureInAGroupIsItsOwn(t *testing.T) {
 	b := newBatches()
 	c := artifacts.NewCache(b, b)
-	good, bad := result(t, c, "good", 1, "f=good"), result(t, c, "bad", 2, "f=bad")
+	good, bad := result(t, b.plain(), "good", 1, "f=good"), result(t, b.plain(), "bad", 2, "f=bad")
 	full := errors.New("the disk is full")
 	log := artifacts.LogPart([]byte("of the bad one"))
 	b.fails = func(p artifacts.Payload) error {
@@ -145,7 +148,7 @@ func TestAFailureInAGroupIsItsOwn(t *testing.T) {
 func TestOfTwoRecordsOfAKeyInOneGroupOneWins(t *testing.T) {
 	b := newBatches()
 	c := artifacts.NewCache(b, b)
-	recs := []*artifacts.Record{result(t, c, "same", 1, "f=one"), result(t, c, "same", 2, "f=two")}
+	recs := []*artifacts.Record{result(t, b.plain(), "same", 1, "f=one"), result(t, b.plain(), "same", 2, "f=two")}
 	won := make([]artifacts.Digest, len(recs))
 	var all []func(context.Context) error
 	for i, rec := range recs {
@@ -169,7 +172,7 @@ func TestOfTwoRecordsOfAKeyInOneGroupOneWins(t *testing.T) {
 func TestPublishingIsCancelled(t *testing.T) {
 	b := newBatches()
 	c := artifacts.NewCache(b, b)
-	gone, stays := result(t, c, "gone", 1, "f=gone"), result(t, c, "stays", 2, "f=stays")
+	gone, stays := result(t, b.plain(), "gone", 1, "f=gone"), result(t, b.plain(), "stays", 2, "f=stays")
 	why := errors.New("enough")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	left := make(chan error, 1)
@@ -188,7 +191,7 @@ func TestPublishingIsCancelled(t *testing.T) {
 	if !slices.Equal(b.sizes, []int{1, 1}) || len(names(t, c, "runs/"+gone.Key.Hex())) > 0 {
 		t.Errorf("groups of %v", b.sizes)
 	}
-	late := result(t, c, "late", 3, "f=late")
+	late := result(t, b.plain(), "late", 3, "f=late")
 	if err := publisher(c, late)(ctx); !errors.Is(err, why) {
 		t.Errorf("published by the dead: %v", err)
 	}

@@ -22,10 +22,10 @@ func (c *Cache) Publish(ctx context.Context, rec *Record, parts ...Part) (*Recor
 	return p.won, p.wonDigest, nil
 }
 
-// publication is a record on its way to its names.
+// publication is a record on its way to its names, or no more than bytes on their way to a blob.
 type publication struct {
 	ctx    context.Context
-	rec    *Record
+	rec    *Record // nil: parts are all there is
 	digest Digest
 	parts  []Part // the record is the last
 
@@ -58,10 +58,13 @@ func (c *Cache) publication(ctx context.Context, rec *Record, parts []Part) (*pu
 		return nil, err
 	}
 	own := Part{Payload{Blob{RecordMediaType, d, int64(len(b))}, b}, nil, StepRecord}
-	return &publication{
-		ctx: ctx, rec: rec, digest: d, parts: append(parts[:len(parts):len(parts)], own),
-		lead: make(chan struct{}), done: make(chan struct{}),
-	}, nil
+	p := newPublication(ctx, append(parts[:len(parts):len(parts)], own)...)
+	p.rec, p.digest = rec, d
+	return p, nil
+}
+
+func newPublication(ctx context.Context, parts ...Part) *publication {
+	return &publication{ctx: ctx, parts: parts, lead: make(chan struct{}), done: make(chan struct{})}
 }
 
 // commit leaves what became of p in it.
