@@ -30,7 +30,7 @@ type builder struct {
 
 	programs programs
 
-	stopped atomic.Pointer[task] // the first that failed; set before its resources are free for another
+	stopped atomic.Pointer[task] // the first that failed; set before its resources are free for another, unless it failed after they were: while it was published
 
 	// Of the scheduler's goroutine.
 	tasks     []*task

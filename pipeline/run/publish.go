@@ -59,11 +59,6 @@ func (b *builder) adopt(ctx context.Context, t *task, a *artifacts.Action, at *a
 			return nil, cacheTrouble{err}
 		}
 	}
-	for port, m := range taken {
-		if _, err := b.o.Cache.PutManifest(ctx, m); err != nil {
-			return nil, cacheTrouble{fmt.Errorf("storing output %s: %w", port, err)}
-		}
-	}
 	return taken, nil
 }
 
@@ -117,8 +112,9 @@ func writeAdopted(ws string, taken map[string]*artifacts.Manifest) error {
 const recordNote = "/record"
 
 // noteRecord keeps rec in the workspace. Where a build died while it published, the next one finds its record there
-// and publishes that: one run leaves one record, whatever it took to write it down.
-func noteRecord(ws string, rec *artifacts.Record) (*artifacts.Record, error) {
+// and publishes that: one run leaves one record, whatever it took to write it down. Where its log is not stored, it is not
+// either: that goes first.
+func (b *builder) noteRecord(ctx context.Context, ws string, rec *artifacts.Record) (*artifacts.Record, error) {
 	stored := map[string]json.RawMessage{}
 	text, err := protocol.ReadFile(filepath.Join(ws, adoptedFile), maxNote)
 	if err == nil {
@@ -130,7 +126,12 @@ func noteRecord(ws string, rec *artifacts.Record) (*artifacts.Record, error) {
 	if code := stored[recordNote]; code != nil {
 		old, err := artifacts.DecodeRecord(code)
 		if err == nil && old.Key == rec.Key && maps.Equal(old.Outputs, rec.Outputs) {
-			return old, nil
+			if err := b.o.Cache.Hold(ctx, old.Log); err != nil {
+				return nil, cacheTrouble{err}
+			}
+			if _, err := b.o.Cache.Stat(ctx, old.Log); err == nil {
+				return old, nil
+			}
 		}
 	}
 	code, _, err := rec.Encode()
@@ -185,35 +186,38 @@ func (b *builder) publish(ctx context.Context, t *task, a *artifacts.Action, at 
 	if entry != nil {
 		a = t.step.Action
 	}
-	key, err := b.o.Cache.PutAction(ctx, a)
-	if err != nil {
-		return cacheTrouble{err}
-	}
-	log, err := b.storeLog(ctx, t)
+	action, key, err := a.Part()
 	if err != nil {
 		return err
 	}
+	log := artifacts.LogPart(t.report.log.encode())
 	rec := &artifacts.Record{
 		Key: key, Outputs: map[string]artifacts.Digest{}, Metrics: r.Metrics, Observed: b.observed(t, at, r),
-		Log: log, Builder: b.o.Builder, Started: at.started, Ended: at.ended,
+		Log: log.Digest, Builder: b.o.Builder, Started: at.started, Ended: at.ended,
 	}
 	var size int64
+	var parts []artifacts.Part
 	for port, m := range outputs {
-		if _, rec.Outputs[port], err = m.Encode(); err != nil {
+		part, err := m.Part()
+		if err != nil {
 			return fmt.Errorf("encoding output %s: %w", port, err)
 		}
+		rec.Outputs[port] = part.Digest
+		parts = append(parts, part)
 		size += m.Size()
 	}
 	if err := b.compare(ctx, t, rec); err != nil {
 		return err
 	}
-	if rec, err = noteRecord(at.ws.Dir, rec); err != nil {
+	if rec, err = b.noteRecord(ctx, at.ws.Dir, rec); err != nil {
 		return err
 	}
-	won, digest, err := b.o.Cache.Publish(ctx, rec)
+	t.vacate() // what follows waits for the disk, and needs nothing that another stage could wait for
+	won, digest, err := b.o.Cache.Publish(ctx, rec, append(parts, action, log)...)
 	if err != nil {
 		return cacheTrouble{err}
 	}
+	t.log = log.Digest
 	b.dropCheckpoints(t)
 	if entry != nil && b.o.Lock != nil {
 		if err := b.o.Lock.Add(ctx, entry); err != nil {

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
+	"github.com/Ruihan11/tiny-infra/artifacts/disk"
+	"github.com/Ruihan11/tiny-infra/pipeline/event"
 	"github.com/Ruihan11/tiny-infra/pipeline/recipe"
 	"github.com/Ruihan11/tiny-infra/pipeline/run"
 )
@@ -228,4 +230,35 @@ cp "$from/remote" out/files/data
 	if e := lock.entries["file:remote"]; e == nil || e.Files[0].SHA256 != hex.EncodeToString(sum[:]) {
 		t.Errorf("locked %+v", e)
 	}
+}
+
+// doorkeeper lets no key be published until somebody opens.
+type doorkeeper struct {
+	*disk.Store
+	open chan struct{}
+}
+
+func (d doorkeeper) SetAll(ctx context.Context, chains [][]artifacts.Change) []error {
+	<-d.open
+	return d.Store.SetAll(ctx, chains)
+}
+
+// What waits for the disk holds no resources: the next stage runs meanwhile, even where there is one job.
+func TestPublishingHoldsNoResources(t *testing.T) {
+	b := newBench(t, kinds{"one": {worker: hello}, "two": {worker: hello}}, "stage \"one\" \"a\" {}\nstage \"two\" \"b\" {}\n")
+	b.options.Jobs = 1
+	door := doorkeeper{b.store, make(chan struct{})}
+	b.options.Cache = artifacts.NewCache(door, door)
+	var opened sync.WaitGroup
+	opened.Go(func() {
+		defer close(door.open)
+		for _, stage := range []string{"one.a", "two.b"} {
+			err := b.seen.await(t.Context(), func(e event.Event) bool { return e.Stage == stage && e.Type == event.Started })
+			if err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	b.states(map[string]artifacts.State{"one.a": artifacts.Ran, "two.b": artifacts.Ran}, b.ok())
+	opened.Wait()
 }

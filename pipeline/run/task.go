@@ -26,6 +26,8 @@ type task struct {
 
 	report *reporter
 	ticket *ticket
+	vacate func()        // gives back resources before the end of its run
+	kept   bool          // its action is stored, with what that names
 	place  artifacts.Key // names the workspace and the lease of a step without a key
 	tried  int           // attempts in this build
 
@@ -65,6 +67,9 @@ func (b *builder) run(ctx context.Context, t *task) (err error) {
 		}
 		b.pool.release(t.ticket)
 	}()
+	if t.place.IsZero() {
+		_ = b.keep(ctx, t, t.step.Action) // while it waits for resources; what fails is tried again when it has them
+	}
 	if err := b.granted(ctx, t); err != nil {
 		return err
 	}
@@ -169,6 +174,27 @@ func (b *builder) leased(ctx context.Context, t *task) error {
 			return err
 		}
 	}
+	if err := b.keep(ctx, t, a); err != nil {
+		return err
+	}
+	machine, err := b.leaseMachine(ctx, t)
+	if err != nil {
+		return err
+	}
+	machine = sync.OnceFunc(machine)
+	defer machine()
+	t.vacate = func() {
+		machine()
+		b.pool.release(t.ticket)
+	}
+	return b.attempts(ctx, t, a)
+}
+
+// keep stores what a stage is made of, unless that was done.
+func (b *builder) keep(ctx context.Context, t *task, a *artifacts.Action) error {
+	if t.kept {
+		return nil
+	}
 	if err := b.presentable(t.step.Node.Stage, a); err != nil {
 		return err
 	}
@@ -181,13 +207,9 @@ func (b *builder) leased(ctx context.Context, t *task) error {
 		if _, err := b.o.Cache.PutAction(ctx, a); err != nil {
 			return cacheTrouble{err}
 		}
+		t.kept = true
 	}
-	release, err := b.leaseMachine(ctx, t)
-	if err != nil {
-		return err
-	}
-	defer release()
-	return b.attempts(ctx, t, a)
+	return nil
 }
 
 func (b *builder) settleAgain(ctx context.Context, t *task) error {
