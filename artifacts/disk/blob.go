@@ -150,6 +150,26 @@ func (s *Store) sound(ctx context.Context, d artifacts.Digest) error {
 	return nil
 }
 
+// copySound copies a blob and looks at its bytes in the same read.
+func (s *Store) copySound(ctx context.Context, dst, src *os.File, want artifacts.Blob) error {
+	fi, err := src.Stat()
+	if err != nil {
+		return err
+	}
+	d, n, err := copySum(ctx, dst, src, want.Size+1) // a file that grows meanwhile is found out by one byte
+	if err != nil {
+		return err
+	}
+	if d != want.Digest || n != want.Size {
+		if err := s.reseal(ctx, want.Digest); err != nil { // which has removed it
+			return err
+		}
+		return fmt.Errorf("blob %s: %w: it was read as %s", want.Digest.Short(), artifacts.ErrDamaged, d.Short())
+	}
+	s.hashed.Store(want.Digest, inodeOf(fi))
+	return nil
+}
+
 // discard removes the blob's file unless it was replaced in the meantime.
 func (s *Store) discard(d artifacts.Digest, damaged fs.FileInfo) error {
 	now, err := s.root.Lstat(blobName(d))

@@ -1,83 +1,90 @@
 package disk
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"io"
+	"os"
 	"sync"
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
 )
 
-// piece is how much of a file is read at once.
-type piece [256 << 10]byte
-
-var pieces = sync.Pool{New: func() any { return new(piece) }}
+// pieces are what files are read into.
+var pieces = sync.Pool{New: func() any { return new([256 << 10]byte) }}
 
 // sum reads r for its digest. It stops after limit bytes, which saves the read that would find the end of a file whose
 // size is known.
 func sum(ctx context.Context, r io.Reader, limit int64) (artifacts.Digest, int64, error) {
-	p := pieces.Get().(*piece)
+	p := pieces.Get().(*[256 << 10]byte)
 	defer pieces.Put(p)
-	return sumPieces(ctx, r, limit, func() *piece { return p }, func([]byte) {})
-}
-
-// copySum does the same and writes what it reads. One piece is written while the next is hashed, so that on two cores a
-// copy that is looked at takes hardly longer than one that is not.
-func copySum(ctx context.Context, w io.Writer, r io.Reader, limit int64) (artifacts.Digest, int64, error) {
-	const ahead = 8
-	full, free := make(chan []byte, ahead), make(chan *piece, ahead)
-	for range ahead {
-		free <- pieces.Get().(*piece)
-	}
-	defer func() {
-		for range ahead {
-			pieces.Put(<-free)
-		}
-	}()
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	var written sync.WaitGroup
-	var failed error
-	written.Go(func() { // ends when full is closed
-		for p := range full {
-			if failed == nil {
-				if _, failed = w.Write(p); failed != nil {
-					stop(failed)
-				}
-			}
-			free <- (*piece)(p[:cap(p)])
-		}
-	})
-	// Nobody but this goroutine takes a piece again, and not before it has hashed it.
-	d, n, err := sumPieces(ctx, r, limit, func() *piece { return <-free }, func(p []byte) { full <- p })
-	close(full)
-	written.Wait()
-	if failed != nil {
-		err = failed
-	}
-	return d, n, err
-}
-
-// sumPieces hands each piece on before it hashes it; one that take gave is always handed on.
-func sumPieces(ctx context.Context, r io.Reader, limit int64, take func() *piece, hand func([]byte)) (artifacts.Digest, int64, error) {
 	h := sha256.New()
 	var n int64
-	var err error
-	for n < limit && err == nil {
+	for n < limit {
 		if ctx.Err() != nil {
 			return artifacts.Digest{}, n, context.Cause(ctx)
 		}
-		p := take()
-		var got int
-		got, err = r.Read(p[:])
-		hand(p[:got])
+		got, err := r.Read(p[:])
 		h.Write(p[:got])
 		n += int64(got)
-	}
-	if err != nil && !errors.Is(err, io.EOF) {
-		return artifacts.Digest{}, n, err
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return artifacts.Digest{}, n, err
+		}
 	}
 	return artifacts.Digest(h.Sum(nil)), n, nil
+}
+
+// copySum copies limit bytes, or fewer where src ends before, and gives the digest of what it wrote. The kernel copies,
+// while what it has copied is read again and hashed: on two cores that takes hardly longer than a copy that nobody looks at.
+func copySum(ctx context.Context, dst, src *os.File, limit int64) (artifacts.Digest, int64, error) {
+	const step = 1 << 20 // bytes: what was just copied is in the processor's cache still
+	ctx, stop := context.WithCancel(ctx)
+	t := &trail{f: dst, grown: make(chan int64, 64)}
+	var copying sync.WaitGroup
+	var failed error
+	copying.Go(func() { // ends at the end of src, or with ctx
+		defer close(t.grown)
+		for done := int64(0); done < limit && failed == nil; {
+			var n int64
+			n, failed = io.CopyN(dst, src, min(step, limit-done))
+			done += n
+			select {
+			case t.grown <- n:
+			case <-ctx.Done():
+				failed = context.Cause(ctx)
+			}
+		}
+	})
+	d, n, err := sum(ctx, t, limit)
+	stop()
+	copying.Wait()
+	if errors.Is(failed, io.EOF) {
+		failed = nil
+	}
+	return d, n, cmp.Or(err, failed)
+}
+
+// trail reads a file as far as it has been written, and then waits for more.
+type trail struct {
+	f       *os.File
+	grown   chan int64 // by how many bytes
+	at, end int64
+}
+
+func (t *trail) Read(p []byte) (int, error) {
+	for t.at == t.end {
+		n, more := <-t.grown
+		if !more {
+			return 0, io.EOF
+		}
+		t.end += n
+	}
+	n, err := t.f.ReadAt(p[:min(int64(len(p)), t.end-t.at)], t.at)
+	t.at += int64(n)
+	return n, err
 }

@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
+	"runtime"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
 )
@@ -29,6 +32,8 @@ type writer struct {
 	input bool // inputs of a stage: hard links allowed, read-only, sealed
 	dir   string
 	root  *os.Root // of dir
+
+	noReflink atomic.Bool // to this folder
 }
 
 func (w *writer) write(ctx context.Context, m *artifacts.Manifest, dir string) error {
@@ -44,15 +49,20 @@ func (w *writer) write(ctx context.Context, m *artifacts.Manifest, dir string) e
 	}
 	defer root.Close()
 	w.dir, w.root = dir, root
+	g, each := errgroup.WithContext(ctx)
+	g.SetLimit(runtime.GOMAXPROCS(0))
 	for _, f := range m.Files {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		if err := w.file(ctx, f); err != nil {
-			return fmt.Errorf("%s: %w", f.Path, err)
-		}
+		g.Go(func() error {
+			if each.Err() != nil {
+				return context.Cause(each)
+			}
+			if err := w.file(each, f); err != nil {
+				return fmt.Errorf("%s: %w", f.Path, err)
+			}
+			return nil
+		})
 	}
-	return nil
+	return g.Wait()
 }
 
 func (w *writer) file(ctx context.Context, f artifacts.File) error {
@@ -63,36 +73,49 @@ func (w *writer) file(ctx context.Context, f artifacts.File) error {
 	if n != f.Size {
 		return fmt.Errorf("%w: the blob has %d bytes instead of %d", artifacts.ErrDamaged, n, f.Size)
 	}
-	if err := w.s.sound(ctx, f.Digest); err != nil {
-		return err
-	}
 	if parent := path.Dir(f.Path); parent != "." {
 		if err := w.root.MkdirAll(parent, 0o755); err != nil {
 			return err
 		}
 	}
 	linked := w.input && !f.Exec
-	// Whether the cache's file system can reflink is asked once; a folder outside of it may differ.
-	if !linked || !w.s.noReflink.Load() {
-		done, err := w.fill(f, reflink)
-		if done || errors.Is(err, fs.ErrExist) || errors.Is(err, artifacts.ErrMissing) {
-			return err
-		}
-		w.s.noReflink.Store(w.s.noReflink.Load() || linked)
+	if done, err := w.share(ctx, f, linked); done || err != nil {
+		return err
 	}
 	if linked {
+		if err := w.s.sound(ctx, f.Digest); err != nil {
+			return err
+		}
 		if done, err := w.hardLink(f); done || err != nil {
 			return err
 		}
 	}
-	_, err = w.fill(f, func(dst, src *os.File) error {
-		d, n, err := artifacts.SumReader(io.TeeReader(cancelReader{ctx, src}, dst))
-		if err == nil && (d != f.Digest || n != f.Size) {
-			err = fmt.Errorf("%w: blob %s holds other bytes", artifacts.ErrDamaged, f.Digest.Short())
-		}
-		return err
-	})
+	_, err = w.fill(f, func(dst, src *os.File) error { return w.s.copySound(ctx, dst, src, f.Blob) })
 	return err
+}
+
+// share makes the file by reflink. Whether the cache's file system has that is asked once in the life of the Store; a folder
+// outside of it may differ, and is asked once for all files.
+func (w *writer) share(ctx context.Context, f artifacts.File, linked bool) (done bool, err error) {
+	if w.noReflink.Load() || linked && w.s.noReflink.Load() {
+		return false, nil
+	}
+	shared := false
+	done, err = w.fill(f, func(dst, src *os.File) error {
+		if err := reflink(dst, src); err != nil {
+			return err
+		}
+		shared = true
+		return w.s.sound(ctx, f.Digest)
+	})
+	if done || shared || errors.Is(err, fs.ErrExist) || errors.Is(err, artifacts.ErrMissing) {
+		return done, err
+	}
+	w.noReflink.Store(true)
+	if linked {
+		w.s.noReflink.Store(true)
+	}
+	return false, nil
 }
 
 // hardLink links within the cache folder only, where os.Root holds both ends.

@@ -66,6 +66,13 @@ func (h *house) get(ctx context.Context, what, dir string, s lookup) error {
 
 // present says before anything is written that the files were collected, or deleted.
 func (h *house) present(ctx context.Context, what string, m *artifacts.Manifest) error {
+	blobs := make([]artifacts.Blob, 0, len(m.Files))
+	for _, f := range m.Files {
+		blobs = append(blobs, f.Blob)
+	}
+	if h.store.Present(ctx, blobs) == nil {
+		return nil
+	}
 	for _, f := range m.Files {
 		_, err := h.store.Stat(ctx, f.Digest)
 		if errors.Is(err, artifacts.ErrMissing) {
