@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"syscall"
 	"time"
@@ -118,7 +119,7 @@ func (s *Store) reseal(ctx context.Context, d artifacts.Digest) error {
 	if err != nil {
 		return err
 	}
-	got, _, err := artifacts.SumReader(cancelReader{ctx, f})
+	got, _, err := sum(ctx, f, math.MaxInt64)
 	if err != nil {
 		return fmt.Errorf("blob %s: %w", d.Short(), err)
 	}

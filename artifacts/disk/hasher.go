@@ -9,19 +9,23 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
 )
 
 // Hasher knows the digests of people's own files. What it has hashed it remembers in the cache folder with each file's
 // size, inode and times, and does not read again while these stay as they were.
-// What it learns it writes down when Keep is called.
+// What it learns it writes down when Keep is called. It is safe for concurrent use.
 type Hasher struct {
-	s   *Store
-	now func() time.Time
+	s       *Store
+	now     func() time.Time
+	reading chan struct{} // as many as there are processors to hash
 
 	mu       sync.Mutex // guards what follows
 	memories map[string]*memory
@@ -29,7 +33,7 @@ type Hasher struct {
 
 // Files is the Hasher of local files.
 func (s *Store) Files() *Hasher {
-	return &Hasher{s: s, now: time.Now, memories: map[string]*memory{}}
+	return &Hasher{s: s, now: time.Now, reading: make(chan struct{}, runtime.GOMAXPROCS(0)), memories: map[string]*memory{}}
 }
 
 // seen is what is remembered of a file. Times are Unix nanoseconds.
@@ -71,27 +75,18 @@ func (h *Hasher) Manifest(ctx context.Context, dir string, paths []string) (*art
 		return nil, fmt.Errorf("hashing files: %w", err)
 	}
 	defer root.Close()
-	h.mu.Lock()
-	defer h.mu.Unlock()
 	mem := h.memoryOf(abs)
-	m := &artifacts.Manifest{Type: "files", Files: make([]artifacts.File, 0, len(paths))}
-	for _, p := range paths {
-		if err := artifacts.CheckPath(p); err != nil {
-			return nil, fmt.Errorf("hashing files: %w", err)
-		}
-		f, now, fresh, err := hashLocal(ctx, root, p, mem.Files[p], h.now)
-		if err != nil {
-			return nil, fmt.Errorf("hashing files: %w", err)
-		}
-		if fresh {
-			_, had := mem.Files[p]
-			delete(mem.Files, p)
-			if now != nil {
-				mem.Files[p] = *now
-			}
-			mem.learnt = mem.learnt || had || now != nil
-		}
-		m.Files = append(m.Files, f)
+	m := &artifacts.Manifest{Type: "files", Files: make([]artifacts.File, len(paths))}
+	g, each := errgroup.WithContext(ctx)
+	g.SetLimit(cap(h.reading))
+	for i, p := range paths {
+		g.Go(func() (err error) {
+			m.Files[i], err = h.file(each, root, p, mem)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, fmt.Errorf("hashing files: %w", err)
 	}
 	artifacts.SortFiles(m.Files)
 	if err := artifacts.CheckFiles(m.Files); err != nil {
@@ -100,8 +95,32 @@ func (h *Hasher) Manifest(ctx context.Context, dir string, paths []string) (*art
 	return m, nil
 }
 
+func (h *Hasher) file(ctx context.Context, root *os.Root, p string, mem *memory) (artifacts.File, error) {
+	if err := artifacts.CheckPath(p); err != nil {
+		return artifacts.File{}, err
+	}
+	h.mu.Lock()
+	old := mem.Files[p]
+	h.mu.Unlock()
+	f, now, fresh, err := h.hashLocal(ctx, root, p, old)
+	if err != nil || !fresh {
+		return f, err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	_, had := mem.Files[p]
+	delete(mem.Files, p)
+	if now != nil {
+		mem.Files[p] = *now
+	}
+	mem.learnt = mem.learnt || had || now != nil
+	return f, nil
+}
+
 // memoryOf reads a folder's memory once: a recipe may name a thousand files of it one by one.
 func (h *Hasher) memoryOf(abs string) *memory {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	if m := h.memories[abs]; m != nil {
 		return m
 	}
@@ -127,7 +146,7 @@ func (h *Hasher) Keep() {
 
 // hashLocal reads a file unless it looks as it did when old was written down. fresh tells that it was read; now is
 // what may be remembered then, if anything.
-func hashLocal(ctx context.Context, root *os.Root, p string, old seen, clock func() time.Time) (f artifacts.File, now *seen, fresh bool, err error) {
+func (h *Hasher) hashLocal(ctx context.Context, root *os.Root, p string, old seen) (f artifacts.File, now *seen, fresh bool, err error) {
 	// Opening a named pipe would wait for its other end.
 	in, err := root.OpenFile(filepath.FromSlash(p), os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -150,8 +169,14 @@ func hashLocal(ctx context.Context, root *os.Root, p string, old seen, clock fun
 			return f, nil, false, nil
 		}
 	}
-	start := clock()
-	d, n, err := artifacts.SumReader(cancelReader{ctx, in})
+	select {
+	case h.reading <- struct{}{}:
+		defer func() { <-h.reading }()
+	case <-ctx.Done():
+		return f, nil, false, context.Cause(ctx)
+	}
+	start := h.now()
+	d, n, err := sum(ctx, in, fi.Size()+1)
 	if err != nil {
 		return f, nil, false, fmt.Errorf("%s: %w", p, err)
 	}
