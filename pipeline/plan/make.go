@@ -27,6 +27,7 @@ type planner struct {
 	resolved map[string]*program     // by the name in the command; nil: not found, and that is asked again for its mistake
 	leaders  map[artifacts.Key]*Step // the first step of a key that must run
 	history  *history
+	digested map[string]*digested // by filesName; set before the first step is prepared
 }
 
 // Make decides for every stage whether it is in the cache. All mistakes are reported at once, as Diagnostics.
@@ -51,6 +52,7 @@ func Make(ctx context.Context, g *graph.Graph, o Options) (*Plan, error) {
 		p.byAddress[s.address()] = s
 		out.Steps = append(out.Steps, s)
 	}
+	p.digestFiles(ctx)
 	var all hcl.Diagnostics
 	for _, s := range out.Steps {
 		diags, err := p.prepare(ctx, s)

@@ -5,10 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
-
-	"github.com/hashicorp/hcl/v2"
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
 	"github.com/Ruihan11/tiny-infra/stages"
@@ -90,40 +86,4 @@ func manifestSupport(m *artifacts.Manifest) (Support, artifacts.Digest, error) {
 		return Support{}, d, err
 	}
 	return bytesSupport(artifacts.ManifestMediaType, b), d, nil
-}
-
-// localFiles digests what path() named. The bytes are opened again when they are stored; a file that was changed in
-// between no longer has its digest, and storing it fails.
-func (p *planner) localFiles(ctx context.Context, s *Step) (hcl.Diagnostics, error) {
-	var diags hcl.Diagnostics
-	for _, port := range sortedKeys(s.Node.Stage.Inputs) {
-		in := s.Node.Stage.Inputs[port]
-		if in.Files == nil {
-			continue
-		}
-		m, err := p.options.Files.Manifest(ctx, in.Files.Dir, in.Files.Paths)
-		if err != nil {
-			if ctx.Err() != nil {
-				return diags, context.Cause(ctx)
-			}
-			diags = append(diags, problem(in.Range, "Local files cannot be read", "Input %s of %s: %s.",
-				port, s.address(), err))
-			continue
-		}
-		for _, f := range m.Files {
-			path := filepath.Join(in.Files.Dir, filepath.FromSlash(f.Path))
-			s.Support = append(s.Support, Support{
-				Name: path,
-				Blob: f.Blob,
-				Open: func() (io.ReadCloser, error) { return os.Open(path) },
-			})
-		}
-		sup, digest, err := manifestSupport(m)
-		if err != nil {
-			return diags, fmt.Errorf("describing input %s of %s: %w", port, s.address(), err)
-		}
-		s.Support = append(s.Support, sup)
-		s.draft.Inputs[port] = digest
-	}
-	return diags, nil
 }
