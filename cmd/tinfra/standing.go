@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
 	"github.com/Ruihan11/tiny-infra/cmd/tinfra/view"
@@ -153,9 +155,9 @@ func programIdentity() (string, bool) {
 	if err != nil {
 		return "", false
 	}
-	fi, err := os.Stat(path)
-	if err != nil {
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
 		return "", false
 	}
-	return builder() + " " + fi.ModTime().UTC().String() + " " + path, fi.Size() > 0
+	return fmt.Sprint(builder(), path, st.Size, st.Ino, st.Mtim.Nano(), st.Ctim.Nano()), true
 }
