@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -120,16 +121,13 @@ func (s *syncer) apply(ctx context.Context, changes []change) error {
 	return reading.Wait()
 }
 
+// remove takes out in one go what is gone: what nothing holds any more is found by a look through all there is.
 func (s *syncer) remove(ctx context.Context, changes []change) error {
-	for _, c := range changes {
-		if len(c.removed) == 0 {
-			continue
-		}
-		if err := s.write(ctx, func(w *writer) error { return w.remove(ctx, c) }); err != nil {
-			return err
-		}
+	changes = slices.DeleteFunc(slices.Clone(changes), func(c change) bool { return len(c.removed) == 0 })
+	if len(changes) == 0 {
+		return nil
 	}
-	return nil
+	return s.write(ctx, func(w *writer) error { return w.remove(ctx, changes) })
 }
 
 // storeAll stores batches as they come. A day's mark comes after the last of its names, with the next batch: until then the

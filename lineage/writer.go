@@ -202,23 +202,33 @@ func (w *writer) addBuild(ctx context.Context, day string, e *buildEntry) error 
 }
 
 // remove takes out what the cache no longer lists, and what only that had held.
-func (w *writer) remove(ctx context.Context, c change) error {
-	for _, name := range c.removed {
-		queries := []string{`DELETE FROM _output WHERE run IN (SELECT id FROM _run WHERE record = ?)`, `DELETE FROM _run WHERE record = ?`}
-		switch {
-		case !strings.HasPrefix(name, digestPrefix):
-			queries = []string{`DELETE FROM _skipped WHERE name = ?`}
-		case c.folder == buildsFolder:
-			queries = []string{`DELETE FROM _build WHERE digest = ?`}
-		}
-		for _, q := range queries {
-			if _, err := w.exec(ctx, q, name); err != nil {
-				return err
+func (w *writer) remove(ctx context.Context, changes []change) error {
+	runs, builds := false, false
+	for _, c := range changes {
+		for _, name := range c.removed {
+			queries := []string{`DELETE FROM _output WHERE run IN (SELECT id FROM _run WHERE record = ?)`, `DELETE FROM _run WHERE record = ?`}
+			switch {
+			case !strings.HasPrefix(name, digestPrefix):
+				queries = []string{`DELETE FROM _skipped WHERE name = ?`}
+			case c.folder == buildsFolder:
+				queries, builds = []string{`DELETE FROM _build WHERE digest = ?`}, true
+			default:
+				runs = true
+			}
+			for _, q := range queries {
+				if _, err := w.exec(ctx, q, name); err != nil {
+					return err
+				}
 			}
 		}
 	}
-	if c.folder == buildsFolder {
-		return w.unlist(ctx)
+	if builds {
+		if err := w.unlist(ctx); err != nil {
+			return err
+		}
+	}
+	if !runs {
+		return nil
 	}
 	for _, q := range []string{
 		`DELETE FROM _action WHERE id NOT IN (SELECT action FROM _run)`,

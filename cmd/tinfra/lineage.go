@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"slices"
 
@@ -105,8 +106,12 @@ func (r *archive) trace(ctx context.Context, what string, t *tracing) error {
 	if t.asJSON {
 		return writeJSON(r.app.stdout, traceJSON(roots, g))
 	}
-	tree := &tree{w: r.app.stdout, graph: g, depth: t.depth, seen: map[artifacts.Digest]bool{}, address: map[artifacts.Digest]string{}}
-	return tree.write(roots, t.down)
+	w := bufio.NewWriter(r.app.stdout)
+	tree := &tree{w: w, graph: g, depth: t.depth, seen: map[artifacts.Digest]bool{}, address: map[artifacts.Digest]string{}}
+	if err := tree.write(roots, t.down); err != nil {
+		return err
+	}
+	return w.Flush()
 }
 
 // roots are the artifacts that a person named.
