@@ -9,8 +9,9 @@ import (
 	"io/fs"
 	"math"
 	"os"
-	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
 )
@@ -49,10 +50,13 @@ func (s *Store) Open(ctx context.Context, d artifacts.Digest, off, n int64) (io.
 	if off < 0 || off > size {
 		return nil, fmt.Errorf("blob %s: offset %d is outside of its %d bytes", d.Short(), off, size)
 	}
-	f, err := os.OpenFile(s.dir+"/"+blobName(d), os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	fd, err := retry(func() (int, error) {
+		return unix.Open(s.dir+"/"+blobName(d), unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	})
 	if err != nil {
-		return nil, missing(err)
+		return nil, missing(os.NewSyscallError("open", err))
 	}
+	f := os.NewFile(uintptr(fd), d.Hex())
 	if n < 0 || n > size-off {
 		n = size - off
 	}
