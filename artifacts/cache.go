@@ -22,7 +22,7 @@ func NewCache(s Store, p Pointers) *Cache {
 	c.holder, _ = s.(Holder)
 	blobs, ok := s.(BatchStore)
 	if names, also := p.(BatchPointers); ok && also {
-		c.group = &group{blobs: blobs, names: names}
+		c.group = &group{blobs: blobs, names: names, rush: make(chan struct{}, 1)}
 	}
 	return c
 }

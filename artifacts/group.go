@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // group is those who publish at once. One of them at a time, its leader, writes for all who have come by then; who comes
@@ -15,35 +16,94 @@ type group struct {
 	blobs BatchStore
 	names BatchPointers
 
-	mu      sync.Mutex // guards the two below
+	rush chan struct{} // of one: the leader need not wait for more
+
+	mu      sync.Mutex // guards all below, and whether one hurries
 	led     bool
 	waiting []*publication
+}
+
+// patience bounds how long one waits for others to share a flush with.
+const patience = 20 * time.Millisecond
+
+type calmKey struct{}
+
+// Unhurried is for what is stored while there is enough else to do: until calm is closed it may wait a little for others, and is
+// then flushed with them.
+func Unhurried(ctx context.Context, calm <-chan struct{}) context.Context {
+	return context.WithValue(ctx, calmKey{}, calm)
 }
 
 // commitGrouped returns once p is durable, or will never be: one whose context ends while it waits is taken out.
 func (c *Cache) commitGrouped(p *publication) error {
 	g := c.group
+	calm, _ := p.ctx.Value(calmKey{}).(<-chan struct{})
+	p.hurries = calm == nil
+	g.join(p)
+	for {
+		select {
+		case <-p.done:
+			return p.err
+		case <-p.lead:
+			g.gather(p, calm)
+			c.commitAll(g.next())
+			g.pass()
+			return p.err
+		case <-calm:
+			calm = nil
+			g.hurry(p)
+		case <-p.ctx.Done():
+			if g.withdraw(p) {
+				return context.Cause(p.ctx)
+			}
+			<-p.done
+			return p.err
+		}
+	}
+}
+
+func (g *group) join(p *publication) {
 	g.mu.Lock()
+	defer g.mu.Unlock()
 	g.waiting = append(g.waiting, p)
 	if !g.led {
 		g.led = true
 		close(p.lead)
 	}
-	g.mu.Unlock()
-	select {
-	case <-p.done:
-		return p.err
-	case <-p.lead:
-	case <-p.ctx.Done():
-		if g.withdraw(p) {
-			return context.Cause(p.ctx)
-		}
-		<-p.done
-		return p.err
+	g.tell()
+}
+
+func (g *group) hurry(p *publication) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	p.hurries = true
+	g.tell()
+}
+
+// tell wakes a leader who waits for more than need come. The lock is held.
+func (g *group) tell() {
+	if len(g.waiting) < maxGroup && !slices.ContainsFunc(g.waiting, func(p *publication) bool { return p.hurries }) {
+		return
 	}
-	c.commitAll(g.next())
-	g.pass()
-	return p.err
+	select {
+	case g.rush <- struct{}{}:
+	default:
+	}
+}
+
+// gather waits for others, where neither the leader nor one of them hurries.
+func (g *group) gather(p *publication, calm <-chan struct{}) {
+	if p.hurries {
+		return
+	}
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	select {
+	case <-calm:
+	case <-g.rush:
+	case <-late.C:
+	case <-p.ctx.Done():
+	}
 }
 
 // maxGroup bounds how long who comes next can wait.
@@ -55,6 +115,10 @@ func (g *group) next() []*publication {
 	n := min(len(g.waiting), maxGroup)
 	all := g.waiting[:n:n]
 	g.waiting = g.waiting[n:]
+	select {
+	case <-g.rush: // it was for these
+	default:
+	}
 	return all
 }
 
@@ -86,6 +150,7 @@ func (g *group) passLocked() {
 	g.led = len(g.waiting) > 0
 	if g.led {
 		close(g.waiting[0].lead)
+		g.tell()
 	}
 }
 

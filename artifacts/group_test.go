@@ -197,3 +197,30 @@ func TestPublishingIsCancelled(t *testing.T) {
 	}
 	publish(t, c, late)
 }
+
+// Who has time waits for others, until one comes who has none.
+func TestTheUnhurriedWaitForOthers(t *testing.T) {
+	b := newBatches()
+	c := artifacts.NewCache(b, b)
+	close(b.open)
+	calm := make(chan struct{})
+	var all sync.WaitGroup
+	for i := range 3 {
+		rec := result(t, b.plain(), fmt.Sprint(i), i, fmt.Sprintf("f=%d", i))
+		all.Go(func() {
+			if _, _, err := c.Publish(artifacts.Unhurried(t.Context(), calm), rec); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	publish(t, c, result(t, b.plain(), "now", 4, "f=now"))
+	close(calm)
+	all.Wait()
+	sum := 0
+	for _, n := range b.sizes {
+		sum += n
+	}
+	if sum != 4 {
+		t.Errorf("groups of %v", b.sizes)
+	}
+}

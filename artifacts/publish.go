@@ -33,6 +33,8 @@ type publication struct {
 	wonDigest Digest
 	err       error
 
+	hurries bool
+
 	lead chan struct{} // closed when it is this one's turn to write the next group
 	done chan struct{} // closed when the group that it was in is written
 }

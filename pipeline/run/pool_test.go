@@ -149,3 +149,30 @@ func TestCapacityFromFacts(t *testing.T) {
 		t.Errorf("%v", c)
 	}
 }
+
+func TestPoolTellsWhenNobodyWaits(t *testing.T) {
+	closed := func(c <-chan struct{}) bool {
+		select {
+		case <-c:
+			return true
+		default:
+			return false
+		}
+	}
+	p := newPool(capacity{cpus: 1}, 0)
+	first := p.add(1, stages.Needs{}, nil)
+	if !closed(p.served()) {
+		t.Error("nobody waits")
+	}
+	second, third := p.add(2, stages.Needs{}, nil), p.add(3, stages.Needs{}, nil)
+	scarce := p.served()
+	p.release(first)
+	if closed(scarce) {
+		t.Error("the third one waits")
+	}
+	p.release(third) // gives up its place
+	if !closed(scarce) || !closed(p.served()) {
+		t.Error("nobody waits any more")
+	}
+	p.release(second)
+}

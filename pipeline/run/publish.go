@@ -213,7 +213,7 @@ func (b *builder) publish(ctx context.Context, t *task, a *artifacts.Action, at 
 		return err
 	}
 	t.vacate() // what follows waits for the disk, and needs nothing that another stage could wait for
-	won, digest, err := b.o.Cache.Publish(ctx, rec, append(parts, action, log)...)
+	won, digest, err := b.o.Cache.Publish(artifacts.Unhurried(ctx, b.pool.served()), rec, append(parts, action, log)...)
 	if err != nil {
 		return cacheTrouble{err}
 	}

@@ -87,13 +87,36 @@ type pool struct {
 	running int
 	alone   bool // an exclusive stage runs
 	queue   []*ticket
+	scarce  bool          // somebody waits
+	calm    chan struct{} // closed unless it is scarce
 }
 
 func newPool(c capacity, jobs int) *pool {
 	if jobs <= 0 {
 		jobs = math.MaxInt
 	}
-	return &pool{total: c, free: capacity{c.cpus, c.memoryGiB, slices.Clone(c.gpus)}, slots: jobs}
+	p := &pool{total: c, free: capacity{c.cpus, c.memoryGiB, slices.Clone(c.gpus)}, slots: jobs, calm: make(chan struct{})}
+	close(p.calm)
+	return p
+}
+
+// served gives a channel that is closed once nobody waits for resources.
+func (p *pool) served() <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.calm
+}
+
+// count is called where the queue has changed. The lock is held.
+func (p *pool) count() {
+	if waits := len(p.queue) > 0; waits == p.scarce {
+		return
+	}
+	if p.scarce = !p.scarce; p.scarce {
+		p.calm = make(chan struct{})
+	} else {
+		close(p.calm)
+	}
 }
 
 // add queues a stage; its ready is closed once it has its grant, which may be now.
@@ -101,6 +124,7 @@ func (p *pool) add(order int, n stages.Needs, gpus []string) *ticket {
 	t := &ticket{order: order, needs: n, gpus: gpus, ready: make(chan struct{})}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	defer p.count()
 	at, _ := slices.BinarySearchFunc(p.queue, t, func(a, b *ticket) int { return cmp.Compare(a.order, b.order) })
 	p.queue = slices.Insert(p.queue, at, t)
 	p.dispatch()
@@ -111,6 +135,7 @@ func (p *pool) add(order int, n stages.Needs, gpus []string) *ticket {
 func (p *pool) release(t *ticket) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	defer p.count()
 	if i := slices.Index(p.queue, t); i >= 0 {
 		p.queue = slices.Delete(p.queue, i, i+1)
 		return

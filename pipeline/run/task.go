@@ -68,7 +68,7 @@ func (b *builder) run(ctx context.Context, t *task) (err error) {
 		b.pool.release(t.ticket)
 	}()
 	if t.place.IsZero() {
-		_ = b.keep(ctx, t, t.step.Action) // while it waits for resources; what fails is tried again when it has them
+		_ = b.keep(artifacts.Unhurried(ctx, t.ticket.ready), t, t.step.Action) // while it waits for resources; what fails is tried again when it has them
 	}
 	if err := b.granted(ctx, t); err != nil {
 		return err
