@@ -37,6 +37,7 @@ func (s *Store) PutAll(ctx context.Context, all []artifacts.Payload) []error {
 			continue
 		}
 		named = true
+		s.hashed.Store(all[i].Digest, d.inode)
 		artifacts.Reached(artifacts.StepPutRenamed)
 	}
 	var err error
@@ -75,18 +76,6 @@ func (s *Store) blobDraft(ctx context.Context, p artifacts.Payload) (*draft, err
 	return d, nil
 }
 
-// settleAll puts drafts on stable storage, those that there are; one that fails is removed.
-func (s *Store) settleAll(drafts []*draft, errs []error) {
-	for i, d := range drafts {
-		if d == nil {
-			continue
-		}
-		if err := s.settleDraft(d); err != nil {
-			errs[i] = s.explain(errors.Join(err, d.drop()))
-		}
-	}
-}
-
 func (s *Store) each(errs []error, err error) []error {
 	for i := range errs {
 		errs[i] = err
@@ -109,6 +98,7 @@ func (s *Store) SetAll(ctx context.Context, chains [][]artifacts.Change) []error
 		all[i] = &chain{changes: changes}
 		all[i].err = s.draftChain(all[i])
 	}
+	s.settleChains(all)
 	l, err := s.lockPointers(ctx)
 	for level := 0; err == nil && s.setLevel(all, level); level++ {
 	}
@@ -138,13 +128,24 @@ func (s *Store) draftChain(c *chain) error {
 		}
 		c.drafts = append(c.drafts, d)
 	}
-	for _, d := range c.drafts {
-		if err := s.settleDraft(d); err != nil {
-			return s.explain(err)
-		}
-		artifacts.Reached(artifacts.StepPointer)
-	}
 	return nil
+}
+
+func (s *Store) settleChains(all []*chain) {
+	var drafts []*draft
+	for _, c := range all {
+		drafts = append(drafts, c.drafts...)
+	}
+	errs := make([]error, len(drafts))
+	s.settleAll(drafts, errs)
+	for _, c := range all {
+		n := len(c.drafts)
+		c.err = errors.Join(append(errs[:n:n], c.err)...)
+		errs = errs[n:]
+		for range n {
+			artifacts.Reached(artifacts.StepPointer)
+		}
+	}
 }
 
 // setLevel is false where no chain is that long. The lock is held.
@@ -164,9 +165,7 @@ func (s *Store) setLevel(all []*chain, level int) bool {
 			touched[dir] = nil
 		}
 	}
-	for dir := range touched {
-		touched[dir] = s.syncDir(dir)
-	}
+	s.syncDirs(touched)
 	for i, c := range all {
 		for _, dir := range made[i] {
 			c.err = errors.Join(c.err, touched[dir])

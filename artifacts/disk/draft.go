@@ -12,8 +12,9 @@ import (
 
 // draft is a file of the scratch folder that has all its bytes and no name yet. It is open until it is settled.
 type draft struct {
-	fd   int // -1 once it is closed
-	path string
+	fd    int    // -1 once it is closed
+	path  string // "" once it has its name, or is removed
+	inode inode  // of a blob
 }
 
 // draft makes one. It goes past os.File, whose poller costs more system calls than the file.
@@ -22,7 +23,7 @@ func (s *Store) draft(b []byte, mode fs.FileMode) (*draft, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &draft{-1, filepath.Join(dir, rand.Text())}
+	d := &draft{fd: -1, path: filepath.Join(dir, rand.Text())}
 	d.fd, err = retry(func() (int, error) {
 		return unix.Open(d.path, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o600)
 	})
@@ -46,13 +47,60 @@ func (s *Store) draft(b []byte, mode fs.FileMode) (*draft, error) {
 // seal gives it the times of a blob.
 func (d *draft) seal() error {
 	at := unix.NsecToTimespec(sealed.UnixNano())
-	return os.NewSyscallError("utimensat", unix.UtimesNanoAt(unix.AT_FDCWD, d.path, []unix.Timespec{at, at}, 0))
+	if err := unix.UtimesNanoAt(unix.AT_FDCWD, d.path, []unix.Timespec{at, at}, 0); err != nil {
+		return os.NewSyscallError("utimensat", err)
+	}
+	var st unix.Stat_t
+	err := unix.Fstat(d.fd, &st)
+	d.inode = inode{uint64(st.Dev), st.Ino} //nolint:unconvert // Dev is signed on other systems
+	return os.NewSyscallError("fstat", err)
 }
 
-// settleDraft closes it once it is on stable storage.
-func (s *Store) settleDraft(d *draft) error {
-	_, err := retry(func() (int, error) { return 0, s.fsync(d.fd) })
-	return errors.Join(os.NewSyscallError("fsync", err), d.close())
+// manyFiles is from how many on the whole file system is flushed: by then that is cheaper than one after the other.
+const manyFiles = 8
+
+// settleAll puts drafts on stable storage, those that there are, and closes them; one that fails is removed.
+func (s *Store) settleAll(drafts []*draft, errs []error) {
+	flush, some := s.fsync, drafts[:0:0]
+	for _, d := range drafts {
+		if d != nil {
+			some = append(some, d)
+		}
+	}
+	if len(some) >= manyFiles && s.whole() && flushWhole(some[0].fd) {
+		flush = written
+	}
+	for i, d := range drafts {
+		if d == nil {
+			continue
+		}
+		_, err := retry(func() (int, error) { return 0, flush(d.fd) })
+		if err = errors.Join(os.NewSyscallError("fsync", err), d.close()); err != nil {
+			errs[i] = s.explain(errors.Join(err, d.drop()))
+		}
+	}
+}
+
+// manyFolders is the same for folders, which have no bytes to write.
+const manyFolders = 4
+
+// syncDirs leaves in dirs what came of flushing each.
+func (s *Store) syncDirs(dirs map[string]error) {
+	whole := len(dirs) >= manyFolders && s.whole() && s.flushWhole()
+	for dir := range dirs {
+		if dirs[dir] = s.syncDir(dir); whole && dirs[dir] == nil {
+			return // one is asked all the same: kernels before 5.17 keep from syncfs that a journal was given up
+		}
+	}
+}
+
+func (s *Store) flushWhole() bool {
+	d, err := os.Open(s.dir)
+	if err != nil {
+		return false
+	}
+	defer d.Close()
+	return flushWhole(int(d.Fd()))
 }
 
 func (d *draft) close() error {
@@ -64,7 +112,11 @@ func (d *draft) close() error {
 	return os.NewSyscallError("close", err)
 }
 
-func (d *draft) drop() error { return errors.Join(d.close(), os.Remove(d.path)) }
+func (d *draft) drop() error {
+	err := errors.Join(d.close(), os.Remove(d.path))
+	d.path = ""
+	return err
+}
 
 // retry is for what a signal may interrupt.
 func retry(do func() (int, error)) (int, error) {

@@ -51,6 +51,7 @@ type Store struct {
 	holds holds
 
 	fsync func(fd int) error // unix.Fsync; a test's own fails
+	whole func() bool        // syncfs is as good, where many files are to be flushed
 }
 
 // Open prepares the cache in dir, which is created if it is not there. One that is all there and cannot be written to is
@@ -60,7 +61,7 @@ func Open(dir string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cache folder %s: %w", dir, err)
 	}
-	s := &Store{dir: abs, fsync: unix.Fsync}
+	s := &Store{dir: abs, fsync: unix.Fsync, whole: flushesWhole(abs)}
 	// Nothing is written, not even a folder, before it is known what is there.
 	formatted, err := s.checkFormat()
 	if err != nil {

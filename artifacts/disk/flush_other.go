@@ -1,0 +1,9 @@
+//go:build !linux
+
+package disk
+
+func flushesWhole(string) func() bool { return func() bool { return false } }
+
+func flushWhole(int) bool { return false }
+
+func written(int) error { return nil }
