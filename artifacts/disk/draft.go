@@ -56,8 +56,8 @@ func (d *draft) seal() error {
 	return os.NewSyscallError("fstat", err)
 }
 
-// manyFiles is from how many on the whole file system is flushed: by then that is cheaper than one after the other.
-const manyFiles = 8
+// manyDrafts is from how many on the whole file system is flushed: by then that is cheaper than one after the other.
+const manyDrafts = 8
 
 // settleAll puts drafts on stable storage, those that there are, and closes them; one that fails is removed.
 func (s *Store) settleAll(drafts []*draft, errs []error) {
@@ -67,7 +67,7 @@ func (s *Store) settleAll(drafts []*draft, errs []error) {
 			some = append(some, d)
 		}
 	}
-	if len(some) >= manyFiles && s.whole() && flushWhole(some[0].fd) {
+	if len(some) >= manyDrafts && s.whole() && flushWhole(some[0].fd) {
 		flush = written
 	}
 	for i, d := range drafts {
