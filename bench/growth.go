@@ -1,10 +1,13 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -122,12 +125,17 @@ func (b *bench) grownTo(g graph, builds int) (grown, error) {
 	if builds > 0 {
 		out.add("the index takes in the builds", indexed.Wall.Seconds(), short(indexed.Wall))
 	}
-	size, err := indexSize(s.cache)
+	size, err := sizeOf(filepath.Join(s.cache, "lineage.sqlite*"))
 	if err != nil {
 		return out, err
 	}
 	out.bytes("index", size)
-	return out, b.verbs(&out, e, t.program)
+	if err := b.verbs(&out, e, t.program); err != nil || builds > 0 {
+		return out, err
+	}
+	remembered, err := sizeOf(filepath.Join(s.cache, "plans", "*"))
+	out.bytes("what the last build is told again from", remembered)
+	return out, err
 }
 
 // verbs measures each, and what its process held.
@@ -174,7 +182,8 @@ func growthTable(what string, sizes []grown, of func(grown) float64) string {
 	return t.RenderMarkdown()
 }
 
-// builds stores as many builds as it is told, each like the one that is there, and gives the bytes of one.
+// builds stores as many builds as it is told, each like the one that is there but for one stage that ran, and gives the
+// bytes of one.
 func (s *seed) builds(n int) (bytes int64, err error) {
 	names, err := filepath.Glob(filepath.Join(s.cache, "builds", "*", "*"))
 	if err != nil || len(names) == 0 {
@@ -190,10 +199,18 @@ func (s *seed) builds(n int) (bytes int64, err error) {
 	if err != nil {
 		return 0, err
 	}
+	var steps []map[string]json.RawMessage
+	if err := json.Unmarshal(members["steps"], &steps); err != nil {
+		return 0, err
+	}
 	for i := range n {
+		ran := maps.Clone(steps[i%len(steps)])
+		ran["reason"], ran["state"] = json.RawMessage(fmt.Sprintf(`"edit %d"`, i)), json.RawMessage(`"ran"`)
+		changed := slices.Clone(steps)
+		changed[i%len(steps)] = ran
 		at := s.ended.Add(time.Duration(i-n) * time.Second)
 		id := fmt.Sprintf("%s-%06x", at.Format("20060102T150405Z"), i)
-		for member, v := range map[string]any{"id": id, "started": at, "ended": at.Add(time.Millisecond)} {
+		for member, v := range map[string]any{"id": id, "started": at, "ended": at.Add(time.Millisecond), "steps": changed} {
 			if members[member], err = encode(v); err != nil {
 				return 0, err
 			}

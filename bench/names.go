@@ -38,8 +38,9 @@ func countNames(out *grown, cache string, build int64) error {
 	return err
 }
 
-func indexSize(cache string) (size int64, err error) {
-	found, err := filepath.Glob(filepath.Join(cache, "lineage.sqlite*"))
+// sizeOf adds up the files that a pattern matches.
+func sizeOf(pattern string) (size int64, err error) {
+	found, err := filepath.Glob(pattern)
 	for _, name := range found {
 		info, err := os.Stat(name)
 		if err != nil {
