@@ -57,7 +57,7 @@ func (s *Store) adoptTree(ctx context.Context, dir, typ string, labels map[strin
 	if err := errors.Join(s.Hold(ctx, names...), out.leave(blobs)); err != nil {
 		return nil, errors.Join(err, out.putBack())
 	}
-	if err := s.nameBlobs(blobs); err != nil {
+	if err := s.nameBlobs(ctx, blobs); err != nil {
 		return nil, err // whoever takes over the workspace puts it back
 	}
 	artifacts.Reached(artifacts.StepAdoptKept)
@@ -110,14 +110,16 @@ func (o *taken) hashAll(ctx context.Context, t *tree) ([]adopted, error) {
 		}
 	}
 	all := make([]adopted, len(t.files))
+	progress := meterOf(ctx, "hashing", int64(len(t.files)), t.size())
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	for i, f := range t.files {
 		g.Go(func() error {
 			var err error
-			if all[i], err = o.hashOne(ctx, f, together); err != nil {
+			if all[i], err = o.hashOne(ctx, f, together, progress); err != nil {
 				return fmt.Errorf("%s: %w", f.path, err)
 			}
+			progress.add(1, "files")
 			return nil
 		})
 	}
@@ -129,7 +131,7 @@ func (o *taken) hashAll(ctx context.Context, t *tree) ([]adopted, error) {
 
 // hashOne reads a file once. One with a second name may still be within the worker's reach under it, or be a blob that
 // was linked into an input, so its bytes are copied in the same read.
-func (o *taken) hashOne(ctx context.Context, file file, durable bool) (adopted, error) {
+func (o *taken) hashOne(ctx context.Context, file file, durable bool, progress *meter) (adopted, error) {
 	path := filepath.Join(o.tree(), filepath.FromSlash(file.path))
 	if file.mode&0o400 == 0 {
 		// The other bits stay until the file is a blob: a tree that is put back must still tell programs from files.
@@ -155,8 +157,9 @@ func (o *taken) hashOne(ctx context.Context, file file, durable bool) (adopted, 
 	if links(before) > 1 || !file.sealed {
 		out.inode = inode{}
 		out.path, out.Digest, out.Size, err = o.copyDurably(ctx, f, before.Size())
+		progress.add(out.Size, "bytes")
 	} else {
-		out.Digest, out.Size, err = sumDurably(ctx, f, before.Size(), durable)
+		out.Digest, out.Size, err = sumDurably(ctx, f, before.Size(), durable, progress)
 	}
 	if err != nil {
 		return adopted{}, err
@@ -185,15 +188,15 @@ func (o *taken) copyDurably(ctx context.Context, f *os.File, size int64) (path s
 }
 
 // sumDurably flushes a file too, unless it is durable but for what the disk could not write.
-func sumDurably(ctx context.Context, f *os.File, size int64, durable bool) (d artifacts.Digest, n int64, err error) {
+func sumDurably(ctx context.Context, f *os.File, size int64, durable bool, progress *meter) (d artifacts.Digest, n int64, err error) {
 	if durable {
-		if d, n, err = sum(ctx, f, size); err == nil {
+		if d, n, err = sum(ctx, progress.reader(f), size); err == nil {
 			err = flushed(f)
 		}
 		return d, n, err
 	}
 	wait := flushAhead(f, size)
-	d, n, err = sum(ctx, f, size)
+	d, n, err = sum(ctx, progress.reader(f), size)
 	wait()
 	if err == nil {
 		err = f.Sync()
@@ -213,7 +216,7 @@ func flushAhead(f *os.File, size int64) (wait func()) {
 }
 
 // nameBlobs gives each file its digest as name. A damaged blob of that name is replaced by it.
-func (s *Store) nameBlobs(blobs []adopted) error {
+func (s *Store) nameBlobs(ctx context.Context, blobs []adopted) error {
 	var g errgroup.Group
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	for _, b := range blobs {
@@ -223,6 +226,7 @@ func (s *Store) nameBlobs(blobs []adopted) error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
+	progress := meterOf(ctx, "storing", int64(len(blobs)), 0)
 	// One after the other: the kernel lets nobody else move files between folders meanwhile.
 	for i, b := range blobs {
 		if err := unix.Rename(b.path, s.dir+"/"+blobName(b.Digest)); err != nil {
@@ -231,6 +235,7 @@ func (s *Store) nameBlobs(blobs []adopted) error {
 		if b.inode != (inode{}) {
 			s.hashed.Store(b.Digest, b.inode)
 		}
+		progress.add(1, "files")
 		if i == 0 {
 			artifacts.Reached(artifacts.StepAdoptNamed)
 		}

@@ -58,7 +58,7 @@ func nodeAt(dir *os.File, name string) (node, error) {
 	default:
 		mode |= fs.ModeIrregular
 	}
-	return node{inode{uint64(st.Dev), st.Ino}, mode, uint64(st.Nlink)}, nil //nolint:unconvert // as above
+	return node{inode{uint64(st.Dev), st.Ino}, mode, uint64(st.Nlink), st.Size}, nil //nolint:unconvert // as above
 }
 
 // sealAt gives a file the time of a blob.

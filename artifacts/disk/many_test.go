@@ -93,3 +93,30 @@ func TestPresent(t *testing.T) {
 		})
 	}
 }
+
+func TestAdoptTells(t *testing.T) {
+	s := open(t, t.TempDir())
+	w := work(t, s)
+	for unit, sizes := range map[string][]int{"files": {1, 2, 3, 4, 5}, "bytes": {1 << 20, 5, 300 << 10}} {
+		dir := filepath.Join(w, "out", unit)
+		var bytes int64
+		for i, n := range sizes {
+			write(t, filepath.Join(dir, strconv.Itoa(i)), strings.Repeat("x", n), 0o644)
+			bytes += int64(n)
+		}
+		must(t, os.Link(filepath.Join(dir, "0"), filepath.Join(w, "linked "+unit)))
+		var told []artifacts.Progress
+		ctx := artifacts.Telling(t.Context(), func(p artifacts.Progress) { told = append(told, p) })
+		_, err := s.AdoptTree(ctx, dir, "files", nil)
+		must(t, err)
+		total := map[string]int64{"files": int64(len(sizes)), "bytes": bytes}[unit]
+		for _, want := range []artifacts.Progress{
+			{What: "hashing", Done: total, Total: total, Unit: unit},
+			{What: "storing", Done: int64(len(sizes)), Total: int64(len(sizes)), Unit: "files"},
+		} {
+			if !slices.Contains(told, want) {
+				t.Errorf("%s: not told %+v but %+v", unit, want, told)
+			}
+		}
+	}
+}

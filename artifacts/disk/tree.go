@@ -35,6 +35,7 @@ type entry struct {
 type file struct {
 	inode
 	path   string // below root
+	size   int64
 	mode   fs.FileMode
 	sealed bool // its time tells of every write from now on
 }
@@ -44,6 +45,7 @@ type node struct {
 	inode
 	mode  fs.FileMode
 	links uint64
+	size  int64
 }
 
 // start reads the tree called name below the root: a folder, or a single file, which keeps its name. Files are sealed
@@ -152,7 +154,7 @@ func (t *tree) list(f *os.File, dir string, viaLink bool) ([]subfolder, error) {
 			if err != nil {
 				return nil, unfitFor("the symlink %s leads out of the output or nowhere: %w", p, err)
 			}
-			n = node{inodeOf(fi), fi.Mode(), links(fi)}
+			n = node{inodeOf(fi), fi.Mode(), links(fi), fi.Size()}
 		}
 		switch {
 		case n.mode.IsDir():
@@ -182,7 +184,7 @@ func (t *tree) name(p string, n node) {
 // file takes a file at its own place, which is called name in the folder dir.
 func (t *tree) file(dir *os.File, name, p string, n node) error {
 	t.name(p, n)
-	out := file{inode: n.inode, path: p, mode: n.mode.Perm(), sealed: n.links == 1}
+	out := file{inode: n.inode, path: p, size: n.size, mode: n.mode.Perm(), sealed: n.links == 1}
 	if out.sealed {
 		if err := sealAt(int(dir.Fd()), name); err != nil {
 			return err
@@ -195,6 +197,14 @@ func (t *tree) file(dir *os.File, name, p string, n node) error {
 	t.index[n.inode] = len(t.files)
 	t.files = append(t.files, out)
 	return nil
+}
+
+func (t *tree) size() int64 {
+	var n int64
+	for _, f := range t.files {
+		n += f.size
+	}
+	return n
 }
 
 func (t *tree) manifestFiles() []artifacts.File {

@@ -43,7 +43,7 @@ func (b *builder) adopt(ctx context.Context, t *task, a *artifacts.Action, at *a
 			continue
 		}
 		dir := filepath.Join(at.ws.Dir, protocol.OutDir, o.Name)
-		m, err := b.adoptOne(ctx, o, a.Outputs[o.Name], dir, labels)
+		m, err := b.adoptOne(b.storing(ctx, t, o.Name), o, a.Outputs[o.Name], dir, labels)
 		if err != nil {
 			return nil, err
 		}
