@@ -58,6 +58,7 @@ func (o options) run() error {
 	if err != nil {
 		return err
 	}
+	defer b.clear()
 	if o.growth != "" {
 		return b.growth(o.growth)
 	}
@@ -124,12 +125,21 @@ func (o options) prepare(wanted func(string) bool) (*bench, error) {
 		return nil, err
 	}
 	b.dir = filepath.Join(at, "work")
-	if err := fresh(b.dir); err != nil {
+	if err := replaced(b.dir); err != nil {
 		return nil, err
 	}
 	b.tools = workshop{filepath.Join(at, "tools"), uv}.open(b.ctx, program, wanted)
 	b.meter, err = newMeter(b.ctx, filepath.Join(at, "tools"))
 	return b, err
+}
+
+// clear removes what was set aside, of this run and of those before it.
+func (b *bench) clear() {
+	old, _ := filepath.Glob(filepath.Join(filepath.Dir(b.dir), wastePrefix+"*"))
+	graphs, _ := filepath.Glob(filepath.Join(b.dir, "graphs", "*", wastePrefix+"*"))
+	for _, dir := range append(old, graphs...) {
+		remove(dir)
+	}
 }
 
 func (b *bench) version() string {

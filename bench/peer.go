@@ -27,7 +27,7 @@ type served interface{ server(dir string) server }
 
 // project makes a folder for one peer with the graph in it.
 func project(p peer, g graph, dir string) error {
-	if err := fresh(dir); err != nil {
+	if err := replaced(dir); err != nil {
 		return err
 	}
 	if err := os.Mkdir(filepath.Join(dir, "out"), 0o755); err != nil {

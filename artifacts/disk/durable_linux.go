@@ -14,22 +14,17 @@ import (
 const manyFiles = 512
 
 // flushTogether puts all that was written to the file system of dir on stable storage. It is false where that cannot be
-// had, or is not known to promise as much as a flush of each file does: over a network, by FUSE, in layers.
+// had, or is not known to promise as much as a flush of each file does: over a network, by FUSE, in layers. Unlike flushWhole it
+// asks nobody how much there is to write: what there is is mostly the caller's.
 func flushTogether(dir string) (bool, error) {
+	if !flushesWhole(dir)() {
+		return false, nil
+	}
 	d, err := os.Open(dir)
 	if err != nil {
 		return false, err
 	}
 	defer d.Close()
-	var fsys unix.Statfs_t
-	if err := unix.Fstatfs(int(d.Fd()), &fsys); err != nil {
-		return false, &fs.PathError{Op: "statfs", Path: dir, Err: err}
-	}
-	switch uint32(fsys.Type) { // narrower on other systems
-	case unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC:
-	default:
-		return false, nil
-	}
 	// An error may be of another process's file, or have been told to another process: each file is asked for its own.
 	if err := unix.Syncfs(int(d.Fd())); err != nil {
 		return false, nil
@@ -39,7 +34,7 @@ func flushTogether(dir string) (bool, error) {
 
 // flushed tells of an error in writing f that nobody has been told yet. It waits for what is being written and starts nothing.
 func flushed(f *os.File) error {
-	err := unix.SyncFileRange(int(f.Fd()), 0, 0, unix.SYNC_FILE_RANGE_WAIT_BEFORE)
+	err := written(int(f.Fd()))
 	if err != nil && !errors.Is(err, unix.ENOSYS) {
 		return &fs.PathError{Op: "sync_file_range", Path: f.Name(), Err: err}
 	}
