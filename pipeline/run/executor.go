@@ -44,6 +44,7 @@ type Handle struct {
 	Workspace string `json:"workspace"`
 	PID       int    `json:"pid,omitempty"`
 	StartTime string `json:"start_time,omitempty"` // of PID, against reuse
+	Boot      string `json:"boot,omitempty"`       // of the machine since when PID counts; "" of who does not know
 	JobID     string `json:"job_id,omitempty"`
 }
 
@@ -56,5 +57,6 @@ type Exit struct {
 	Isolation  string  `json:"isolation"` // what held: "network namespace", "none"
 	OOMKilled  bool    `json:"oom_killed,omitempty"`
 	Asked      bool    `json:"asked,omitempty"`   // it was told to end: a 0 then does not mean that all is made
+	Durable    bool    `json:"durable,omitempty"` // what it wrote was on stable storage before this was
 	Problem    string  `json:"problem,omitempty"` // why the worker could not even be started
 }

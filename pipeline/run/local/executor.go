@@ -81,7 +81,7 @@ func (x *Executor) Start(ctx context.Context, j run.Job) (run.Handle, error) {
 		if err != nil {
 			return run.Handle{}, fmt.Errorf("starting a worker's supervisor: %w", err)
 		}
-		h := run.Handle{Workspace: j.Workspace, PID: s.pid, StartTime: s.born}
+		h := run.Handle{Workspace: j.Workspace, PID: s.pid, StartTime: s.born, Boot: bootID()}
 		if err := storeHandle(h); err != nil {
 			s.hangUp()
 			return run.Handle{}, fmt.Errorf("starting a worker: %w", err)
@@ -164,6 +164,9 @@ func (x *Executor) exitOf(ctx context.Context, h run.Handle) (run.Exit, error) {
 	var e run.Exit
 	if err := json.Unmarshal(b, &e); err != nil {
 		return run.Exit{}, fmt.Errorf("reading how a worker ended: %w", err)
+	}
+	if err := believable(h, e); err != nil {
+		return run.Exit{}, err
 	}
 	return e, nil
 }

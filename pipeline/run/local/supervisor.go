@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -82,6 +83,7 @@ func (s *supervisor) serve(job run.Job, isolation string) (last bool, err error)
 		fmt.Fprintln(os.Stderr, "reserving room to say how the worker ended:", err)
 	}
 	w := &worker{job: job, exit: run.Exit{Isolation: isolate(isolation)}, oom: readOOM(), streams: streamsOf(job.Workspace)}
+	began := time.Now()
 	err = s.unfit
 	if err == nil {
 		err = w.start()
@@ -90,6 +92,7 @@ func (s *supervisor) serve(job run.Job, isolation string) (last bool, err error)
 		w.exit.Code, w.exit.Problem = 127, err.Error()
 	} else {
 		w.watch(s)
+		w.exit.Durable = time.Since(began) >= worthFlushing && flush(job.Workspace)
 	}
 	if err := writeJSON(exitFile, w.exit); err != nil {
 		return false, fmt.Errorf("writing how the worker ended: %w", err)
