@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
@@ -14,7 +15,7 @@ import (
 )
 
 // Present tells whether all blobs are there, with their sizes: ErrMissing or ErrDamaged where one is not. It asks of each
-// what Stat does, and costs a tenth of it where they are many.
+// what Stat does, and costs a tenth of it where they are many. Those that look written to are read side by side.
 func (s *Store) Present(ctx context.Context, blobs []artifacts.Blob) error {
 	folder, err := s.root.Open(blobsDir)
 	if err != nil {
@@ -22,10 +23,23 @@ func (s *Store) Present(ctx context.Context, blobs []artifacts.Blob) error {
 	}
 	defer folder.Close()
 	const part = 1 << 10
+	parts := make([][]artifacts.Blob, (len(blobs)+part-1)/part) // what Stat has to look at
+	err = sideBySide(ctx, len(parts), func(ctx context.Context, i int) (err error) {
+		parts[i], err = suspects(ctx, folder, blobs[i*part:min(i*part+part, len(blobs))])
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	all := slices.Concat(parts...)
+	return sideBySide(ctx, len(all), func(ctx context.Context, i int) error { return s.present(ctx, all[i]) })
+}
+
+func sideBySide(ctx context.Context, n int, do func(ctx context.Context, i int) error) error {
 	g, each := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0))
-	for from := 0; from < len(blobs) && each.Err() == nil; from += part {
-		g.Go(func() error { return s.presentIn(each, folder, blobs[from:min(from+part, len(blobs))]) })
+	for i := 0; i < n && each.Err() == nil; i++ {
+		g.Go(func() error { return do(each, i) })
 	}
 	if err := g.Wait(); err != nil {
 		return err
@@ -33,27 +47,33 @@ func (s *Store) Present(ctx context.Context, blobs []artifacts.Blob) error {
 	return context.Cause(ctx)
 }
 
-// presentIn asks Stat, which mends, of what is not as a blob should be.
-func (s *Store) presentIn(ctx context.Context, folder *os.File, blobs []artifacts.Blob) error {
+// suspects are the blobs that are not as one should be.
+func suspects(ctx context.Context, folder *os.File, blobs []artifacts.Blob) ([]artifacts.Blob, error) {
 	if ctx.Err() != nil {
-		return context.Cause(ctx)
+		return nil, context.Cause(ctx)
 	}
+	var odd []artifacts.Blob
 	for _, b := range blobs {
 		var st unix.Stat_t
 		err := unix.Fstatat(int(folder.Fd()), b.Digest.Hex(), &st, unix.AT_SYMLINK_NOFOLLOW)
-		if err == nil && st.Mode&unix.S_IFMT == unix.S_IFREG && st.Size == b.Size && st.Mtim.Nano() == sealed.UnixNano() {
-			continue
-		}
 		if err != nil && !errors.Is(err, unix.ENOENT) {
-			return fmt.Errorf("looking for blob %s: %w", b.Digest.Short(), err)
+			return nil, fmt.Errorf("looking for blob %s: %w", b.Digest.Short(), err)
 		}
-		n, err := s.Stat(ctx, b.Digest)
-		if err != nil {
-			return fmt.Errorf("blob %s: %w", b.Digest.Short(), err)
+		if err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG || st.Size != b.Size || st.Mtim.Nano() != sealed.UnixNano() {
+			odd = append(odd, b)
 		}
-		if n != b.Size {
-			return fmt.Errorf("blob %s: %w: %d bytes instead of %d", b.Digest.Short(), artifacts.ErrDamaged, n, b.Size)
-		}
+	}
+	return odd, nil
+}
+
+// present asks Stat, which mends.
+func (s *Store) present(ctx context.Context, b artifacts.Blob) error {
+	n, err := s.Stat(ctx, b.Digest)
+	if err != nil {
+		return fmt.Errorf("blob %s: %w", b.Digest.Short(), err)
+	}
+	if n != b.Size {
+		return fmt.Errorf("blob %s: %w: %d bytes instead of %d", b.Digest.Short(), artifacts.ErrDamaged, n, b.Size)
 	}
 	return nil
 }
