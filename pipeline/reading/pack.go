@@ -89,19 +89,11 @@ func (u *Unpacker) Truth() bool { return u.Number() != 0 }
 func (r *Readings) Pack(p *Packer) {
 	p.Number(int64(len(r.Files)))
 	for i := range r.Files {
-		f := &r.Files[i]
-		p.Text(f.Path)
-		f.Look.pack(p)
-		p.Digest(f.Digest)
-		p.Truth(f.Young)
+		r.Files[i].pack(p)
 	}
 	p.Number(int64(len(r.Folders)))
 	for i := range r.Folders {
-		f := &r.Folders[i]
-		p.Text(f.Path)
-		f.Look.pack(p)
-		p.Digest(f.Digest)
-		p.Truth(f.Young)
+		(*File)(&r.Folders[i]).pack(p)
 	}
 	p.Number(int64(len(r.Kinds)))
 	for _, k := range r.Kinds {
@@ -115,6 +107,15 @@ func (r *Readings) Pack(p *Packer) {
 		p.Digest(v.Value)
 	}
 }
+
+func (f *File) pack(p *Packer) {
+	p.Text(f.Path)
+	f.Look.pack(p)
+	p.Digest(f.Digest)
+	p.Truth(f.Young)
+}
+
+func unpackFile(u *Unpacker) File { return File{u.Text(), unpackLook(u), u.Digest(), u.Truth()} }
 
 func (l *look) pack(p *Packer) {
 	p.Number(l.Size)
@@ -136,11 +137,11 @@ const leastReading = 2
 func UnpackReadings(u *Unpacker) Readings {
 	r := Readings{Files: make([]File, u.Count(leastReading))}
 	for i := range r.Files {
-		r.Files[i] = File{u.Text(), unpackLook(u), u.Digest(), u.Truth()}
+		r.Files[i] = unpackFile(u)
 	}
 	r.Folders = make([]Folder, u.Count(leastReading))
 	for i := range r.Folders {
-		r.Folders[i] = Folder{u.Text(), unpackLook(u), u.Digest(), u.Truth()}
+		r.Folders[i] = Folder(unpackFile(u))
 	}
 	r.Kinds = make([]Kind, u.Count(leastReading))
 	for i := range r.Kinds {

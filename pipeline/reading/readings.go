@@ -38,13 +38,8 @@ type File struct {
 // Kind is what stands at a path.
 type Kind struct{ Path, Kind string }
 
-// Folder is one with the names and the types of what is in it.
-type Folder struct {
-	Path   string
-	Look   look
-	Digest artifacts.Digest
-	Young  bool
-}
+// Folder is one, with a digest of the names and the types of what is in it.
+type Folder File
 
 // Variable is one of the environment, or all whose names begin as Name does, up to its star.
 type Variable struct {
