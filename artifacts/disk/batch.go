@@ -99,11 +99,9 @@ func (s *Store) SetAll(ctx context.Context, chains [][]artifacts.Change) []error
 		all[i].err = s.draftChain(all[i])
 	}
 	s.settleChains(all)
-	l, err := s.lockPointers(ctx)
-	for level := 0; err == nil && s.setLevel(all, level); level++ {
-	}
-	if l != nil {
-		err = l.release()
+	var err error
+	for level, more := 0, true; err == nil && more; level++ {
+		more, err = s.setLevel(ctx, all, level)
 	}
 	errs := make([]error, len(all))
 	for i, c := range all {
@@ -148,9 +146,13 @@ func (s *Store) settleChains(all []*chain) {
 	}
 }
 
-// setLevel is false where no chain is that long. The lock is held.
-func (s *Store) setLevel(all []*chain, level int) bool {
-	long := false
+// setLevel is false where no chain is that long. The lock is held for the changes only: while a disk is waited for, other builds
+// go on, and one that is stopped there stops nobody.
+func (s *Store) setLevel(ctx context.Context, all []*chain, level int) (long bool, err error) {
+	l, err := s.lockPointers(ctx)
+	if err != nil {
+		return false, err
+	}
 	touched := make(map[string]error) // folders, and what came of flushing them
 	made := make([][]string, len(all))
 	for i, c := range all {
@@ -165,6 +167,9 @@ func (s *Store) setLevel(all []*chain, level int) bool {
 			touched[dir] = nil
 		}
 	}
+	if err := l.release(); err != nil {
+		return false, err
+	}
 	s.syncDirs(touched)
 	for i, c := range all {
 		for _, dir := range made[i] {
@@ -174,7 +179,7 @@ func (s *Store) setLevel(all []*chain, level int) bool {
 			artifacts.Reached(c.changes[level].Step)
 		}
 	}
-	return long
+	return long, nil
 }
 
 // setOne gives the folders that have to be flushed before the change is durable.
