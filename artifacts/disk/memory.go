@@ -53,9 +53,6 @@ func (s *Store) Remember(name artifacts.Digest, recipePath string, b []byte) {
 	_ = s.rename(tmp, planName(name))
 }
 
-// Forget makes Recall find nothing.
-func (s *Store) Forget(name artifacts.Digest) { _ = s.root.Remove(planName(name)) }
-
 // ForgetPlans removes what is remembered of recipes that are gone, or that nobody has built for long.
 func (s *Store) ForgetPlans(ctx context.Context) error {
 	err := s.eachEntry(ctx, plansDir, func(name string) error {

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
@@ -79,20 +81,13 @@ func (s *standing) names() []artifacts.Digest {
 	for i := range s.Stages {
 		names = append(names, s.Stages[i].Key.Digest())
 	}
-	for _, d := range append([]artifacts.Digest{s.Build.Recipe, s.Build.Lock}, digestsOf(s.Build.Modules)...) {
-		if !d.IsZero() {
-			names = append(names, d)
-		}
-	}
-	return names
+	return append(names, s.texts()...)
 }
 
-func digestsOf(m map[string]artifacts.Digest) []artifacts.Digest {
-	out := make([]artifacts.Digest, 0, len(m))
-	for _, d := range m {
-		out = append(out, d)
-	}
-	return out
+// texts are the recipe, its lock and its modules, as far as there are any.
+func (s *standing) texts() []artifacts.Digest {
+	all := slices.AppendSeq([]artifacts.Digest{s.Build.Recipe, s.Build.Lock}, maps.Values(s.Build.Modules))
+	return slices.DeleteFunc(all, artifacts.Digest.IsZero)
 }
 
 var errFallen = errors.New("something has changed")

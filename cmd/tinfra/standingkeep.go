@@ -31,10 +31,8 @@ func (o *outcome) remember(ctx context.Context, name artifacts.Digest, began tim
 			return
 		}
 	}
-	for _, d := range append([]artifacts.Digest{s.Build.Recipe, s.Build.Lock}, digestsOf(s.Build.Modules)...) {
-		if !d.IsZero() {
-			t.app.reads.FileRead(t.store.BlobFile(d), began, d)
-		}
+	for _, d := range s.texts() {
+		t.app.reads.FileRead(t.store.BlobFile(d), began, d)
 	}
 	for d, size := range blobs {
 		s.Blobs = append(s.Blobs, artifacts.Blob{Digest: d, Size: size})

@@ -6,6 +6,7 @@ package reading
 import (
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -40,17 +41,9 @@ func NewLog() *Log {
 func (l *Log) Readings() (_ Readings, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	r := Readings{values(l.files), values(l.kinds), values(l.folders), values(l.variables)}
+	r := Readings{slices.Collect(maps.Values(l.files)), slices.Collect(maps.Values(l.kinds)), slices.Collect(maps.Values(l.folders)), slices.Collect(maps.Values(l.variables))}
 	slices.SortFunc(r.Files, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
 	return r, !l.spoilt
-}
-
-func values[V any](m map[string]V) []V {
-	out := make([]V, 0, len(m))
-	for _, v := range m {
-		out = append(out, v)
-	}
-	return out
 }
 
 // Spoil says that something was read which cannot be taken down.
