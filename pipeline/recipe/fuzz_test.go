@@ -152,6 +152,9 @@ func same(t *testing.T, a, b *Recipe) {
 func FuzzFormat(f *testing.F) {
 	seed(f, func(text string) { f.Add([]byte(text)) }, "testdata/*.hcl", "../../recipes/*.hcl", "../../recipes/modules/*.hcl", "../../stages/*/stage.hcl")
 	f.Fuzz(func(t *testing.T, src []byte) {
+		if refuse(src, "a.hcl") == nil && len(src) < 4096 {
+			sameInParts(t, src)
+		}
 		if _, diags := CheckSyntax(src, "a.hcl"); diags.HasErrors() {
 			placed(t, diags)
 			return

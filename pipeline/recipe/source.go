@@ -61,7 +61,7 @@ func parseSource(src []byte, name string, files map[string]*hcl.File) (*hclsynta
 	if diag := refuse(src, name); diag != nil {
 		return nil, hcl.Diagnostics{diag}
 	}
-	file, diags := hclsyntax.ParseConfig(src, name, hcl.InitialPos)
+	file, diags := parseText(src, name, partSize)
 	files[name] = file
 	if diags.HasErrors() {
 		if len(diags) > maxSyntaxErrors {
