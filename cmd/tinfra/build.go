@@ -81,11 +81,11 @@ func (b *building) build(ctx context.Context, path string) error {
 		return usage("--jobs %d: give a number of stages from 1 on", b.jobs)
 	}
 	started := clock.Now()
-	name, done, err := b.repeat(ctx, path, started)
+	before, done, err := b.repeat(ctx, path, started)
 	if done || err != nil {
 		return err
 	}
-	t, err := b.app.survey(ctx, path, &b.selection, surveying{offline: b.offline, unpin: b.update, build: true})
+	t, err := b.app.survey(ctx, path, &b.selection, surveying{offline: b.offline, unpin: b.update, build: true, known: before.known})
 	if err != nil {
 		return err
 	}
@@ -118,8 +118,8 @@ func (b *building) build(ctx context.Context, path string) error {
 	}
 	outcome := &outcome{site: t, build: made, tally: tally, took: clock.Now().Sub(started), asJSON: b.json, manifests: map[artifacts.Digest]*artifacts.Manifest{}}
 	err = outcome.tell(ctx, err)
-	if err == nil && !name.IsZero() {
-		outcome.remember(context.WithoutCancel(ctx), name, started)
+	if err == nil && !before.name.IsZero() {
+		outcome.remember(context.WithoutCancel(ctx), before.name, started)
 	}
 	return err
 }

@@ -147,6 +147,10 @@ func (o *outcome) row(ctx context.Context, s artifacts.Step) (view.Row, error) {
 	if s.Record.IsZero() {
 		return row, nil
 	}
+	if st := o.site.known.stage(s.Key, s.Record); st != nil {
+		row.Seconds, row.Metrics, row.PeakBytes, row.Size, row.Synthetic = st.seconds(), st.Metrics, st.PeakBytes, st.Size, st.Synthetic
+		return row, nil
+	}
 	rec, err := o.record(ctx, s)
 	if err != nil {
 		return row, fmt.Errorf("%s: %w", s.Address, err)

@@ -26,13 +26,15 @@ type site struct {
 	executor *local.Executor
 	facts    map[string]string
 	previous *artifacts.Build
+	known    *known
 }
 
 // surveying is how a plan is made.
 type surveying struct {
-	offline bool // environments may not be installed
-	unpin   bool // what the lock pins does not count
-	build   bool // what is found must stay until it is built
+	offline bool   // environments may not be installed
+	unpin   bool   // what the lock pins does not count
+	build   bool   // what is found must stay until it is built
+	known   *known // what of the last build is; nil: nothing
 }
 
 // survey reads a recipe and plans it. Unless it is for a build, it writes nothing to the cache.
@@ -52,15 +54,15 @@ func (a *app) survey(ctx context.Context, path string, s *selection, how surveyi
 	if how.unpin {
 		clear(r.Lock.Sources)
 	}
-	t := &site{house: h, recipe: r}
-	err = t.make(ctx, s, how.offline)
+	t := &site{house: h, recipe: r, known: how.known}
+	err = t.make(ctx, s, how)
 	if how.build && (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)) { // of what holds the build's hits
 		err = &failure{code: exitCache, err: err}
 	}
 	return t, err
 }
 
-func (t *site) make(ctx context.Context, s *selection, offline bool) error {
+func (t *site) make(ctx context.Context, s *selection, how surveying) error {
 	g, err := t.graphOf(t.recipe, s.targets)
 	if err != nil {
 		return err
@@ -70,7 +72,7 @@ func (t *site) make(ctx context.Context, s *selection, offline bool) error {
 			return usage("--force %s: the recipe has no such stage", f)
 		}
 	}
-	if t.envs, err = t.environments(offline); err != nil {
+	if t.envs, err = t.environments(how.offline); err != nil {
 		return err
 	}
 	t.executor = local.New(local.Options{Facts: limits(t.project.Local)})
@@ -84,7 +86,7 @@ func (t *site) make(ctx context.Context, s *selection, offline bool) error {
 	defer files.Keep()
 	t.plan, err = plan.Make(ctx, g, plan.Options{
 		Cache: t.cache, Catalog: t.catalog, Envs: envs, Files: localFiles{files, t.app.reads}, Facts: t.facts,
-		Force: s.forced, Previous: t.previous, LookupEnv: t.app.reads.LookupEnv, Reads: t.app.reads,
+		Known: how.known.record, Force: s.forced, Previous: t.previous, LookupEnv: t.app.reads.LookupEnv, Reads: t.app.reads,
 	})
 	if envs.failed != nil && errors.Is(err, envs.failed) {
 		return &mistakes{environmentMistakes(t.recipe, envs), t.recipe.Files}
@@ -140,10 +142,11 @@ others make (pending), and why; and what that may take, going by earlier runs. I
 			if err != nil {
 				return err
 			}
-			if steps := a.plannedBefore(cmd.Context(), path, s); steps != nil {
-				return a.tellPlan(path, steps, "", asJSON)
+			st, _, known := a.standingNow(cmd.Context(), path, s)
+			if st != nil {
+				return a.tellPlan(path, st.planned(), "", asJSON)
 			}
-			t, err := a.survey(cmd.Context(), path, &s, surveying{offline: true})
+			t, err := a.survey(cmd.Context(), path, &s, surveying{offline: true, known: known})
 			if err != nil {
 				return err
 			}
@@ -178,30 +181,27 @@ type costJSON struct {
 	From        string  `json:"from"`
 }
 
-// plannedBefore is the plan of a request whose last build still stands; nil where none does.
-func (a *app) plannedBefore(ctx context.Context, path string, s selection) []plannedJSON {
-	st, _ := a.standingNow(ctx, path, s)
-	if st == nil {
-		return nil
-	}
-	steps := make([]plannedJSON, len(st.Stages))
-	for i := range st.Stages {
-		s := &st.Stages[i]
-		steps[i] = plannedJSON{Stage: s.Address, Kind: s.Kind, State: plan.Hit, Reason: plan.InTheCache, Key: &s.Key, Record: &s.Record}
+// planned is the plan of a build that stands.
+func (s *standing) planned() []plannedJSON {
+	steps := make([]plannedJSON, len(s.Stages))
+	for i := range s.Stages {
+		one := &s.Stages[i]
+		steps[i] = plannedJSON{Stage: one.Address, Kind: one.Kind, State: plan.Hit, Reason: plan.InTheCache, Key: &one.Key, Record: &one.Record}
 	}
 	return steps
 }
 
-// standingNow is what the last build of the request left, where all of that is still so; else nil.
-func (a *app) standingNow(ctx context.Context, path string, s selection) (*standing, *house) {
+// standingNow is what the last build of the request left, where all of that is still so; else nil, and what of it is.
+func (a *app) standingNow(ctx context.Context, path string, s selection) (*standing, *house, *known) {
 	h, _, st := (&building{app: a, selection: s}).recall(path)
 	if st == nil {
-		return nil, nil
+		return nil, nil, nil
 	}
-	if holds, _ := st.holds(ctx, h, true); !holds {
-		return nil, nil
+	found := st.look(ctx, h, true)
+	if !found.holds {
+		return nil, nil, found.known
 	}
-	return st, h
+	return st, h, nil
 }
 
 func (t *site) planned(f forecast) []plannedJSON {

@@ -14,33 +14,39 @@ import (
 	"github.com/Ruihan11/tiny-infra/pipeline/run"
 )
 
+// fallen is where a build of what is remembered was not possible.
+type fallen struct {
+	name  artifacts.Digest // what this build is to be remembered by, zero if by nothing
+	known *known
+}
+
 // repeat builds out of what the last build of the same request has remembered. done is false where that does not hold any
-// more, or there is none: then name is what this build is to be remembered by, zero if by nothing.
-func (b *building) repeat(ctx context.Context, path string, started time.Time) (name artifacts.Digest, done bool, err error) {
+// more, or there is none.
+func (b *building) repeat(ctx context.Context, path string, started time.Time) (_ fallen, done bool, err error) {
 	h, name, s := b.recall(path)
 	if !name.IsZero() {
 		b.app.reads = reading.NewLog()
 	}
-	if s == nil || !b.json && !s.showsOn(b.app.stdout) {
-		return name, false, nil
+	if s == nil {
+		return fallen{name: name}, false, nil
 	}
 	if err := h.begin(); err != nil {
-		return name, false, err
+		return fallen{}, false, err
 	}
 	if err := h.cache.Hold(ctx, s.names()...); err != nil {
-		return name, false, &failure{code: exitCache, err: err}
+		return fallen{}, false, &failure{code: exitCache, err: err}
 	}
 	commit := make(chan string, 1)
 	go func() { commit <- commitOf(ctx, dirOf(path)) }() // ends by itself, and is waited for below
-	holds, learnt := s.holds(ctx, h, b.offline)
+	found := s.look(ctx, h, b.offline)
 	s.Build.Commit = <-commit
-	if ctx.Err() != nil || !holds {
-		return name, false, nil
+	if ctx.Err() != nil || !found.holds || !b.json && !s.showsOn(b.app.stdout) {
+		return fallen{name, found.known}, false, nil
 	}
-	if learnt {
+	if found.learnt {
 		s.keep(h, name)
 	}
-	return name, true, b.tellAgain(ctx, h, s, started)
+	return fallen{}, true, b.tellAgain(ctx, h, s, started)
 }
 
 // recall finds what is remembered of the request, nil where nothing is. What goes wrong here the build that follows meets again, and

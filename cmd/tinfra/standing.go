@@ -8,8 +8,9 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"sync"
+	"time"
 
-	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
@@ -24,8 +25,24 @@ import (
 type standing struct {
 	standingNote
 	Readings reading.Readings // of the recipe and what it names; and the pointers, records, manifests and actions in the cache
-	Blobs    []artifacts.Blob // files of outputs
+	Blobs    []artifacts.Blob // files of outputs, each once
 	Stages   []stood
+
+	place map[artifacts.Digest]int // of a blob, while they are collected
+}
+
+// blob gives the place of one among the blobs.
+func (s *standing) blob(b artifacts.Blob) int {
+	if s.place == nil {
+		s.place = map[artifacts.Digest]int{}
+	}
+	i, ok := s.place[b.Digest]
+	if !ok {
+		i = len(s.Blobs)
+		s.place[b.Digest] = i
+		s.Blobs = append(s.Blobs, artifacts.Blob{Digest: b.Digest, Size: b.Size})
+	}
+	return i
 }
 
 // standingNote is the part that does not grow with the recipe's stages.
@@ -42,10 +59,14 @@ type standingNote struct {
 // stood is one stage.
 type stood struct {
 	run.Hit
-	Seconds         float64
+	Builder         string
+	Started, Ended  time.Time // of the run that made it
 	PeakBytes, Size int64
 	Synthetic       bool
+	Files           []int // of its outputs, by their places among the blobs
 }
+
+func (s *stood) seconds() float64 { return s.Ended.Sub(s.Started).Seconds() }
 
 // showsOn tells whether w can be shown what the build ends with: a table is as wide as the terminal was.
 func (s *standing) showsOn(w io.Writer) bool {
@@ -54,7 +75,7 @@ func (s *standing) showsOn(w io.Writer) bool {
 
 func (s *stood) row(orders map[string][]string) view.Row {
 	return view.Row{
-		Stage: s.Address, State: string(artifacts.Hit), Seconds: s.Seconds, PeakBytes: s.PeakBytes, Size: s.Size,
+		Stage: s.Address, State: string(artifacts.Hit), Seconds: s.seconds(), PeakBytes: s.PeakBytes, Size: s.Size,
 		Metrics: s.Metrics, Order: orders[s.Kind], Synthetic: s.Synthetic,
 	}
 }
@@ -92,23 +113,33 @@ func (s *standing) texts() []artifacts.Digest {
 
 var errFallen = errors.New("something has changed")
 
-// holds tells whether all is as it was. learnt says that s is worth keeping again.
-func (s *standing) holds(ctx context.Context, h *house, offline bool) (holds, learnt bool) {
+// finding is what became of a standing build.
+type finding struct {
+	holds  bool
+	learnt bool   // the standing is worth keeping again
+	known  *known // where it does not hold: what of it does
+}
+
+// look tells whether all is as it was, and if not what is.
+func (s *standing) look(ctx context.Context, h *house, offline bool) finding {
 	abandoned, err := h.store.Abandoned()
 	if err != nil || abandoned { // what a dead build has left is for one to take up, or away, that knows all its keys
-		return false, false
+		return finding{}
 	}
-	work, ctx := errgroup.WithContext(ctx)
-	work.Go(func() error {
-		same := false
-		if same, learnt = s.Readings.Same(ctx); !same {
-			return errFallen
-		}
-		return nil
-	})
-	work.Go(func() error { return h.store.Present(ctx, s.Blobs) })
-	work.Go(func() error { return s.sameMachine(ctx, h, offline) })
-	return work.Wait() == nil, learnt
+	var now reading.Comparison
+	var unread, gone, other error
+	var work sync.WaitGroup
+	work.Go(func() { now, unread = s.Readings.Compare(ctx) })
+	work.Go(func() { gone = h.store.Present(ctx, s.Blobs) })
+	work.Go(func() { other = s.sameMachine(ctx, h, offline) })
+	work.Wait()
+	switch {
+	case unread != nil || gone != nil:
+		return finding{}
+	case other != nil || len(now.Changed) > 0:
+		return finding{known: s.known(h.store, now.Changed)}
+	}
+	return finding{holds: true, learnt: now.Learnt}
 }
 
 // sameMachine asks again for what no file tells: the facts that are in keys, and what this machine's Python is.

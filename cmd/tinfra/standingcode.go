@@ -5,13 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
+	"time"
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
 	"github.com/Ruihan11/tiny-infra/pipeline/reading"
 )
 
 // standingFormat changes with what is remembered, so that another tinfra's is not taken for ours.
-const standingFormat = 1
+const standingFormat = 2
 
 func (s *standing) encode() ([]byte, error) {
 	note, err := json.Marshal(s.standingNote)
@@ -47,10 +49,16 @@ func (s *stood) pack(p *reading.Packer) {
 		p.Text(name)
 		p.Number(int64(math.Float64bits(s.Metrics[name])))
 	}
-	p.Number(int64(math.Float64bits(s.Seconds)))
+	p.Text(s.Builder)
+	p.Number(s.Started.UnixNano())
+	p.Number(s.Ended.UnixNano())
 	p.Number(s.PeakBytes)
 	p.Number(s.Size)
 	p.Truth(s.Synthetic)
+	p.Number(int64(len(s.Files)))
+	for _, n := range s.Files {
+		p.Number(int64(n))
+	}
 }
 
 func packTexts(p *reading.Packer, m map[string]string) {
@@ -84,6 +92,9 @@ func decodeStanding(b []byte) (*standing, error) {
 	s.Stages = make([]stood, u.Count(leastStood))
 	for i := range s.Stages {
 		s.Stages[i].unpack(u)
+		if files := s.Stages[i].Files; len(files) > 0 && (slices.Min(files) < 0 || slices.Max(files) >= len(s.Blobs)) {
+			return nil, errors.New("reading what is remembered of the build: a file is none of the blobs")
+		}
 	}
 	if u.Err != nil {
 		return nil, fmt.Errorf("reading what is remembered of the build: %w", u.Err)
@@ -102,8 +113,13 @@ func (s *stood) unpack(u *reading.Unpacker) {
 			s.Metrics[name] = math.Float64frombits(uint64(u.Number()))
 		}
 	}
-	s.Seconds = math.Float64frombits(uint64(u.Number()))
+	s.Builder = u.Text()
+	s.Started, s.Ended = time.Unix(0, u.Number()).UTC(), time.Unix(0, u.Number()).UTC()
 	s.PeakBytes, s.Size, s.Synthetic = u.Number(), u.Number(), u.Truth()
+	s.Files = make([]int, u.Count(1))
+	for i := range s.Files {
+		s.Files[i] = int(u.Number())
+	}
 }
 
 func unpackTexts(u *reading.Unpacker) map[string]string {

@@ -25,17 +25,13 @@ func (o *outcome) remember(ctx context.Context, name artifacts.Digest, began tim
 			Targets: o.build.Targets, Lock: o.build.Lock,
 		},
 	}}
-	blobs := map[artifacts.Digest]int64{}
 	for _, step := range o.build.Steps {
-		if !o.addStage(ctx, s, step, began, blobs) {
+		if !o.addStage(ctx, s, step, began) {
 			return
 		}
 	}
 	for _, d := range s.texts() {
 		t.app.reads.FileRead(t.store.BlobFile(d), began, d)
-	}
-	for d, size := range blobs {
-		s.Blobs = append(s.Blobs, artifacts.Blob{Digest: d, Size: size})
 	}
 	all, ok := t.app.reads.Readings()
 	if !ok {
@@ -65,31 +61,17 @@ func (t *site) hasSecrets() bool {
 }
 
 // addStage is false for a stage whose result cannot be stood on.
-func (o *outcome) addStage(ctx context.Context, s *standing, step artifacts.Step, began time.Time, blobs map[artifacts.Digest]int64) bool {
+func (o *outcome) addStage(ctx context.Context, s *standing, step artifacts.Step, began time.Time) bool {
 	t := o.site
 	planned := t.plan.Step(step.Address)
 	if planned == nil || planned.Record == nil || planned.RecordDigest != step.Record || step.Key.IsZero() {
 		return false
 	}
-	rec, kind := planned.Record, planned.Node.Stage.Kind
-	row, err := o.row(ctx, step)
-	if err != nil {
-		return false
-	}
-	outputs := make(map[string]string, len(rec.Outputs))
-	reads := t.app.reads
-	reads.FileRead(t.store.KeyFile(step.Key), began, artifacts.Sum([]byte(step.Record.String())))
-	reads.FileRead(t.store.BlobFile(step.Key.Digest()), began, step.Key.Digest())
-	reads.FileRead(t.store.BlobFile(step.Record), began, step.Record)
-	for port, d := range rec.Outputs {
-		outputs[port] = d.String()
-		reads.FileRead(t.store.BlobFile(d), began, d)
-		m, err := o.manifest(ctx, d)
-		if err != nil {
+	kind := planned.Node.Stage.Kind
+	one := t.known.carry(step, t.store, t.app.reads, s)
+	if one == nil {
+		if one = o.stand(ctx, s, step, planned.Record, began); one == nil {
 			return false
-		}
-		for _, f := range m.Files {
-			blobs[f.Digest] = f.Size
 		}
 	}
 	for _, name := range append(append([]string{}, kind.Facts...), kind.OptionalFacts...) {
@@ -101,15 +83,41 @@ func (o *outcome) addStage(ctx context.Context, s *standing, step artifacts.Step
 	if planned.Action != nil && !planned.Action.Env.IsZero() {
 		s.Environments[kind.Env] = planned.Action.Env
 	}
-	s.Orders[step.Kind] = row.Order
-	s.Stages = append(s.Stages, stood{
+	s.Orders[step.Kind] = metricNames(kind)
+	s.Stages = append(s.Stages, *one)
+	return true
+}
+
+// stand takes down what is read of a stage's result; nil where that cannot be read.
+func (o *outcome) stand(ctx context.Context, s *standing, step artifacts.Step, rec *artifacts.Record, began time.Time) *stood {
+	t := o.site
+	row, err := o.row(ctx, step)
+	if err != nil {
+		return nil
+	}
+	one := &stood{
 		Hit: run.Hit{
 			Address: step.Address, Kind: step.Kind, Key: step.Key, Record: step.Record, Log: rec.Log,
-			Outputs: outputs, Metrics: rec.Metrics, Observed: rec.Observed,
+			Outputs: make(map[string]string, len(rec.Outputs)), Metrics: rec.Metrics, Observed: rec.Observed,
 		},
-		Seconds: row.Seconds, PeakBytes: row.PeakBytes, Size: row.Size, Synthetic: row.Synthetic,
-	})
-	return true
+		Builder: rec.Builder, Started: rec.Started, Ended: rec.Ended, PeakBytes: row.PeakBytes, Size: row.Size, Synthetic: row.Synthetic,
+	}
+	reads := t.app.reads
+	reads.FileRead(t.store.KeyFile(step.Key), began, artifacts.Sum([]byte(step.Record.String())))
+	reads.FileRead(t.store.BlobFile(step.Key.Digest()), began, step.Key.Digest())
+	reads.FileRead(t.store.BlobFile(step.Record), began, step.Record)
+	for port, d := range rec.Outputs {
+		one.Outputs[port] = d.String()
+		reads.FileRead(t.store.BlobFile(d), began, d)
+		m, err := o.manifest(ctx, d)
+		if err != nil {
+			return nil
+		}
+		for _, f := range m.Files {
+			one.Files = append(one.Files, s.blob(f.Blob))
+		}
+	}
+	return one
 }
 
 // requestName is of what the person asked for and what is not read to answer it; ok is false for what is never repeated.

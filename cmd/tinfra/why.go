@@ -29,10 +29,13 @@ makes it.`,
 					return err
 				}
 			}
-			if told, err := a.whyBefore(cmd.Context(), path, s, canonical(args[0]), asJSON); told || err != nil {
-				return err
+			st, h, known := a.standingNow(cmd.Context(), path, s)
+			if st != nil {
+				if told, err := h.whyBefore(cmd.Context(), st, canonical(args[0]), asJSON); told || err != nil {
+					return err
+				}
 			}
-			t, err := a.survey(cmd.Context(), path, &s, surveying{offline: true})
+			t, err := a.survey(cmd.Context(), path, &s, surveying{offline: true, known: known})
 			if err != nil {
 				return err
 			}
@@ -53,12 +56,8 @@ makes it.`,
 
 // whyBefore answers for stages of a request whose last build still stands, where that was the recipe's last build, too: then nothing
 // has changed.
-func (a *app) whyBefore(ctx context.Context, path string, s selection, named string, asJSON bool) (told bool, err error) {
-	st, h := a.standingNow(ctx, path, s)
-	if st == nil {
-		return false, nil
-	}
-	last, err := h.lastBuild(ctx, path)
+func (h *house) whyBefore(ctx context.Context, st *standing, named string, asJSON bool) (told bool, err error) {
+	last, err := h.lastBuild(ctx, st.Build.RecipePath)
 	if last == nil || err != nil {
 		return false, err
 	}
@@ -83,13 +82,13 @@ func (a *app) whyBefore(ctx context.Context, path string, s selection, named str
 		return false, nil
 	}
 	if asJSON {
-		return true, writeJSON(a.stdout, all)
+		return true, writeJSON(h.app.stdout, all)
 	}
 	for i, c := range all {
 		if i > 0 {
-			fmt.Fprintln(a.stdout)
+			fmt.Fprintln(h.app.stdout)
 		}
-		fmt.Fprintf(a.stdout, "%s  %s: %s\n  %s\n", c.Stage, c.State, c.Reason, c.Note)
+		fmt.Fprintf(h.app.stdout, "%s  %s: %s\n  %s\n", c.Stage, c.State, c.Reason, c.Note)
 	}
 	return true, nil
 }

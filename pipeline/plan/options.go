@@ -19,11 +19,15 @@ type Options struct {
 	Envs      Environments
 	Files     Files
 	Facts     map[string]string         // of the assigned executor
+	Known     Known                     // of records; nil: each is looked up
 	Force     func(address string) bool // steps that run even when cached; nil: none
 	Previous  *artifacts.Build          // the recipe's last build, for reasons; nil: none
 	LookupEnv func(name string) (string, bool)
 	Reads     *reading.Log // what is read of programs is taken down there; nil: nowhere
 }
+
+// Known gives the record that Cache.Lookup would find for a key, and its digest; nil where it has to be looked up.
+type Known func(artifacts.Key) (*artifacts.Record, artifacts.Digest)
 
 // Environments describes an environment without installing it.
 type Environments interface {

@@ -133,6 +133,13 @@ func (l *Log) FileRead(path string, began time.Time, d artifacts.Digest) {
 	note(l, l.files, abs, File{Path: abs, Look: now, Digest: d, Young: err != nil || now.young(began)})
 }
 
+// Again takes down what an earlier plan read, and that stands: Compare has just found it so.
+func (l *Log) Again(f File) {
+	if l != nil {
+		note(l, l.files, f.Path, f)
+	}
+}
+
 // Stat is os.Stat. What counts of its answer is whether something is there, and of which kind.
 func (l *Log) Stat(path string) (fs.FileInfo, error) {
 	fi, err := os.Stat(path)

@@ -2,8 +2,10 @@ package reading
 
 import (
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -77,11 +79,64 @@ func TestSame(t *testing.T) {
 				t.Fatalf("unpacked: %v, %d bytes are left", u.Err, len(u.Bytes))
 			}
 			c.change(dir)
-			if same, learnt := r.Same(t.Context()); same != c.same || same && learnt != c.learnt {
+			if same, learnt := same(t, &r); same != c.same || same && learnt != c.learnt {
 				t.Errorf("same %v, learnt %v; want %v, %v", same, learnt, c.same, c.learnt)
 			}
 		})
 	}
+}
+
+func same(t *testing.T, r *Readings) (same, learnt bool) {
+	t.Helper()
+	c, err := r.Compare(t.Context())
+	must(t, err)
+	return len(c.Changed) == 0, c.Learnt
+}
+
+// TestCompareNamesWhatChanged: of files, kinds, folders and variables; and a large file that only looks written to is read where nothing
+// else has changed, and not where something has.
+func TestCompareNamesWhatChanged(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"a", "b", "c"} {
+		put(t, dir+"/"+name, name)
+	}
+	put(t, dir+"/b", strings.Repeat("b", maxSmall+1))
+	l := later(NewLog())
+	for _, name := range []string{"a", "b", "c", "none"} {
+		_, _ = l.ReadFile(dir + "/" + name)
+	}
+	_, _ = fs.ReadDir(l.FS(os.DirFS(dir), dir), ".")
+	l.LookupEnv("READING_X")
+	r, ok := l.Readings()
+	if !ok {
+		t.Fatal("not all was taken down")
+	}
+	changed := func(names ...string) {
+		t.Helper()
+		c, err := r.Compare(t.Context())
+		must(t, err)
+		want := map[string]bool{}
+		for _, name := range names {
+			want[name] = true
+		}
+		if !maps.Equal(c.Changed, want) {
+			t.Errorf("changed: %v; want %v", c.Changed, want)
+		}
+	}
+	touch := func() {
+		must(t, os.Chtimes(dir+"/b", time.Now(), time.Now()))
+		must(t, os.Chtimes(dir+"/c", time.Now(), time.Now()))
+	}
+	touch()
+	changed()
+	touch()
+	put(t, dir+"/a", "longer")
+	changed(dir+"/a", dir+"/b")
+	must(t, os.Remove(dir+"/a"))
+	changed(dir, dir+"/a", dir+"/b")
+	must(t, os.Mkdir(dir+"/none", 0o755))
+	t.Setenv("READING_X", "1")
+	changed(dir, dir+"/a", dir+"/b", dir+"/none", "READING_X")
 }
 
 // TestYoungFileIsReadAgain: a file that was written to while it was read, or just before, may change once more within one tick
@@ -96,13 +151,13 @@ func TestYoungFileIsReadAgain(t *testing.T) {
 	if !r.Files[0].Young {
 		t.Fatal("a file of this moment is believed by its times")
 	}
-	if same, learnt := r.Same(t.Context()); !same || !learnt {
+	if same, learnt := same(t, &r); !same || !learnt {
 		t.Errorf("the same bytes: same %v, read %v", same, learnt)
 	}
 	look := r.Files[0].Look
 	must(t, os.WriteFile(path, []byte("2"), 0o644))
 	r.Files[0].Look, _ = lookAt(path) // as if the times had not moved
-	if same, _ := r.Same(t.Context()); same {
+	if same, _ := same(t, &r); same {
 		t.Errorf("other bytes behind the look %v are taken for the same", look)
 	}
 }

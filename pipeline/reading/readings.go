@@ -1,18 +1,15 @@
 package reading
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
-	"runtime"
-	"sync/atomic"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
-	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
@@ -20,10 +17,19 @@ import (
 
 // Readings are what was read, to be kept. Variables' values are not in them, only digests.
 type Readings struct {
-	Files     []File
+	Files     []File // by path
 	Kinds     []Kind
 	Folders   []Folder
 	Variables []Variable
+}
+
+// File is the reading of a path, where it is among those of files.
+func (r *Readings) File(path string) (File, bool) {
+	i, ok := slices.BinarySearchFunc(r.Files, path, func(f File, path string) int { return strings.Compare(f.Path, path) })
+	if !ok {
+		return File{}, false
+	}
+	return r.Files[i], true
 }
 
 // File is a regular file as it was read. A Young one had been written to so shortly before that its times do not tell
@@ -135,113 +141,4 @@ func listing(list []fs.DirEntry) artifacts.Digest {
 		text = fmt.Appendf(text, "%s\x00%o\n", e.Name(), e.Type())
 	}
 	return artifacts.Sum(text)
-}
-
-// errChanged ends a comparison.
-var errChanged = errors.New("changed")
-
-// Same tells whether all would be read again as it was. learnt says that something had to be read for that, so r, which now
-// has the new times, is worth keeping again. What cannot be looked at has changed.
-func (r *Readings) Same(ctx context.Context) (same, learnt bool) {
-	for _, v := range r.Variables {
-		if variableOf(v.Name) != v {
-			return false, false
-		}
-	}
-	var again atomic.Bool
-	work, ctx := errgroup.WithContext(ctx)
-	n := runtime.GOMAXPROCS(0)
-	for i := range n {
-		work.Go(func() error {
-			return r.part(ctx, i, n, &again)
-		})
-	}
-	return work.Wait() == nil, again.Load()
-}
-
-// part compares every n-th reading, so that neighbours, large files of one folder for instance, are read at once.
-func (r *Readings) part(ctx context.Context, first, n int, again *atomic.Bool) error {
-	for i := first; i < len(r.Kinds); i += n {
-		k := r.Kinds[i]
-		switch now, err := os.Stat(k.Path); {
-		case err != nil && !(missing(err) && k.Kind == absent):
-			return errChanged
-		case err == nil && kindOf(now.Mode()) != k.Kind:
-			return errChanged
-		}
-	}
-	for i := first; i < len(r.Folders); i += n {
-		if !r.Folders[i].same(again) {
-			return errChanged
-		}
-	}
-	at := &lookout{fd: -1}
-	defer at.close()
-	for i := first; i < len(r.Files); i += n {
-		if ctx.Err() != nil || !r.Files[i].same(ctx, at, again) {
-			return errChanged
-		}
-	}
-	return nil
-}
-
-func (f *Folder) same(again *atomic.Bool) bool {
-	began := time.Now()
-	now, err := lookAt(f.Path)
-	if err != nil {
-		return false
-	}
-	if now == f.Look && !f.Young {
-		return true
-	}
-	list, err := os.ReadDir(f.Path)
-	if err != nil || listing(list) != f.Digest {
-		return false
-	}
-	again.Store(true)
-	f.Look, f.Young = now, now.young(began)
-	return true
-}
-
-func (f *File) same(ctx context.Context, at *lookout, again *atomic.Bool) bool {
-	began := time.Now()
-	now, err := at.lookAt(f.Path)
-	switch {
-	case err != nil || now.Mode != f.Look.Mode || now.Size != f.Look.Size:
-		return false
-	case now == f.Look && !f.Young:
-		return true
-	}
-	if !sums(ctx, f.Path, f.Digest) {
-		return false
-	}
-	again.Store(true)
-	f.Look, f.Young = now, now.young(began)
-	return true
-}
-
-func sums(ctx context.Context, path string, want artifacts.Digest) bool {
-	in, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe in the file's place would wait for its other end
-	if err != nil {
-		return false
-	}
-	defer in.Close()
-	if fi, err := in.Stat(); err != nil || !fi.Mode().IsRegular() {
-		return false
-	}
-	d, _, err := artifacts.SumReader(stoppable{ctx, in})
-	return err == nil && d == want
-}
-
-// stoppable reads until ctx ends: the other part has found a change, or a person waits no longer.
-type stoppable struct {
-	ctx context.Context
-	in  *os.File
-}
-
-func (s stoppable) Read(p []byte) (int, error) {
-	if s.ctx.Err() != nil {
-		return 0, context.Cause(s.ctx)
-	}
-	return s.in.Read(p)
 }
