@@ -144,7 +144,13 @@ func (p *planner) decide(ctx context.Context, s *Step) error {
 		p.leaders[s.Key] = s
 		return nil
 	}
-	rec, digest, err := p.record(ctx, s.Key)
+	if p.options.Known != nil {
+		if rec, digest := p.options.Known(s.Key); rec != nil {
+			s.State, s.Reason, s.Record, s.RecordDigest, s.Known = Hit, InTheCache, rec, digest, true
+			return nil
+		}
+	}
+	rec, digest, err := p.options.Cache.Lookup(ctx, s.Key)
 	switch {
 	case err == nil:
 		s.State, s.Reason, s.Record, s.RecordDigest = Hit, InTheCache, rec, digest
@@ -156,13 +162,4 @@ func (p *planner) decide(ctx context.Context, s *Step) error {
 	s.Reason, err = p.reason(ctx, s, err)
 	p.leaders[s.Key] = s
 	return err
-}
-
-func (p *planner) record(ctx context.Context, k artifacts.Key) (*artifacts.Record, artifacts.Digest, error) {
-	if p.options.Known != nil {
-		if rec, digest := p.options.Known(k); rec != nil {
-			return rec, digest, nil
-		}
-	}
-	return p.options.Cache.Lookup(ctx, k)
 }

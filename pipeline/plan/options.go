@@ -26,7 +26,8 @@ type Options struct {
 	Reads     *reading.Log // what is read of programs is taken down there; nil: nowhere
 }
 
-// Known gives the record that Cache.Lookup would find for a key, and its digest; nil where it has to be looked up.
+// Known gives the record that Cache.Lookup would find for a key, and its digest, where that and the key's action have just been found
+// in the cache; nil where they have to be looked up.
 type Known func(artifacts.Key) (*artifacts.Record, artifacts.Digest)
 
 // Environments describes an environment without installing it.

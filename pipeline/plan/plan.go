@@ -55,6 +55,7 @@ type Step struct {
 	Record       *artifacts.Record
 	RecordDigest artifacts.Digest
 
+	Known   bool      // a hit that Options.Known gave
 	Same    *Step     // an earlier step with the same Key that will run: running that one is enough
 	Support []Support // what the store must hold before the step runs
 	Program string    // native kinds: the absolute path that command[0] resolved to

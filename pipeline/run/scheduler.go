@@ -56,7 +56,9 @@ func (b *builder) launch(ctx context.Context, t *task, handed chan<- *task) bool
 	}
 	if t.step.State == plan.Hit {
 		t.state, t.reason, t.record, t.digest = artifacts.Hit, t.step.Reason, t.step.Record, t.step.RecordDigest
-		b.keepAction(context.WithoutCancel(ctx), t)
+		if !t.step.Known {
+			b.keepAction(context.WithoutCancel(ctx), t)
+		}
 		b.tidy(t)
 		return false
 	}
