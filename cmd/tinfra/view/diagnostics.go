@@ -15,8 +15,11 @@ func Diagnostics(w io.Writer, diags hcl.Diagnostics, files map[string]*hcl.File)
 	if t.Is {
 		width, _ = t.Size()
 	}
-	if err := hcl.NewDiagnosticTextWriter(w, files, uint(width), t.Color).WriteDiagnostics(diags); err != nil {
-		return fmt.Errorf("writing diagnostics: %w", err)
+	for _, d := range diags {
+		d, files := snippet(d, files)
+		if err := hcl.NewDiagnosticTextWriter(w, files, uint(width), t.Color).WriteDiagnostic(d); err != nil {
+			return fmt.Errorf("writing diagnostics: %w", err)
+		}
 	}
 	return nil
 }
