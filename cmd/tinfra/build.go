@@ -113,15 +113,8 @@ func (b *building) build(ctx context.Context, path string) error {
 	if l, ok := o.Lock.(*lockFile); ok && l.written() && !b.json {
 		fmt.Fprintf(b.app.stderr, "wrote %s: commit it with the recipe\n", shown(l.path))
 	}
-	if made != nil {
-		t.refreshIndex(ctx)
-	}
 	outcome := &outcome{site: t, build: made, tally: tally, took: clock.Now().Sub(started), asJSON: b.json, manifests: map[artifacts.Digest]*artifacts.Manifest{}}
-	err = outcome.tell(ctx, err)
-	if err == nil && !before.name.IsZero() {
-		outcome.remember(context.WithoutCancel(ctx), before.name, started)
-	}
-	return err
+	return outcome.conclude(ctx, err, before.name, started)
 }
 
 // refuseNetwork names the stages that cannot run offline before anything runs.

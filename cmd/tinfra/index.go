@@ -109,15 +109,16 @@ func (h *house) freshIndex(ctx context.Context) (*lineage.Index, error) {
 // refreshTime bounds what a build spends on the index when it ends: a person waits, and the next question goes on.
 const refreshTime = 5 * time.Second
 
-// refreshIndex brings the index up to date after a build. It is made of what is stored, so a failure is only a warning.
-func (h *house) refreshIndex(ctx context.Context) {
+// refreshIndex brings the index up to date after a build.
+func (h *house) refreshIndex(ctx context.Context) error {
 	tooLong := errors.New("it takes too long")
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), refreshTime, tooLong)
 	defer cancel()
 	_, err := h.freshIndex(ctx)
-	if err != nil && !errors.Is(err, tooLong) {
-		fmt.Fprintln(h.app.stderr, "tinfra: the build is stored, but the lineage index is not up to date:", err)
+	if errors.Is(err, tooLong) {
+		return nil
 	}
+	return err
 }
 
 // conditionOf reads --where.

@@ -9,6 +9,7 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/hcl/v2"
@@ -53,6 +54,27 @@ type summary struct {
 
 // tailLines is how much of a failed stage's log is shown.
 const tailLines = 12
+
+// conclude tells what became of the build, and remembers it by its name, while the index is brought up to date. That is made of what is
+// stored, so a failure there is only a warning.
+func (o *outcome) conclude(ctx context.Context, err error, name artifacts.Digest, started time.Time) error {
+	var index sync.WaitGroup
+	var behind error
+	if o.build != nil {
+		index.Go(func() { behind = o.site.refreshIndex(ctx) })
+	}
+	if len(o.site.recipe.Reports) > 0 {
+		index.Wait() // a comparison asks it
+	}
+	err = o.tell(ctx, err)
+	if err == nil && !name.IsZero() {
+		o.remember(context.WithoutCancel(ctx), name, started)
+	}
+	if index.Wait(); behind != nil {
+		fmt.Fprintln(o.site.app.stderr, "tinfra: the build is stored, but the lineage index is not up to date:", behind)
+	}
+	return err
+}
 
 // tell writes the summary and the outputs, or what went wrong and what to do next. It returns the build's own error,
 // for its exit code.
