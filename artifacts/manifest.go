@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 	"unicode/utf8"
 )
 
@@ -31,7 +32,7 @@ const (
 
 var (
 	emptyDigest = Sum([]byte("{}"))
-	typePattern = regexp.MustCompile(`^[a-z0-9_-]+(/[a-z0-9_-]+)*$`)
+	typePattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9_-]+(/[a-z0-9_-]+)*$`) })
 )
 
 // ociManifest is the part of an OCI 1.1 image manifest that is used here.
@@ -167,7 +168,7 @@ func cutSuffix(s, suffix string, ok bool) (string, bool) {
 }
 
 func (m *Manifest) check() error {
-	if !typePattern.MatchString(m.Type) {
+	if !typePattern().MatchString(m.Type) {
 		return fmt.Errorf("type %q: want lower-case words joined by slashes", clip(m.Type))
 	}
 	for _, f := range m.Files {

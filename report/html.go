@@ -7,6 +7,7 @@ import (
 	"html/template"
 	"io"
 	"strings"
+	"sync"
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
 )
@@ -14,15 +15,20 @@ import (
 //go:embed page
 var pageFiles embed.FS
 
-// pages are parsed once; a mistake in them is one of the build of tinfra.
-var pages = template.Must(template.New("page").Funcs(template.FuncMap{
+// pages are parsed when the first is written: other verbs need not wait for it. A mistake in them is one of the build of tinfra.
+var pages = sync.OnceValue(func() *template.Template {
+	return template.Must(template.New("page").Funcs(pageWords).ParseFS(pageFiles, "page/*.html"))
+})
+
+// pageWords are the functions that pages call.
+var pageWords = template.FuncMap{
 	"anchor": anchor, "bytes": bytesText, "clip": clip, "code": shortOf, "count": count, "duration": duration, "join": strings.Join,
 	"lines": func(text string) string { return count(strings.Count(strings.TrimSuffix(text, "\n"), "\n")+1, "line") },
 	"keys":  sorted[string, string], "moment": moment,
 	"nobreak": func(label string) string { return strings.ReplaceAll(label, "-", "\u2011") }, // between words only
 	"number":  format, "style": pageStyle, "texts": texts, "words": words,
 	"metrics": sorted[string, float64], "outputs": sorted[string, Output], "params": sorted[string, any],
-}).ParseFS(pageFiles, "page/*.html"))
+}
 
 // pageStyle is the page's own style sheet. It is part of this program and holds nothing of a recipe.
 func pageStyle() (template.CSS, error) {
@@ -33,7 +39,7 @@ func pageStyle() (template.CSS, error) {
 // HTML writes one page that needs nothing but itself: no script, no request, no file beside it.
 func (r *Report) HTML(w io.Writer) error {
 	out := bufio.NewWriter(w)
-	if err := pages.ExecuteTemplate(out, "page.html", r); err != nil {
+	if err := pages().ExecuteTemplate(out, "page.html", r); err != nil {
 		return fmt.Errorf("writing the report: %w", err)
 	}
 	if err := out.Flush(); err != nil {

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/ext/typeexpr"
@@ -13,8 +14,8 @@ import (
 )
 
 var (
-	portType    = regexp.MustCompile(`^[a-z0-9_-]+(/[a-z0-9_-]+)*$`)
-	environName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+	portType    = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9_-]+(/[a-z0-9_-]+)*$`) })
+	environName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`) })
 )
 
 func (d *decoder) needs(b *hclsyntax.Block) {
@@ -155,7 +156,7 @@ func (d *decoder) defaultValue(p *Param, a attributes) {
 func (d *decoder) secret(b *hclsyntax.Block) {
 	a := d.attributes(b.Body, b.DefRange(), "a secret block", "env", "doc")
 	s := Secret{Name: d.named(b, d.ports, ""), Env: a.text("env", true), Doc: a.text("doc", false)}
-	if s.Env != "" && !environName.MatchString(s.Env) {
+	if s.Env != "" && !environName().MatchString(s.Env) {
 		d.add(a.at("env"), "Not an environment variable", "%q is made of letters, digits and _ only.", s.Env)
 	}
 	d.kind.Secrets = append(d.kind.Secrets, s)
@@ -185,7 +186,7 @@ func (d *decoder) input(b *hclsyntax.Block) {
 }
 
 func (d *decoder) portType(ty string, at hcl.Range, wild bool) {
-	if ty != "" && !wild && !portType.MatchString(ty) {
+	if ty != "" && !wild && !portType().MatchString(ty) {
 		d.add(at, "Not a port type", "%q is not a type of artifact, such as \"model/hf\" or \"files\".", ty)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
 )
@@ -18,27 +19,32 @@ const (
 
 // remains are the folders of a cache that can be left without format and blobs/, and what may lie in each, two names deep, folders
 // with a slash: where a build goes on whose cache was deleted, or a deletion was cut short. What is swept from one is tinfra's.
-var remains = map[string]*regexp.Regexp{
-	keysDir:        whole(hexName),
-	"runs":         whole(hexName + `/(` + hexName + `)?`),
-	"records":      whole(dayName + `/(` + hexName + `)?`),
-	"builds":       whole(dayName + `/(` + hexName + `)?`),
-	refsDir:        whole(`[^/]+`),
-	"lost":         whole(hexName),
-	leasesDir:      whole(hexName),
-	hashDir:        whole(hexName),
-	plansDir:       whole(hexName),
-	workDir:        whole(hexName + `/(\d+/|\d+\.lock)?`),
-	checkpointsDir: whole(hexName + `/(\d+/)?`),
-	tmpDir:         whole(randomName + `(\.lock|/.*)`),
-	runningDir:     whole(randomName),
-	asideDir:       whole(`.*`),
-	"env":          whole(`(` + hexName + `|\.new-` + hexName + `[^/]*|\.locks)/.*`),
-	"tools":        whole(`(uv-|\.new-)[^/]*/.*`),
-}
+// They are compiled when somebody asks: few do, and every verb would wait for it.
+var remains = sync.OnceValue(func() map[string]*regexp.Regexp {
+	return map[string]*regexp.Regexp{
+		keysDir:        whole(hexName),
+		"runs":         whole(hexName + `/(` + hexName + `)?`),
+		"records":      whole(dayName + `/(` + hexName + `)?`),
+		"builds":       whole(dayName + `/(` + hexName + `)?`),
+		refsDir:        whole(`[^/]+`),
+		"lost":         whole(hexName),
+		leasesDir:      whole(hexName),
+		hashDir:        whole(hexName),
+		plansDir:       whole(hexName),
+		workDir:        whole(hexName + `/(\d+/|\d+\.lock)?`),
+		checkpointsDir: whole(hexName + `/(\d+/)?`),
+		tmpDir:         whole(randomName + `(\.lock|/.*)`),
+		runningDir:     whole(randomName),
+		asideDir:       whole(`.*`),
+		"env":          whole(`(` + hexName + `|\.new-` + hexName + `[^/]*|\.locks)/.*`),
+		"tools":        whole(`(uv-|\.new-)[^/]*/.*`),
+	}
+})
 
 // remainingFiles are the files of a cache that lie beside those folders.
-var remainingFiles = whole(`(holds|gc|pointers)\.lock|lineage\.sqlite(-wal|-shm|\.lock)?`)
+var remainingFiles = sync.OnceValue(func() *regexp.Regexp {
+	return whole(`(holds|gc|pointers)\.lock|lineage\.sqlite(-wal|-shm|\.lock)?`)
+})
 
 func whole(pattern string) *regexp.Regexp { return regexp.MustCompile(`^(?:` + pattern + `)$`) }
 
@@ -49,15 +55,16 @@ func (s *Store) stranger() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	ours := remains()
 	for _, e := range list {
 		name := e.Name()
-		if name == lostAndFound || strings.HasPrefix(name, ".") || e.Type().IsRegular() && remainingFiles.MatchString(name) {
+		if name == lostAndFound || strings.HasPrefix(name, ".") || e.Type().IsRegular() && remainingFiles().MatchString(name) {
 			continue
 		}
-		if remains[name] == nil || !e.IsDir() {
+		if ours[name] == nil || !e.IsDir() {
 			return name, nil
 		}
-		if strange, err := strangerIn(filepath.Join(s.dir, name), remains[name]); strange != "" || err != nil {
+		if strange, err := strangerIn(filepath.Join(s.dir, name), ours[name]); strange != "" || err != nil {
 			return name + "/" + strange, err
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
 	"github.com/Ruihan11/tiny-infra/cmd/tinfra/view"
@@ -233,7 +234,7 @@ func (e *evidence) chosen(ctx context.Context, text string, s lookup) (*report.R
 }
 
 // variableBlock is how a variable is declared.
-var variableBlock = regexp.MustCompile(`(?m)^[ \t]*variable[ \t]+"([^"]+)"`)
+var variableBlock = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?m)^[ \t]*variable[ \t]+"([^"]+)"`) })
 
 // recipeOf reads the recipe as it is now, with the values that the build gave its variables; nil where no recipe is at
 // hand.
@@ -246,7 +247,7 @@ func (e *evidence) recipeOf(b *artifacts.Build) (*recipe.Recipe, error) {
 		return nil, nil
 	}
 	declared := map[string]bool{} // a variable may have gone since
-	for _, m := range variableBlock.FindAllSubmatch(text, -1) {
+	for _, m := range variableBlock().FindAllSubmatch(text, -1) {
 		declared[string(m[1])] = true
 	}
 	var vars []string

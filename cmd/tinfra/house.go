@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/hashicorp/hcl/v2"
 
@@ -277,26 +278,31 @@ func onlyRecipe(dir string) (string, error) {
 }
 
 // stageBlock is how a block begins that brings stages.
-var stageBlock = regexp.MustCompile(`(?m)^[ \t]*(stage|module)[ \t]+"`)
+var stageBlock = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?m)^[ \t]*(stage|module)[ \t]+"`) })
 
 // hasStages tells a recipe from the other HCL files of a folder: tinfra.hcl, locks, files of variables.
 func hasStages(path string) bool {
 	b, err := os.ReadFile(path)
-	return err != nil || stageBlock.Match(b)
+	return err != nil || stageBlock().Match(b)
 }
 
 // calledModule is a source of a module block that names a file of the same folder.
-var calledModule = regexp.MustCompile(`(?m)^[ \t]*source[ \t]*=[ \t]*"(?:\./)?([^/"]+\.hcl)"`)
+var calledModule = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?m)^[ \t]*source[ \t]*=[ \t]*"(?:\./)?([^/"]+\.hcl)"`)
+})
 
 // withoutModules leaves out the files that others among them call as modules.
 func withoutModules(files []string) []string {
+	if len(files) < 2 {
+		return files // and a large one is not searched
+	}
 	called := map[string]bool{}
 	for _, f := range files {
 		b, err := os.ReadFile(f)
 		if err != nil {
 			continue
 		}
-		for _, m := range calledModule.FindAllSubmatch(b, -1) {
+		for _, m := range calledModule().FindAllSubmatch(b, -1) {
 			called[string(m[1])] = string(m[1]) != filepath.Base(f)
 		}
 	}

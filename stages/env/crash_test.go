@@ -168,7 +168,7 @@ func TestRemoveBesideABuildThatIsAboutToUseIt(t *testing.T) {
 // A tinfra that dies while it brings uv leaves nothing for ever either.
 func TestToolThatWasNotFinishedIsRemoved(t *testing.T) {
 	cache := t.TempDir()
-	pin := uvPin.FindSubmatch(mustRead(t, uvLock))
+	pin := uvPin().FindSubmatch(mustRead(t, uvLock))
 	tools := filepath.Join(cache, "tools", "uv-"+string(pin[1]))
 	if err := os.MkdirAll(filepath.Join(tools, toolPrefix+"left", "venv"), 0o755); err != nil {
 		t.Fatal(err)

@@ -134,7 +134,7 @@ func TestBlobSaysWhatDecides(t *testing.T) {
 	if err := json.Unmarshal(blob, &d); err != nil {
 		t.Fatal(err)
 	}
-	if d.OS == "" || d.Arch == "" || !minorVersion.MatchString(d.Python) || len(d.Lock) != 1 || !strings.HasPrefix(d.Lock[0], "six==1.17.0 --hash=") {
+	if d.OS == "" || d.Arch == "" || !minorVersion().MatchString(d.Python) || len(d.Lock) != 1 || !strings.HasPrefix(d.Lock[0], "six==1.17.0 --hash=") {
 		t.Errorf("%s", blob)
 	}
 	if strings.Contains(string(blob), string(filepath.Separator)+"usr") || strings.Contains(string(blob), "://") {

@@ -11,11 +11,12 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
 
-var minorVersion = regexp.MustCompile(`^3\.[0-9]{1,2}$`)
+var minorVersion = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^3\.[0-9]{1,2}$`) })
 
 // interpreter is a Python of this machine and what of it decides which packages fit.
 type interpreter struct {

@@ -6,12 +6,15 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 var (
-	pinned   = regexp.MustCompile(`^([A-Za-z0-9][A-Za-z0-9._-]*)(\[[A-Za-z0-9._, -]*\])?\s*==\s*([A-Za-z0-9][A-Za-z0-9.!+_-]*)\s*(?:;\s*(.+))?$`)
-	comment  = regexp.MustCompile(`(^|\s)#.*$`)
-	nameSeps = regexp.MustCompile(`[-_.]+`)
+	pinned = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^([A-Za-z0-9][A-Za-z0-9._-]*)(\[[A-Za-z0-9._, -]*\])?\s*==\s*([A-Za-z0-9][A-Za-z0-9.!+_-]*)\s*(?:;\s*(.+))?$`)
+	})
+	comment  = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(^|\s)#.*$`) })
+	nameSeps = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`[-_.]+`) })
 )
 
 // normalise reads a requirements.lock: one entry a package, sorted, without comments, hashes sorted. Whatever does not
@@ -28,7 +31,7 @@ func normalise(text string) ([]string, error) {
 		}
 		part, more := strings.CutSuffix(strings.TrimRight(part, " \t\r"), `\`)
 		if strings.Contains(part, "#") {
-			part = comment.ReplaceAllString(part, "")
+			part = comment().ReplaceAllString(part, "")
 		}
 		parts = append(parts, part)
 		if more {
@@ -71,7 +74,7 @@ func entry(line string) (string, error) {
 		}
 	}
 	requirement := strings.Join(words, " ")
-	found := pinned.FindStringSubmatch(requirement)
+	found := pinned().FindStringSubmatch(requirement)
 	if found == nil {
 		return "", fmt.Errorf("%q is not of the form name==version", requirement)
 	}
@@ -79,7 +82,7 @@ func entry(line string) (string, error) {
 		return "", fmt.Errorf("%s has no --hash=sha256:…", requirement)
 	}
 	slices.Sort(hashes)
-	out := nameSeps.ReplaceAllString(strings.ToLower(found[1]), "-") + strings.ReplaceAll(found[2], " ", "") + "==" + found[3]
+	out := nameSeps().ReplaceAllString(strings.ToLower(found[1]), "-") + strings.ReplaceAll(found[2], " ", "") + "==" + found[3]
 	if found[4] != "" {
 		out += " ; " + found[4]
 	}

@@ -170,7 +170,7 @@ func decode(text []byte, filename string) (*declaration, error) {
 		return nil, errors.New(filename + `: python must name a version at least, such as ["3.11"]`)
 	}
 	for _, minor := range d.Python {
-		if !minorVersion.MatchString(minor) {
+		if !minorVersion().MatchString(minor) {
 			return nil, fmt.Errorf(`%s: python names %q, which is not a minor version such as "3.11"`, filename, minor)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // oldestUV is the first whose options are those used here.
@@ -24,8 +25,8 @@ const uvLock = "uv.lock"
 const toolPrefix = ".new-"
 
 var (
-	uvSays = regexp.MustCompile(`^uv ([0-9]+)\.([0-9]+)\.([0-9]+)`)
-	uvPin  = regexp.MustCompile(`(?m)^uv==([0-9][0-9A-Za-z.]*)`)
+	uvSays = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^uv ([0-9]+)\.([0-9]+)\.([0-9]+)`) })
+	uvPin  = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?m)^uv==([0-9][0-9A-Za-z.]*)`) })
 )
 
 // uv is the program that installs environments: the one on PATH if it is new enough, else tinfra's own.
@@ -39,7 +40,7 @@ func (s *Set) uv(ctx context.Context, python *interpreter, progress func(string)
 	if err != nil {
 		return "", fmt.Errorf("reading the version of uv to install: %w", err)
 	}
-	pin := uvPin.FindSubmatch(lock)
+	pin := uvPin().FindSubmatch(lock)
 	if pin == nil {
 		return "", errors.New(uvLock + " names no version of uv")
 	}
@@ -66,7 +67,7 @@ func (s *Set) uv(ctx context.Context, python *interpreter, progress func(string)
 }
 
 func newEnough(version string) bool {
-	found := uvSays.FindStringSubmatch(version)
+	found := uvSays().FindStringSubmatch(version)
 	if found == nil {
 		return false
 	}

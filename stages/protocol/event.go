@@ -49,7 +49,7 @@ func DecodeEvent(line []byte) (Event, error) {
 		}
 	case Metric:
 		e.Name, e.Value = o.text("name"), o.number("value")
-		if !metricName.MatchString(e.Name) {
+		if !metricName().MatchString(e.Name) {
 			o.fail("name", "%q: a metric's name is made of letters, digits and _", cut(e.Name))
 		}
 	case Problem:

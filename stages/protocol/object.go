@@ -11,6 +11,7 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode/utf8"
 )
 
@@ -24,7 +25,7 @@ type object struct {
 	rotten bool // the text held NaN or Infinity, perhaps where nobody looks
 }
 
-var metricName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+var metricName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`) })
 
 // notANumber stands in a JSON string for a literal that Python's json writes and JSON forbids. No valid text of a
 // message begins with it.
@@ -240,7 +241,7 @@ func (o *object) list(name string) []*object {
 
 // metric reads the number under a metric's name.
 func (o *object) metric(name string) float64 {
-	if !metricName.MatchString(name) {
+	if !metricName().MatchString(name) {
 		o.fail(strconv.Quote(name), "a metric's name is made of letters, digits and _")
 	}
 	return o.number(name)

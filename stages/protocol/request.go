@@ -6,11 +6,12 @@ import (
 	"io/fs"
 	"path"
 	"regexp"
+	"sync"
 )
 
 var (
-	digestText = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
-	hexText    = regexp.MustCompile(`^[0-9a-f]{64}$`)
+	digestText = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^sha256:[0-9a-f]{64}$`) })
+	hexText    = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[0-9a-f]{64}$`) })
 )
 
 // DecodeRequest reads and checks a request.json; an error names the field. Unknown fields are ignored, so that a later
@@ -53,7 +54,7 @@ func decodeInputs(o *object) map[string]Input {
 		if !fs.ValidPath(in.Path) || in.Path == "." {
 			sub.fail("path", "%q is not a path inside the workspace", cut(in.Path))
 		}
-		if !digestText.MatchString(in.Digest) {
+		if !digestText().MatchString(in.Digest) {
 			sub.fail("digest", "%q is not sha256: and 64 lower-case hex digits", cut(in.Digest))
 		}
 		all[name] = in
@@ -78,7 +79,7 @@ func decodePins(list []*object) []Pin {
 		if !fs.ValidPath(p.Path) || p.Path == "." {
 			o.fail("path", "%q is not a path inside the output", cut(p.Path))
 		}
-		if !hexText.MatchString(p.SHA256) {
+		if !hexText().MatchString(p.SHA256) {
 			o.fail("sha256", "%q is not 64 lower-case hex digits", cut(p.SHA256))
 		}
 		all = append(all, p)
