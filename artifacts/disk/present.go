@@ -2,6 +2,7 @@ package disk
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
+	"github.com/Ruihan11/tiny-infra/artifacts/glance"
 )
 
 // Present tells whether all blobs are there, with their sizes: ErrMissing or ErrDamaged where one is not. It asks of each
@@ -53,9 +55,12 @@ func suspects(ctx context.Context, folder *os.File, blobs []artifacts.Blob) ([]a
 		return nil, context.Cause(ctx)
 	}
 	var odd []artifacts.Blob
+	var st unix.Stat_t
+	var name [2*len(artifacts.Digest{}) + 1]byte
+	fd := int(folder.Fd())
 	for _, b := range blobs {
-		var st unix.Stat_t
-		err := unix.Fstatat(int(folder.Fd()), b.Digest.Hex(), &st, unix.AT_SYMLINK_NOFOLLOW)
+		hex.Encode(name[:], b.Digest[:])
+		err := glance.At(fd, name[:], unix.AT_SYMLINK_NOFOLLOW, &st)
 		if err != nil && !errors.Is(err, unix.ENOENT) {
 			return nil, fmt.Errorf("looking for blob %s: %w", b.Digest.Short(), err)
 		}
