@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 )
 
 // Cache is the object model over a Store and its Pointers. It is safe for concurrent use.
@@ -42,36 +41,44 @@ const maxObject = 64 << 20
 // PutBytes stores b unless it is there already, intact.
 func (c *Cache) PutBytes(ctx context.Context, mediaType string, b []byte) (Blob, error) {
 	blob := Blob{MediaType: mediaType, Digest: Sum(b), Size: int64(len(b))}
+	return blob, c.putBlob(ctx, blob, b)
+}
+
+// putBlob is PutBytes of what was summed already.
+func (c *Cache) putBlob(ctx context.Context, blob Blob, b []byte) error {
 	if c.group != nil {
-		return blob, c.commitGrouped(newPublication(ctx, Part{Payload: Payload{blob, b}}))
+		return c.commitGrouped(newPublication(ctx, Part{Payload: Payload{blob, b}}))
 	}
 	if err := c.Hold(ctx, blob.Digest); err != nil {
-		return Blob{}, fmt.Errorf("storing %s: %w", blob.Digest.Short(), err)
+		return fmt.Errorf("storing %s: %w", blob.Digest.Short(), err)
 	}
 	if old, err := c.GetBytes(ctx, blob.Digest); err == nil && bytes.Equal(old, b) {
-		return blob, nil
+		return nil
 	}
 	if err := c.Put(ctx, blob, bytes.NewReader(b)); err != nil {
-		return Blob{}, fmt.Errorf("storing %s: %w", blob.Digest.Short(), err)
+		return fmt.Errorf("storing %s: %w", blob.Digest.Short(), err)
 	}
-	return blob, nil
+	return nil
 }
 
 // GetBytes reads a blob whole and verifies it.
-func (c *Cache) GetBytes(ctx context.Context, d Digest) ([]byte, error) {
+func (c *Cache) GetBytes(ctx context.Context, d Digest) ([]byte, error) { return c.getSized(ctx, d, 0) }
+
+// getSized makes room for as much as there will be: a large object read into ever larger rooms is copied twice.
+func (c *Cache) getSized(ctx context.Context, d Digest, size int64) ([]byte, error) {
 	r, err := c.Open(ctx, d, 0, -1)
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", d.Short(), err)
 	}
 	defer r.Close()
-	b, err := io.ReadAll(r)
-	if err != nil {
+	in := bytes.NewBuffer(make([]byte, 0, size+bytes.MinRead))
+	if _, err := in.ReadFrom(r); err != nil {
 		return nil, fmt.Errorf("reading %s: %w", d.Short(), err)
 	}
-	if Sum(b) != d {
+	if Sum(in.Bytes()) != d {
 		return nil, fmt.Errorf("reading %s: %w", d.Short(), ErrDamaged)
 	}
-	return b, nil
+	return in.Bytes(), nil
 }
 
 func (c *Cache) object(ctx context.Context, what string, d Digest) ([]byte, error) {
@@ -82,7 +89,7 @@ func (c *Cache) object(ctx context.Context, what string, d Digest) ([]byte, erro
 	if n > maxObject {
 		return nil, fmt.Errorf("%s %s: %w: %d bytes are too many", what, d.Short(), ErrDamaged, n)
 	}
-	b, err := c.GetBytes(ctx, d)
+	b, err := c.getSized(ctx, d, n)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}

@@ -20,7 +20,7 @@ func (c *Cache) PutBuild(ctx context.Context, b *Build) (Digest, error) {
 	if err != nil {
 		return Digest{}, err
 	}
-	if _, err := c.PutBytes(ctx, BuildMediaType, raw); err != nil {
+	if err := c.putBlob(ctx, Blob{BuildMediaType, d, int64(len(raw))}, raw); err != nil {
 		return Digest{}, fmt.Errorf("build %s: %w", b.ID, err)
 	}
 	Reached(StepBuildBlob)

@@ -2,6 +2,7 @@ package disk
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -63,7 +64,7 @@ func (s *Store) Hold(ctx context.Context, names ...artifacts.Digest) error {
 	for _, d := range names {
 		if !h.names[d] {
 			fresh = append(fresh, d)
-			lines = append(append(lines, d.Hex()...), '\n')
+			lines = append(hex.AppendEncode(lines, d[:]), '\n')
 		}
 	}
 	if len(fresh) == 0 {
