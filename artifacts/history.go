@@ -11,6 +11,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -20,7 +21,11 @@ func (c *Cache) PutBuild(ctx context.Context, b *Build) (Digest, error) {
 	if err != nil {
 		return Digest{}, err
 	}
-	if err := c.putBlob(ctx, Blob{BuildMediaType, d, int64(len(raw))}, raw); err != nil {
+	var last reference
+	var looking sync.WaitGroup
+	looking.Go(func() { last = c.refBy(ctx, refName(b.RecipePath), c.buildHead) }) // as large as this one; meanwhile the disk is waited for
+	err = c.putBlob(ctx, Blob{BuildMediaType, d, int64(len(raw))}, raw)
+	if looking.Wait(); err != nil {
 		return Digest{}, fmt.Errorf("build %s: %w", b.ID, err)
 	}
 	Reached(StepBuildBlob)
@@ -28,29 +33,31 @@ func (c *Cache) PutBuild(ctx context.Context, b *Build) (Digest, error) {
 		return Digest{}, fmt.Errorf("build %s: %w", b.ID, err)
 	}
 	Reached(StepBuilds)
-	if err := c.setLast(ctx, b, d); err != nil {
+	if err := c.setLast(ctx, b, d, last); err != nil {
 		return Digest{}, fmt.Errorf("build %s: %w", b.ID, err)
 	}
 	Reached(StepRefs)
 	return d, nil
 }
 
-func (c *Cache) setLast(ctx context.Context, b *Build, d Digest) error {
+// setLast is told what ref was found just before.
+func (c *Cache) setLast(ctx context.Context, b *Build, d Digest, last reference) error {
 	name := refName(b.RecipePath)
 	for {
-		last, v, err := c.refBy(ctx, name, c.buildHead)
 		switch {
-		case err == nil && last.ID >= b.ID && !ahead(last):
+		case last.err == nil && last.ID >= b.ID && !ahead(last.Build):
 			return nil
-		case err != nil && !errors.Is(err, ErrMissing) && !errors.Is(err, ErrDamaged):
-			return err
+		case last.err != nil && !errors.Is(last.err, ErrMissing) && !errors.Is(last.err, ErrDamaged):
+			return last.err
 		}
-		if _, err = c.Set(ctx, name, []byte(d.String()), v); !errors.Is(err, ErrConflict) {
+		_, err := c.Set(ctx, name, []byte(d.String()), last.version)
+		if !errors.Is(err, ErrConflict) {
 			return err
 		}
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
+		last = c.refBy(ctx, name, c.buildHead)
 	}
 }
 
@@ -58,27 +65,35 @@ func (c *Cache) setLast(ctx context.Context, b *Build, d Digest) error {
 // a long time, and still it is older.
 func ahead(b *Build) bool { return b.Started.After(time.Now()) }
 
-func (c *Cache) ref(ctx context.Context, name string) (*Build, Version, error) {
-	return c.refBy(ctx, name, c.build)
+// reference is what a name of refs/ leads to.
+type reference struct {
+	*Build
+	version Version
+	err     error
 }
 
-func (c *Cache) refBy(ctx context.Context, name string, read func(context.Context, Digest) (*Build, error)) (*Build, Version, error) {
+func (c *Cache) ref(ctx context.Context, name string) (*Build, Version, error) {
+	r := c.refBy(ctx, name, c.build)
+	return r.Build, r.version, r.err
+}
+
+func (c *Cache) refBy(ctx context.Context, name string, read func(context.Context, Digest) (*Build, error)) reference {
 	val, v, err := c.Get(ctx, name)
 	if err != nil {
-		return nil, Absent, err
+		return reference{nil, Absent, err}
 	}
 	d, err := ParseDigest(string(val))
 	if err != nil {
-		return nil, v, fmt.Errorf("%s: %w: %w", name, ErrDamaged, err)
+		return reference{nil, v, fmt.Errorf("%s: %w: %w", name, ErrDamaged, err)}
 	}
 	b, err := read(ctx, d)
 	if err == nil && refName(b.RecipePath) != name {
 		err = fmt.Errorf("%s: %w: it leads to a build of %s", name, ErrDamaged, b.RecipePath)
 	}
 	if err != nil {
-		return nil, v, err
+		return reference{nil, v, err}
 	}
-	return b, v, nil
+	return reference{b, v, nil}
 }
 
 func (c *Cache) build(ctx context.Context, d Digest) (*Build, error) {
