@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/hcl/v2"
@@ -32,6 +33,8 @@ type building struct {
 	logs      bool
 	maxRuns   int  // stages that may run; negative: any number
 	update    bool // of the lock: what is pinned already is pinned anew
+
+	commit func() string // waits for what askCommit has asked
 }
 
 func newBuild(a *app) *cobra.Command {
@@ -81,6 +84,7 @@ func (b *building) build(ctx context.Context, path string) error {
 		return usage("--jobs %d: give a number of stages from 1 on", b.jobs)
 	}
 	started := clock.Now()
+	defer b.askCommit(ctx, path)()
 	before, done, err := b.repeat(ctx, path, started)
 	if done || err != nil {
 		return err
@@ -151,7 +155,7 @@ func (b *building) options(ctx context.Context, t *site, started time.Time) (run
 		Build: artifacts.Build{
 			ID:         buildID(started),
 			RecipePath: t.recordedPath(t.recipe.Path), Targets: b.selection.targets, Lock: lock,
-			Commit: commitOf(ctx, t.recipe.Dir), Host: hostName(), Started: started.UTC(),
+			Commit: b.commit(), Host: hostName(), Started: started.UTC(),
 		},
 	}, nil
 }
@@ -175,6 +179,22 @@ func (t *site) storeLock(ctx context.Context) (artifacts.Digest, error) {
 	}
 	blob, err := t.cache.PutBytes(ctx, "text/x-hcl", b)
 	return blob.Digest, err
+}
+
+// askCommit begins to ask for the recipe's commit, since git takes as long as all that a build looks at before it needs the answer.
+func (b *building) askCommit(ctx context.Context, path string) (end func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var asking sync.WaitGroup
+	commit := ""
+	asking.Go(func() { commit = commitOf(ctx, dirOf(path)) })
+	b.commit = func() string {
+		asking.Wait()
+		return commit
+	}
+	return func() {
+		cancel()
+		asking.Wait()
+	}
 }
 
 // commitOf is the commit that the recipe's folder has checked out; "" where git cannot say.

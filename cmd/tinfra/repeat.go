@@ -36,13 +36,11 @@ func (b *building) repeat(ctx context.Context, path string, started time.Time) (
 	if err := h.cache.Hold(ctx, s.names()...); err != nil {
 		return fallen{}, false, &failure{code: exitCache, err: err}
 	}
-	commit := make(chan string, 1)
-	go func() { commit <- commitOf(ctx, dirOf(path)) }() // ends by itself, and is waited for below
 	found := s.look(ctx, h, b.offline)
-	s.Build.Commit = <-commit
 	if ctx.Err() != nil || !found.holds || !b.json && !s.showsOn(b.app.stdout) {
 		return fallen{name, found.known}, false, nil
 	}
+	s.Build.Commit = b.commit()
 	if found.learnt {
 		s.keep(h, name)
 	}

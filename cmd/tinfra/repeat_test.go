@@ -107,7 +107,7 @@ func stands(t *testing.T, flags ...string) bool {
 	var out bytes.Buffer
 	a := &app{stdin: strings.NewReader(""), stdout: &out, stderr: &out}
 	defer a.close()
-	b := &building{app: a, maxRuns: -1, json: true}
+	b := &building{app: a, maxRuns: -1, json: true, commit: func() string { return "" }}
 	cmd := newBuild(a)
 	must(t, cmd.ParseFlags(flags))
 	b.selection.varFiles, _ = cmd.Flags().GetStringArray("var-file")
