@@ -1,14 +1,18 @@
 package disk
 
 import (
+	"bufio"
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
@@ -23,18 +27,30 @@ const forgetAfter = 30 * 24 * time.Hour
 
 func planName(name artifacts.Digest) string { return plansDir + "/" + name.Hex() }
 
-// Recall gives what Remember kept under a name; nil where there is nothing, or it is not what was kept: that costs time, and
+// Recall gives what Remember kept under a name; "" where there is nothing, or it is not what was kept: that costs time, and
 // no correctness.
-func (s *Store) Recall(name artifacts.Digest) []byte {
-	b, err := s.root.ReadFile(planName(name))
+func (s *Store) Recall(name artifacts.Digest) string {
+	f, err := s.root.Open(planName(name))
 	if err != nil {
-		return nil
+		return ""
 	}
-	sum, rest, _ := bytes.Cut(b, []byte("\n"))
-	if string(sum) != artifacts.Sum(rest).String() {
-		return nil
+	defer f.Close()
+	fi, err := f.Stat()
+	if err != nil || !fi.Mode().IsRegular() {
+		return ""
 	}
-	_, text, _ := bytes.Cut(rest, []byte("\n"))
+	in := bufio.NewReader(f)
+	want, err := in.ReadString('\n')
+	if err != nil {
+		return ""
+	}
+	var rest strings.Builder
+	rest.Grow(int(fi.Size()))
+	h := sha256.New()
+	if _, err := in.WriteTo(io.MultiWriter(&rest, h)); err != nil || artifacts.Digest(h.Sum(nil)).String()+"\n" != want {
+		return ""
+	}
+	_, text, _ := strings.Cut(rest.String(), "\n")
 	return text
 }
 

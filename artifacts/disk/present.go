@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"runtime"
 	"slices"
@@ -19,15 +20,20 @@ import (
 // Present tells whether all blobs are there, with their sizes: ErrMissing or ErrDamaged where one is not. It asks of each
 // what Stat does, and costs a tenth of it where they are many. Those that look written to are read side by side.
 func (s *Store) Present(ctx context.Context, blobs []artifacts.Blob) error {
+	parts := slices.Collect(slices.Chunk(blobs, 1<<10))
+	return s.PresentIn(ctx, len(parts), func(i int) iter.Seq[artifacts.Blob] { return slices.Values(parts[i]) })
+}
+
+// PresentIn is Present of blobs in n parts, which are asked for side by side.
+func (s *Store) PresentIn(ctx context.Context, n int, part func(i int) iter.Seq[artifacts.Blob]) error {
 	folder, err := s.root.Open(blobsDir)
 	if err != nil {
 		return missing(err)
 	}
 	defer folder.Close()
-	const part = 1 << 10
-	parts := make([][]artifacts.Blob, (len(blobs)+part-1)/part) // what Stat has to look at
-	err = sideBySide(ctx, len(parts), func(ctx context.Context, i int) (err error) {
-		parts[i], err = suspects(ctx, folder, blobs[i*part:min(i*part+part, len(blobs))])
+	parts := make([][]artifacts.Blob, n) // what Stat has to look at
+	err = sideBySide(ctx, n, func(ctx context.Context, i int) (err error) {
+		parts[i], err = suspects(ctx, folder, part(i))
 		return err
 	})
 	if err != nil {
@@ -50,7 +56,7 @@ func sideBySide(ctx context.Context, n int, do func(ctx context.Context, i int) 
 }
 
 // suspects are the blobs that are not as one should be.
-func suspects(ctx context.Context, folder *os.File, blobs []artifacts.Blob) ([]artifacts.Blob, error) {
+func suspects(ctx context.Context, folder *os.File, blobs iter.Seq[artifacts.Blob]) ([]artifacts.Blob, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
@@ -58,7 +64,7 @@ func suspects(ctx context.Context, folder *os.File, blobs []artifacts.Blob) ([]a
 	var st unix.Stat_t
 	var name [2*len(artifacts.Digest{}) + 1]byte
 	fd := int(folder.Fd())
-	for _, b := range blobs {
+	for b := range blobs {
 		hex.Encode(name[:], b.Digest[:])
 		err := glance.At(fd, name[:], unix.AT_SYMLINK_NOFOLLOW, &st)
 		if err != nil && !errors.Is(err, unix.ENOENT) {

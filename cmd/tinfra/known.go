@@ -40,7 +40,7 @@ func (s *stood) changed(store *disk.Store, changed map[string]bool) bool {
 // files of the cache are what a stage's result is found by.
 func (s *stood) files(store *disk.Store) ([]string, error) {
 	files := append(make([]string, 0, 4), store.KeyFile(s.Key), store.BlobFile(s.Key.Digest()), store.BlobFile(s.Record))
-	for _, text := range s.Outputs {
+	for _, text := range s.unpackRest().Outputs {
 		d, err := artifacts.ParseDigest(text)
 		if err != nil {
 			return nil, err
@@ -67,11 +67,12 @@ func (k *known) record(key artifacts.Key) (*artifacts.Record, artifacts.Digest) 
 		return nil, artifacts.Digest{}
 	}
 	s := k.stages[key]
+	rest := s.unpackRest()
 	rec := &artifacts.Record{
-		Key: key, Outputs: make(map[string]artifacts.Digest, len(s.Outputs)), Metrics: s.Metrics, Observed: s.Observed, Log: s.Log,
+		Key: key, Outputs: make(map[string]artifacts.Digest, len(rest.Outputs)), Metrics: s.Metrics, Observed: rest.Observed, Log: s.Log,
 		Builder: s.Builder, Started: s.Started, Ended: s.Ended,
 	}
-	for port, text := range s.Outputs {
+	for port, text := range rest.Outputs {
 		d, err := artifacts.ParseDigest(text)
 		if err != nil {
 			return nil, artifacts.Digest{}
@@ -98,10 +99,13 @@ func (k *known) carry(step artifacts.Step, store *disk.Store, reads *reading.Log
 		}
 		reads.Again(f)
 	}
-	carried := *s
-	carried.Address, carried.Files = step.Address, make([]int, len(s.Files))
-	for i, n := range s.Files {
-		carried.Files[i] = to.blob(k.of.Blobs[n])
+	carried, rest := *s, s.unpackRest()
+	for i, n := range rest.Files {
+		if n < 0 || n >= k.of.Blobs.len() {
+			return nil
+		}
+		rest.Files[i] = to.Blobs.place(k.of.Blobs.at(n))
 	}
+	carried.Address, carried.rest = step.Address, rest.pack()
 	return &carried
 }

@@ -128,7 +128,7 @@ func TestKnownIsNotBelievedBlindly(t *testing.T) {
 	must(t, err)
 	for name, path := range map[string]string{
 		"the pointer": files[0], "the action": files[1], "the record": files[2], "the manifest": files[3],
-		"the output": store.BlobFile(k.of.Blobs[s.Files[0]].Digest),
+		"the output": store.BlobFile(k.of.Blobs.at(s.unpackRest().Files[0]).Digest),
 	} {
 		text, err := os.ReadFile(path)
 		if err != nil {

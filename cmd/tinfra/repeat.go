@@ -37,10 +37,12 @@ func (b *building) repeat(ctx context.Context, path string, started time.Time) (
 		return fallen{}, false, &failure{code: exitCache, err: err}
 	}
 	found := s.look(ctx, h, b.offline)
+	if found.holds {
+		s.Build.Commit = b.commit()
+	}
 	if ctx.Err() != nil || !found.holds || !b.json && !s.showsOn(b.app.stdout) {
 		return fallen{name, found.known}, false, nil
 	}
-	s.Build.Commit = b.commit()
 	if found.learnt {
 		s.keep(h, name)
 	}
@@ -69,15 +71,7 @@ func (b *building) tellAgain(ctx context.Context, h *house, s *standing, started
 	build := s.Build
 	build.ID, build.Host, build.Started = buildID(started), hostName(), started.UTC()
 	o := run.Options{Cache: h.cache, Clock: clock, Build: build}
-	outlook := make(view.Outlook, len(s.Stages))
-	for i := range s.Stages {
-		outlook[s.Stages[i].Address] = view.Prospect{Metrics: s.Orders[s.Stages[i].Kind]}
-	}
-	err := b.shown(outlook, func(bus *event.Bus) error {
-		o.Events = bus
-		_, err := run.Repeat(ctx, s.hits(), o)
-		return err
-	})
+	err := b.repeated(ctx, s, o)
 	if sweep := h.store.SweepWork(context.WithoutCancel(ctx)); sweep != nil {
 		fmt.Fprintln(b.app.stderr, "tinfra: cleaning up:", sweep)
 	}
@@ -98,6 +92,25 @@ func (b *building) tellAgain(ctx context.Context, h *house, s *standing, started
 		return &failure{code: failed.Exit, err: err}
 	}
 	return err
+}
+
+// repeated stores the build and shows it. Of many hits people are shown how many they are, so nobody is told of each.
+func (b *building) repeated(ctx context.Context, s *standing, o run.Options) error {
+	hits := s.hits()
+	if !b.json && len(hits) > view.ManyStages {
+		view.Cached(b.app.stderr, len(hits))
+		_, err := run.Repeat(ctx, hits, nil, o)
+		return err
+	}
+	outlook := make(view.Outlook, len(hits))
+	for i := range hits {
+		outlook[hits[i].Address] = view.Prospect{Metrics: s.Orders[hits[i].Kind]}
+	}
+	return b.shown(outlook, func(bus *event.Bus) error {
+		o.Events = bus
+		_, err := run.Repeat(ctx, hits, s.told, o)
+		return err
+	})
 }
 
 func hostName() string {

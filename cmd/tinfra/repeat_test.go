@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
+	"github.com/Ruihan11/tiny-infra/cmd/tinfra/view"
 )
 
 // ancient is a time that a file's times may be believed of.
@@ -209,6 +211,28 @@ func TestMemoryTellsTheSame(t *testing.T) {
 		{"why", "exec.glob", "--recipe", "recipe.hcl", "--json"},
 		{"why", "module.part", "--recipe", "recipe.hcl"},
 	} {
+		tell(t, "build", "recipe.hcl", "--json")
+		if !stands(t) {
+			t.Fatalf("before %v: not told from memory", args)
+		}
+		fast := written(t, args...)
+		must(t, os.RemoveAll(filepath.Join(os.Getenv("TINFRA_CACHE"), "plans")))
+		if slow := written(t, args...); slow != fast {
+			t.Errorf("%v\nfrom memory:\n%s\nfrom the recipe:\n%s", args, fast, slow)
+		}
+	}
+}
+
+// TestMemoryTellsManyTheSame: of many hits nobody is told one by one.
+func TestMemoryTellsManyTheSame(t *testing.T) {
+	dir := workshop(t)
+	text := "output \"first\" { value = exec.s0.files }\n"
+	for i := range view.ManyStages + 1 {
+		text += fmt.Sprintf("stage \"exec\" \"s%d\" {\n  command = [\"/bin/sh\", \"-c\", \"echo %d > out/files/f\"]\n}\n", i, i)
+	}
+	must(t, os.WriteFile("recipe.hcl", []byte(text), 0o644))
+	age(t, dir)
+	for _, args := range [][]string{{"build", "recipe.hcl", "--plain"}, {"build", "recipe.hcl", "--plain", "--logs"}, {"build", "recipe.hcl", "--json"}} {
 		tell(t, "build", "recipe.hcl", "--json")
 		if !stands(t) {
 			t.Fatalf("before %v: not told from memory", args)

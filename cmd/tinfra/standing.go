@@ -25,24 +25,8 @@ import (
 type standing struct {
 	standingNote
 	Readings reading.Readings // of the recipe and what it names; and the pointers, records, manifests and actions in the cache
-	Blobs    []artifacts.Blob // files of outputs, each once
+	Blobs    blobList         // files of outputs
 	Stages   []stood
-
-	place map[artifacts.Digest]int // of a blob, while they are collected
-}
-
-// blob gives the place of one among the blobs.
-func (s *standing) blob(b artifacts.Blob) int {
-	if s.place == nil {
-		s.place = map[artifacts.Digest]int{}
-	}
-	i, ok := s.place[b.Digest]
-	if !ok {
-		i = len(s.Blobs)
-		s.place[b.Digest] = i
-		s.Blobs = append(s.Blobs, artifacts.Blob{Digest: b.Digest, Size: b.Size})
-	}
-	return i
 }
 
 // standingNote is the part that does not grow with the recipe's stages.
@@ -59,11 +43,19 @@ type standingNote struct {
 // stood is one stage.
 type stood struct {
 	run.Hit
+	Metrics         map[string]float64
 	Builder         string
 	Started, Ended  time.Time // of the run that made it
 	PeakBytes, Size int64
 	Synthetic       bool
-	Files           []int // of its outputs, by their places among the blobs
+	rest            string // its stoodRest, packed
+}
+
+// stoodRest is what most builds do not ask of a stage: to make maps of it would take longer than all else that is read of it.
+type stoodRest struct {
+	Outputs  map[string]string // digests as texts, by port
+	Observed map[string]string
+	Files    []int // of its outputs, by their places among the blobs
 }
 
 func (s *stood) seconds() float64 { return s.Ended.Sub(s.Started).Seconds() }
@@ -94,6 +86,12 @@ func (s *standing) hits() []run.Hit {
 		hits[i] = s.Stages[i].Hit
 	}
 	return hits
+}
+
+// told is what is said of a hit to those who hear every event.
+func (s *standing) told(i int) run.Result {
+	rest := s.Stages[i].unpackRest()
+	return run.Result{Outputs: rest.Outputs, Metrics: s.Stages[i].Metrics, Observed: rest.Observed}
 }
 
 // names are what a build that stands on this relies on.
@@ -130,7 +128,7 @@ func (s *standing) look(ctx context.Context, h *house, offline bool) finding {
 	var unread, gone, other error
 	var work sync.WaitGroup
 	work.Go(func() { now, unread = s.Readings.Compare(ctx) })
-	work.Go(func() { gone = h.store.Present(ctx, s.Blobs) })
+	work.Go(func() { gone = h.store.PresentIn(ctx, s.Blobs.parts(), s.Blobs.part) })
 	work.Go(func() { other = s.sameMachine(ctx, h, offline) })
 	work.Wait()
 	switch {

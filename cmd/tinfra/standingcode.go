@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 	"time"
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
@@ -13,22 +12,18 @@ import (
 )
 
 // standingFormat changes with what is remembered, so that another tinfra's is not taken for ours.
-const standingFormat = 2
+const standingFormat = 3
 
 func (s *standing) encode() ([]byte, error) {
 	note, err := json.Marshal(s.standingNote)
 	if err != nil {
 		return nil, fmt.Errorf("remembering the build: %w", err)
 	}
-	p := &reading.Packer{Bytes: make([]byte, 0, 1024*len(s.Stages)+40*len(s.Blobs)+len(note))}
+	p := &reading.Packer{Bytes: make([]byte, 0, 512*len(s.Stages)+blobRoom*s.Blobs.len()+len(note))}
 	p.Number(standingFormat)
 	p.Text(string(note))
 	s.Readings.Pack(p)
-	p.Number(int64(len(s.Blobs)))
-	for _, b := range s.Blobs {
-		p.Digest(b.Digest)
-		p.Number(b.Size)
-	}
+	p.Text(s.Blobs.packed())
 	p.Number(int64(len(s.Stages)))
 	for i := range s.Stages {
 		s.Stages[i].pack(p)
@@ -42,8 +37,6 @@ func (s *stood) pack(p *reading.Packer) {
 	p.Digest(s.Key.Digest())
 	p.Digest(s.Record)
 	p.Digest(s.Log)
-	packTexts(p, s.Outputs)
-	packTexts(p, s.Observed)
 	p.Number(int64(len(s.Metrics)))
 	for _, name := range sortedKeys(s.Metrics) {
 		p.Text(name)
@@ -55,10 +48,31 @@ func (s *stood) pack(p *reading.Packer) {
 	p.Number(s.PeakBytes)
 	p.Number(s.Size)
 	p.Truth(s.Synthetic)
-	p.Number(int64(len(s.Files)))
-	for _, n := range s.Files {
-		p.Number(int64(n))
+	p.Text(s.rest)
+}
+
+func (r *stoodRest) pack() string {
+	var p reading.Packer
+	packTexts(&p, r.Outputs)
+	packTexts(&p, r.Observed)
+	p.Number(int64(len(r.Files)))
+	last := 0
+	for _, n := range r.Files {
+		p.Number(int64(n - last))
+		last = n
 	}
+	return string(p.Bytes)
+}
+
+func (s *stood) unpackRest() stoodRest {
+	u := reading.NewUnpacker(s.rest)
+	r := stoodRest{Outputs: unpackTexts(u), Observed: unpackTexts(u), Files: make([]int, u.Count(1))}
+	last := 0
+	for i := range r.Files {
+		last += int(u.Number())
+		r.Files[i] = last
+	}
+	return r
 }
 
 func packTexts(p *reading.Packer, m map[string]string) {
@@ -69,14 +83,11 @@ func packTexts(p *reading.Packer, m map[string]string) {
 	}
 }
 
-// The least room of a blob and of a stage, in bytes.
-const (
-	leastBlob  = 33
-	leastStood = 100
-)
+// leastStood is the least room of a stage, in bytes.
+const leastStood = 100
 
-func decodeStanding(b []byte) (*standing, error) {
-	u := &reading.Unpacker{Bytes: b}
+func decodeStanding(packed string) (*standing, error) {
+	u := reading.NewUnpacker(packed)
 	if format := u.Number(); format != standingFormat {
 		return nil, fmt.Errorf("what is remembered of the build has format %d", format)
 	}
@@ -85,16 +96,13 @@ func decodeStanding(b []byte) (*standing, error) {
 		return nil, fmt.Errorf("reading what is remembered of the build: %w", errors.Join(u.Err, err))
 	}
 	s.Readings = reading.UnpackReadings(u)
-	s.Blobs = make([]artifacts.Blob, u.Count(leastBlob))
-	for i := range s.Blobs {
-		s.Blobs[i] = artifacts.Blob{Digest: u.Digest(), Size: u.Number()}
-	}
+	s.Blobs.read = u.Text()
 	s.Stages = make([]stood, u.Count(leastStood))
 	for i := range s.Stages {
 		s.Stages[i].unpack(u)
-		if files := s.Stages[i].Files; len(files) > 0 && (slices.Min(files) < 0 || slices.Max(files) >= len(s.Blobs)) {
-			return nil, errors.New("reading what is remembered of the build: a file is none of the blobs")
-		}
+	}
+	if len(s.Blobs.read)%blobRoom != 0 {
+		return nil, errors.New("reading what is remembered of the build: a blob is cut")
 	}
 	if u.Err != nil {
 		return nil, fmt.Errorf("reading what is remembered of the build: %w", u.Err)
@@ -105,7 +113,6 @@ func decodeStanding(b []byte) (*standing, error) {
 func (s *stood) unpack(u *reading.Unpacker) {
 	s.Address, s.Kind = u.Text(), u.Text()
 	s.Key, s.Record, s.Log = artifacts.Key(u.Digest()), u.Digest(), u.Digest()
-	s.Outputs, s.Observed = unpackTexts(u), unpackTexts(u)
 	if n := u.Count(2); n > 0 {
 		s.Metrics = make(map[string]float64, n)
 		for range n {
@@ -116,10 +123,7 @@ func (s *stood) unpack(u *reading.Unpacker) {
 	s.Builder = u.Text()
 	s.Started, s.Ended = time.Unix(0, u.Number()).UTC(), time.Unix(0, u.Number()).UTC()
 	s.PeakBytes, s.Size, s.Synthetic = u.Number(), u.Number(), u.Truth()
-	s.Files = make([]int, u.Count(1))
-	for i := range s.Files {
-		s.Files[i] = int(u.Number())
-	}
+	s.rest = u.Text()
 }
 
 func unpackTexts(u *reading.Unpacker) map[string]string {

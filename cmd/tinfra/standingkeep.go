@@ -98,25 +98,26 @@ func (o *outcome) stand(ctx context.Context, s *standing, step artifacts.Step, r
 	one := &stood{
 		Hit: run.Hit{
 			Address: step.Address, Kind: step.Kind, Key: step.Key, Record: step.Record, Log: rec.Log,
-			Outputs: make(map[string]string, len(rec.Outputs)), Metrics: rec.Metrics, Observed: rec.Observed,
 		},
-		Builder: rec.Builder, Started: rec.Started, Ended: rec.Ended, PeakBytes: row.PeakBytes, Size: row.Size, Synthetic: row.Synthetic,
+		Metrics: rec.Metrics, Builder: rec.Builder, Started: rec.Started, Ended: rec.Ended, PeakBytes: row.PeakBytes, Size: row.Size, Synthetic: row.Synthetic,
 	}
+	rest := stoodRest{Outputs: make(map[string]string, len(rec.Outputs)), Observed: rec.Observed}
 	reads := t.app.reads
 	reads.FileRead(t.store.KeyFile(step.Key), began, artifacts.Sum([]byte(step.Record.String())))
 	reads.FileRead(t.store.BlobFile(step.Key.Digest()), began, step.Key.Digest())
 	reads.FileRead(t.store.BlobFile(step.Record), began, step.Record)
 	for port, d := range rec.Outputs {
-		one.Outputs[port] = d.String()
+		rest.Outputs[port] = d.String()
 		reads.FileRead(t.store.BlobFile(d), began, d)
 		m, err := o.manifest(ctx, d)
 		if err != nil {
 			return nil
 		}
 		for _, f := range m.Files {
-			one.Files = append(one.Files, s.blob(f.Blob))
+			rest.Files = append(rest.Files, s.Blobs.place(f.Blob))
 		}
 	}
+	one.rest = rest.pack()
 	return one
 }
 

@@ -52,13 +52,13 @@ func (r *Readings) Compare(ctx context.Context) (Comparison, error) {
 	c.Learnt = c.Learnt || len(written) > 0
 	small, large := bySize(written)
 	for _, f := range readAgain(ctx, small) {
-		c.Changed[f.Path] = true
+		c.Changed[f.path()] = true
 	}
 	if len(c.Changed) == 0 {
 		large = readAgain(ctx, large)
 	}
 	for _, f := range large {
-		c.Changed[f.Path] = true
+		c.Changed[f.path()] = true
 	}
 	if ctx.Err() != nil {
 		return Comparison{}, context.Cause(ctx)
@@ -92,10 +92,10 @@ func (r *Readings) look(ctx context.Context, first, n int) (s sighting) {
 	defer at.close()
 	for i := first; i < len(r.Files) && ctx.Err() == nil; i += n {
 		f := &r.Files[i]
-		now, err := at.lookAt(f.Path)
+		now, err := at.lookAt(f)
 		switch {
 		case err != nil || now.Mode != f.Look.Mode || now.Size != f.Look.Size:
-			s.changed = append(s.changed, f.Path)
+			s.changed = append(s.changed, f.path())
 		case now != f.Look || f.Young:
 			s.written = append(s.written, f)
 		}
@@ -163,8 +163,8 @@ func readAgain(ctx context.Context, files []*File) []*File {
 // sums reads a file, whose look it then takes over.
 func (f *File) sums(ctx context.Context) bool {
 	began := time.Now()
-	now, err := lookAt(f.Path)
-	if err != nil || ctx.Err() != nil || !sums(ctx, f.Path, f.Digest) {
+	now, err := lookAt(f.path())
+	if err != nil || ctx.Err() != nil || !sums(ctx, f.path(), f.Digest) {
 		return false
 	}
 	f.Look, f.Young = now, now.young(began)

@@ -22,9 +22,9 @@ type Log struct {
 	now func() time.Time
 
 	mu        sync.Mutex // guards what follows
-	files     map[string]File
+	files     map[string]sight
 	kinds     map[string]Kind
-	folders   map[string]Folder
+	folders   map[string]sight
 	variables map[string]Variable
 	spoilt    bool // something was read that cannot be taken down
 }
@@ -32,7 +32,7 @@ type Log struct {
 // NewLog is an empty one.
 func NewLog() *Log {
 	return &Log{
-		now: time.Now, files: map[string]File{}, kinds: map[string]Kind{}, folders: map[string]Folder{}, variables: map[string]Variable{},
+		now: time.Now, files: map[string]sight{}, kinds: map[string]Kind{}, folders: map[string]sight{}, variables: map[string]Variable{},
 	}
 }
 
@@ -41,8 +41,14 @@ func NewLog() *Log {
 func (l *Log) Readings() (_ Readings, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	r := Readings{slices.Collect(maps.Values(l.files)), slices.Collect(maps.Values(l.kinds)), slices.Collect(maps.Values(l.folders)), slices.Collect(maps.Values(l.variables))}
-	slices.SortFunc(r.Files, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
+	r := Readings{Kinds: slices.Collect(maps.Values(l.kinds)), Variables: slices.Collect(maps.Values(l.variables))}
+	for path, seen := range l.files {
+		r.Files = append(r.Files, fileAt(path, seen))
+	}
+	for path, seen := range l.folders {
+		r.Folders = append(r.Folders, Folder{path, seen})
+	}
+	slices.SortFunc(r.Files, func(a, b File) int { return a.compare(&b) })
 	return r, !l.spoilt
 }
 
@@ -69,14 +75,12 @@ func note[V interface{ Says(V) bool }](l *Log, into map[string]V, name string, v
 	}
 }
 
-// Says tells whether another reading of the same file found the same. A file that was young the first time may be so no longer.
-func (f File) Says(g File) bool { return f.Look == g.Look && f.Digest == g.Digest }
+// Says tells whether another reading of the same file or folder found the same. One that was young the first time may be so no
+// longer.
+func (s sight) Says(t sight) bool { return s.Look == t.Look && s.Digest == t.Digest }
 
 // Says does the same of a path.
 func (k Kind) Says(m Kind) bool { return k == m }
-
-// Says does the same of a folder.
-func (f Folder) Says(g Folder) bool { return f.Look == g.Look && f.Digest == g.Digest }
 
 // Says does the same of a variable.
 func (v Variable) Says(w Variable) bool { return v == w }
@@ -118,7 +122,7 @@ func (l *Log) fileRead(path string, began time.Time, before look, err error, sum
 		l.Spoil()
 	default:
 		abs := l.absolute(path)
-		note(l, l.files, abs, File{Path: abs, Look: before, Digest: sum(), Young: before.young(began)})
+		note(l, l.files, abs, sight{Look: before, Digest: sum(), Young: before.young(began)})
 	}
 }
 
@@ -130,13 +134,13 @@ func (l *Log) FileRead(path string, began time.Time, d artifacts.Digest) {
 	}
 	now, err := lookAt(path)
 	abs := l.absolute(path)
-	note(l, l.files, abs, File{Path: abs, Look: now, Digest: d, Young: err != nil || now.young(began)})
+	note(l, l.files, abs, sight{Look: now, Digest: d, Young: err != nil || now.young(began)})
 }
 
 // Again takes down what an earlier plan read, and that stands: Compare has just found it so.
 func (l *Log) Again(f File) {
 	if l != nil {
-		note(l, l.files, f.Path, f)
+		note(l, l.files, f.path(), f.sight)
 	}
 }
 
@@ -176,7 +180,7 @@ func (l *Log) folderRead(path string, before look, began time.Time, list []fs.Di
 		l.Spoil()
 	default:
 		abs := l.absolute(path)
-		note(l, l.folders, abs, Folder{Path: abs, Look: before, Digest: listing(list), Young: before.young(began)})
+		note(l, l.folders, abs, sight{Look: before, Digest: listing(list), Young: before.young(began)})
 	}
 }
 

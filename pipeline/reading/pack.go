@@ -34,29 +34,40 @@ func (p *Packer) Truth(b bool) {
 
 var errCut = errors.New("what was packed is not whole")
 
-// Unpacker reads what a Packer wrote. After the first value that is not there, Err is set and all values are zero.
+// Unpacker reads what a Packer wrote. After the first value that is not there, Err is set and all values are zero. Texts are parts
+// of what is read, and keep all of it in memory.
 type Unpacker struct {
-	Bytes []byte
-	Err   error
+	rest string
+	Err  error
 }
+
+// NewUnpacker is for all of it.
+func NewUnpacker(packed string) *Unpacker { return &Unpacker{rest: packed} }
+
+// Left is how many bytes were not read.
+func (u *Unpacker) Left() int { return len(u.rest) }
 
 // Number reads one.
 func (u *Unpacker) Number() int64 {
-	n, size := binary.Varint(u.Bytes)
-	if size <= 0 {
-		u.fail()
-		return 0
+	var n uint64
+	for i := 0; i < len(u.rest) && i < binary.MaxVarintLen64; i++ {
+		c := u.rest[i]
+		n |= uint64(c&0x7f) << (7 * i)
+		if c < 0x80 {
+			u.rest = u.rest[i+1:]
+			return int64(n>>1) ^ -int64(n&1)
+		}
 	}
-	u.Bytes = u.Bytes[size:]
-	return n
+	u.fail()
+	return 0
 }
 
-func (u *Unpacker) fail() { u.Bytes, u.Err = nil, errCut }
+func (u *Unpacker) fail() { u.rest, u.Err = "", errCut }
 
 // Count reads how many values follow, of least bytes each: a broken one makes no large slice.
 func (u *Unpacker) Count(least int) int {
 	n := u.Number()
-	if n < 0 || n > int64(len(u.Bytes)/least) {
+	if n < 0 || n > int64(len(u.rest)/least) {
 		u.fail()
 		return 0
 	}
@@ -66,90 +77,21 @@ func (u *Unpacker) Count(least int) int {
 // Text reads one.
 func (u *Unpacker) Text() string {
 	n := u.Count(1)
-	s := string(u.Bytes[:n])
-	u.Bytes = u.Bytes[n:]
+	s := u.rest[:n]
+	u.rest = u.rest[n:]
 	return s
 }
 
 // Digest reads one.
 func (u *Unpacker) Digest() (d artifacts.Digest) {
-	if len(u.Bytes) < len(d) {
+	if len(u.rest) < len(d) {
 		u.fail()
 		return d
 	}
-	copy(d[:], u.Bytes)
-	u.Bytes = u.Bytes[len(d):]
+	copy(d[:], u.rest)
+	u.rest = u.rest[len(d):]
 	return d
 }
 
 // Truth reads one.
 func (u *Unpacker) Truth() bool { return u.Number() != 0 }
-
-// Pack writes r.
-func (r *Readings) Pack(p *Packer) {
-	p.Number(int64(len(r.Files)))
-	for i := range r.Files {
-		r.Files[i].pack(p)
-	}
-	p.Number(int64(len(r.Folders)))
-	for i := range r.Folders {
-		(*File)(&r.Folders[i]).pack(p)
-	}
-	p.Number(int64(len(r.Kinds)))
-	for _, k := range r.Kinds {
-		p.Text(k.Path)
-		p.Text(k.Kind)
-	}
-	p.Number(int64(len(r.Variables)))
-	for _, v := range r.Variables {
-		p.Text(v.Name)
-		p.Truth(v.Set)
-		p.Digest(v.Value)
-	}
-}
-
-func (f *File) pack(p *Packer) {
-	p.Text(f.Path)
-	f.Look.pack(p)
-	p.Digest(f.Digest)
-	p.Truth(f.Young)
-}
-
-func unpackFile(u *Unpacker) File { return File{u.Text(), unpackLook(u), u.Digest(), u.Truth()} }
-
-func (l *look) pack(p *Packer) {
-	p.Number(l.Size)
-	p.Number(int64(l.Device))
-	p.Number(int64(l.Inode))
-	p.Number(l.Modified)
-	p.Number(l.Changed)
-	p.Number(int64(l.Mode))
-}
-
-func unpackLook(u *Unpacker) look {
-	return look{u.Number(), uint64(u.Number()), uint64(u.Number()), u.Number(), u.Number(), uint32(u.Number())}
-}
-
-// leastReading is the room in bytes that no reading goes below.
-const leastReading = 2
-
-// UnpackReadings reads what Pack wrote.
-func UnpackReadings(u *Unpacker) Readings {
-	r := Readings{Files: make([]File, u.Count(leastReading))}
-	for i := range r.Files {
-		r.Files[i] = unpackFile(u)
-	}
-	r.Folders = make([]Folder, u.Count(leastReading))
-	for i := range r.Folders {
-		r.Folders[i] = Folder(unpackFile(u))
-	}
-	r.Kinds = make([]Kind, u.Count(leastReading))
-	for i := range r.Kinds {
-		r.Kinds[i] = Kind{u.Text(), u.Text()}
-	}
-	r.Variables = make([]Variable, u.Count(leastReading))
-	for i := range r.Variables {
-		r.Variables[i] = Variable{u.Text(), u.Truth(), u.Digest()}
-	}
-	return r
-}

@@ -5,9 +5,12 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/Ruihan11/tiny-infra/artifacts"
 )
 
 func must(t *testing.T, err error) {
@@ -73,10 +76,10 @@ func TestSame(t *testing.T) {
 			}
 			var p Packer
 			r.Pack(&p)
-			u := &Unpacker{Bytes: p.Bytes}
+			u := NewUnpacker(string(p.Bytes))
 			r = UnpackReadings(u)
-			if u.Err != nil || len(u.Bytes) > 0 {
-				t.Fatalf("unpacked: %v, %d bytes are left", u.Err, len(u.Bytes))
+			if u.Err != nil || u.Left() > 0 {
+				t.Fatalf("unpacked: %v, %d bytes are left", u.Err, u.Left())
 			}
 			c.change(dir)
 			if same, learnt := same(t, &r); same != c.same || same && learnt != c.learnt {
@@ -180,6 +183,42 @@ func TestReadTwice(t *testing.T) {
 	}
 }
 
+// TestPackKeepsAll, whatever a file's name is made of.
+func TestPackKeepsAll(t *testing.T) {
+	dir := t.TempDir()
+	l := later(NewLog())
+	own, other := artifacts.Sum([]byte("1")), artifacts.Sum([]byte("2"))
+	for _, name := range []string{"a", "b/" + own.Hex(), "b/" + other.Hex(), "b/" + strings.ToUpper(own.Hex()), "c/" + own.Hex()[1:], "c/" + strings.Repeat("n", 255)} {
+		put(t, filepath.Join(dir, name), "1")
+		_, err := l.ReadFile(filepath.Join(dir, name))
+		must(t, err)
+	}
+	for _, name := range []string{".", "b"} {
+		_, err := fs.ReadDir(l.FS(os.DirFS(dir), dir), name)
+		must(t, err)
+	}
+	_, _ = l.Stat(dir)
+	l.LookupEnv("READING_X")
+	want, ok := l.Readings()
+	var p Packer
+	want.Pack(&p)
+	u := NewUnpacker(string(p.Bytes))
+	if got := UnpackReadings(u); !ok || u.Err != nil || u.Left() > 0 || !reflect.DeepEqual(got, want) {
+		t.Errorf("%v, %v, %d bytes are left\n%+v, want\n%+v", ok, u.Err, u.Left(), got, want)
+	}
+	paths := map[string]bool{}
+	for i := range want.Files {
+		path := want.Files[i].path()
+		paths[path] = true
+		if f, ok := want.File(path); !ok || f != want.Files[i] {
+			t.Errorf("%s is not found", path)
+		}
+	}
+	if len(paths) != 6 || !paths[filepath.Join(dir, "b", own.Hex())] {
+		t.Error(paths)
+	}
+}
+
 // TestCutPack: what is cut anywhere is refused, and makes nothing large.
 func TestCutPack(t *testing.T) {
 	dir := t.TempDir()
@@ -187,13 +226,17 @@ func TestCutPack(t *testing.T) {
 	l := NewLog()
 	_, _ = l.ReadFile(dir + "/a")
 	_, _ = l.ReadFile(dir + "/b")
+	for _, text := range []string{"1", "2"} {
+		put(t, dir+"/c/"+artifacts.Sum([]byte(text)).Hex(), "1")
+		_, _ = l.ReadFile(dir + "/c/" + artifacts.Sum([]byte(text)).Hex())
+	}
 	_, _ = fs.ReadDir(l.FS(os.DirFS(dir), dir), ".")
 	l.LookupEnv("READING_X")
 	r, _ := l.Readings()
 	var p Packer
 	r.Pack(&p)
 	for n := range p.Bytes {
-		u := &Unpacker{Bytes: p.Bytes[:n]}
+		u := NewUnpacker(string(p.Bytes[:n]))
 		if UnpackReadings(u); u.Err == nil {
 			t.Errorf("%d of %d bytes are taken for whole", n, len(p.Bytes))
 		}

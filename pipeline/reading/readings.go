@@ -1,6 +1,9 @@
 package reading
 
 import (
+	"bytes"
+	"cmp"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,11 +16,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
+	"github.com/Ruihan11/tiny-infra/artifacts/glance"
 )
 
 // Readings are what was read, to be kept. Variables' values are not in them, only digests.
 type Readings struct {
-	Files     []File // by path
+	Files     []File // folder by folder
 	Kinds     []Kind
 	Folders   []Folder
 	Variables []Variable
@@ -25,17 +29,44 @@ type Readings struct {
 
 // File is the reading of a path, where it is among those of files.
 func (r *Readings) File(path string) (File, bool) {
-	i, ok := slices.BinarySearchFunc(r.Files, path, func(f File, path string) int { return strings.Compare(f.Path, path) })
+	want := fileAt(path, sight{})
+	i, ok := slices.BinarySearchFunc(r.Files, &want, func(f File, want *File) int { return f.compare(want) })
 	if !ok {
 		return File{}, false
 	}
 	return r.Files[i], true
 }
 
-// File is a regular file as it was read. A Young one had been written to so shortly before that its times do not tell
-// whether it was written to since.
+// File is a regular file as it was read.
 type File struct {
-	Path   string
+	Folder string           // where it is, with a slash at its end
+	Name   string           // "": the digits of Hex
+	Hex    artifacts.Digest // half as long as a text, and there are thousands
+	sight
+}
+
+func fileAt(path string, seen sight) File {
+	folder, name := filepath.Split(path)
+	if d, err := artifacts.ParseHex(name); err == nil {
+		return File{Folder: folder, Hex: d, sight: seen}
+	}
+	return File{Folder: folder, Name: name, sight: seen}
+}
+
+func (f *File) path() string {
+	if f.Name == "" {
+		return f.Folder + f.Hex.Hex()
+	}
+	return f.Folder + f.Name
+}
+
+func (f *File) compare(g *File) int {
+	return cmp.Or(strings.Compare(f.Folder, g.Folder), strings.Compare(f.Name, g.Name), bytes.Compare(f.Hex[:], g.Hex[:]))
+}
+
+// sight is what was seen of a file, or of a folder: there the digest is that of the names and the types of what is in it. A Young one
+// had been written to so shortly before it was read that its times do not tell whether it was written to since.
+type sight struct {
 	Look   look
 	Digest artifacts.Digest
 	Young  bool
@@ -44,8 +75,11 @@ type File struct {
 // Kind is what stands at a path.
 type Kind struct{ Path, Kind string }
 
-// Folder is one, with a digest of the names and the types of what is in it.
-type Folder File
+// Folder is one as it was listed.
+type Folder struct {
+	Path string
+	sight
+}
 
 // Variable is one of the environment, or all whose names begin as Name does, up to its star.
 type Variable struct {
@@ -66,20 +100,21 @@ type look struct {
 // tick in use.
 const racy = 2 * time.Second
 
-func lookAt(path string) (look, error) { return lookIn(unix.AT_FDCWD, path) }
-
-func lookIn(folder int, name string) (look, error) {
+func lookAt(path string) (look, error) {
 	var st unix.Stat_t
 	for {
-		err := unix.Fstatat(folder, name, &st, 0)
-		if err == unix.EINTR {
-			continue
+		switch err := unix.Stat(path, &st); err {
+		case nil:
+			return lookOf(&st), nil
+		case unix.EINTR:
+		default:
+			return look{}, &fs.PathError{Op: "stat", Path: path, Err: err}
 		}
-		if err != nil {
-			return look{}, &fs.PathError{Op: "stat", Path: name, Err: err}
-		}
-		return look{st.Size, uint64(st.Dev), st.Ino, st.Mtim.Nano(), st.Ctim.Nano(), st.Mode}, nil
 	}
+}
+
+func lookOf(st *unix.Stat_t) look {
+	return look{st.Size, uint64(st.Dev), st.Ino, st.Mtim.Nano(), st.Ctim.Nano(), uint32(st.Mode)}
 }
 
 // lookout keeps the last folder open, since files of one folder come one after the other, and a walk from the root costs more than
@@ -87,20 +122,34 @@ func lookIn(folder int, name string) (look, error) {
 type lookout struct {
 	folder string
 	fd     int // -1: none is open
+	room   [glance.Room]byte
+	stat   unix.Stat_t
 }
 
-func (o *lookout) lookAt(path string) (look, error) {
-	folder, name := filepath.Split(path)
-	if folder != o.folder {
+func (o *lookout) lookAt(f *File) (look, error) {
+	if f.Folder != o.folder {
 		o.close()
-		if fd, err := unix.Open(folder, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err == nil {
-			o.folder, o.fd = folder, fd
+		if fd, err := unix.Open(f.Folder, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err == nil {
+			o.folder, o.fd = f.Folder, fd
 		}
 	}
-	if o.fd < 0 {
-		return lookAt(path)
+	name, ok := f.name(&o.room)
+	if o.fd < 0 || !ok {
+		return lookAt(f.path())
 	}
-	return lookIn(o.fd, name)
+	if err := glance.At(o.fd, name, 0, &o.stat); err != nil {
+		return look{}, &fs.PathError{Op: "stat", Path: f.path(), Err: err}
+	}
+	return lookOf(&o.stat), nil
+}
+
+func (f *File) name(room *[glance.Room]byte) (_ []byte, ok bool) {
+	if f.Name != "" {
+		return glance.Name(room, f.Name)
+	}
+	n := hex.Encode(room[:], f.Hex[:])
+	room[n] = 0
+	return room[:n+1], true
 }
 
 func (o *lookout) close() {

@@ -48,7 +48,7 @@ func happening(b *Board, e event.Event, s style, logs bool) []words {
 		if e.Stage == "" {
 			return nil
 		}
-		if e.State == "hit" && b.planned["hit"] > manyStages {
+		if e.State == "hit" && b.planned["hit"] > ManyStages {
 			return nil
 		}
 		state := Outcome(e.State, e.Reason)

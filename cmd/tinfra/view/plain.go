@@ -65,15 +65,21 @@ func (p *Plain) head() {
 }
 
 // headline says in one line what is to be done.
-func headline(b *Board) string {
-	n := b.Counts()
+func headline(b *Board) string { return headlineOf(len(b.Stages), b.Counts()) }
+
+// Cached writes what Plain writes of a build of n hits, more than ManyStages, without an event of each.
+func Cached(w io.Writer, n int) {
+	fmt.Fprintln(w, headlineOf(n, map[string]int{"hit": n}))
+}
+
+func headlineOf(all int, n map[string]int) string {
 	parts := []string{}
 	for _, s := range []struct{ state, word string }{{"hit", "cached"}, {"run", "to run"}, {"pending", "pending"}} {
 		if n[s.state] > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", n[s.state], s.word))
 		}
 	}
-	return Count(len(b.Stages), "stage") + ": " + strings.Join(parts, ", ")
+	return Count(all, "stage") + ": " + strings.Join(parts, ", ")
 }
 
 func (p *Plain) line(e event.Event, word, rest string) {

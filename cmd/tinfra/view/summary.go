@@ -11,8 +11,8 @@ import (
 
 const noteMax = 60 // columns
 
-// manyStages is from when on a stage that was in the cache gets no line of its own: nobody reads a thousand of them.
-const manyStages = 50
+// ManyStages is from when on a stage that was in the cache gets no line of its own: nobody reads a thousand of them.
+const ManyStages = 50
 
 // Row is one stage of the table at the end of a build.
 type Row struct {
@@ -36,10 +36,10 @@ type Value struct {
 func Summary(w io.Writer, rows []Row) error {
 	s := style(TerminalOf(w).Color)
 	head := []string{"STAGE", "RESULT", "TIME", "PEAK MEMORY", "SIZE", "METRICS"}
-	cells := make([][]string, 0, min(len(rows), manyStages))
+	cells := make([][]string, 0, min(len(rows), ManyStages))
 	told := 0
 	for _, r := range rows {
-		if len(rows) > manyStages && r.State == "hit" && len(r.Metrics) == 0 {
+		if len(rows) > ManyStages && r.State == "hit" && len(r.Metrics) == 0 {
 			continue
 		}
 		told++
