@@ -19,9 +19,8 @@ type Cache struct {
 func NewCache(s Store, p Pointers) *Cache {
 	c := &Cache{Store: s, Pointers: p}
 	c.holder, _ = s.(Holder)
-	blobs, ok := s.(BatchStore)
-	if names, also := p.(BatchPointers); ok && also {
-		c.group = &group{blobs: blobs, names: names, rush: make(chan struct{}, 1)}
+	if place, ok := s.(Batcher); ok && any(s) == any(p) {
+		c.group = &group{place: place, rush: make(chan struct{}, 1)}
 	}
 	return c
 }
@@ -47,7 +46,7 @@ func (c *Cache) PutBytes(ctx context.Context, mediaType string, b []byte) (Blob,
 // putBlob is PutBytes of what was summed already.
 func (c *Cache) putBlob(ctx context.Context, blob Blob, b []byte) error {
 	if c.group != nil {
-		return c.commitGrouped(newPublication(ctx, Part{Payload: Payload{blob, b}}))
+		return c.commitGrouped(newPublication(ctx, Part{Payload: Payload{Blob: blob, Bytes: b}}))
 	}
 	if err := c.Hold(ctx, blob.Digest); err != nil {
 		return fmt.Errorf("storing %s: %w", blob.Digest.Short(), err)
@@ -184,16 +183,16 @@ func (c *Cache) named(ctx context.Context, k Key, val []byte) (*Record, Digest, 
 	if rec.Key != k {
 		return nil, Digest{}, fmt.Errorf("%w: record %s is of key %s", ErrDamaged, d.Short(), rec.Key.Short())
 	}
-	if err := c.complete(ctx, rec, nil); err != nil {
+	if err := c.complete(ctx, rec, atHand{}); err != nil {
 		return nil, Digest{}, err
 	}
 	return rec, d, nil
 }
 
-// complete: every output of rec is there, or will be by its manifest, which is at hand.
-func (c *Cache) complete(ctx context.Context, rec *Record, atHand map[Digest]*Manifest) error {
+// complete: every output of rec is there or at hand.
+func (c *Cache) complete(ctx context.Context, rec *Record, parts atHand) error {
 	for port, d := range rec.Outputs {
-		m := atHand[d]
+		m := parts[d].manifest
 		if m == nil {
 			var err error
 			if m, err = c.Manifest(ctx, d); err != nil {
@@ -201,7 +200,7 @@ func (c *Cache) complete(ctx context.Context, rec *Record, atHand map[Digest]*Ma
 			}
 		}
 		for _, f := range m.Files {
-			n, err := c.Stat(ctx, f.Digest)
+			n, err := c.sizeOf(ctx, f.Digest, parts)
 			if err != nil {
 				return fmt.Errorf("output %s: %s: %w", port, f.Path, err)
 			}
@@ -211,6 +210,13 @@ func (c *Cache) complete(ctx context.Context, rec *Record, atHand map[Digest]*Ma
 		}
 	}
 	return nil
+}
+
+func (c *Cache) sizeOf(ctx context.Context, d Digest, parts atHand) (int64, error) {
+	if part, ok := parts[d]; ok {
+		return part.Size, nil
+	}
+	return c.Stat(ctx, d)
 }
 
 // miss makes a damaged result a missing one; a cache that cannot be read stays an error of its own.

@@ -13,8 +13,7 @@ import (
 // meanwhile waits for the next group, whose leader is the first of them. So no goroutine is needed that somebody would have
 // to end.
 type group struct {
-	blobs BatchStore
-	names BatchPointers
+	place Batcher
 
 	rush chan struct{} // of one: the leader need not wait for more
 
@@ -158,8 +157,17 @@ func (g *group) passLocked() {
 func (c *Cache) commitAll(all []*publication) {
 	ctx, end := contextOfAll(all)
 	defer end()
-	c.putParts(ctx, all)
-	c.nameAll(ctx, all)
+	written := make([]*publication, 0, len(all))
+	batches := make([]Batch, 0, len(all))
+	for _, p := range all {
+		batch, err := c.batch(ctx, p)
+		if p.err = err; err == nil {
+			written, batches = append(written, p), append(batches, batch)
+		}
+	}
+	for i, err := range c.group.place.StoreAll(ctx, batches) {
+		c.stored(written[i], err)
+	}
 	for _, p := range all {
 		close(p.done)
 	}
@@ -186,53 +194,31 @@ func contextOfAll(all []*publication) (context.Context, func()) {
 	}
 }
 
-func (c *Cache) putParts(ctx context.Context, all []*publication) {
-	var payloads []Payload
-	for _, p := range all {
-		for _, part := range p.parts {
-			payloads = append(payloads, part.Payload)
-		}
+func (c *Cache) batch(ctx context.Context, p *publication) (Batch, error) {
+	b := Batch{Blobs: make([]Payload, 0, len(p.parts))}
+	for _, part := range p.parts {
+		b.Blobs = append(b.Blobs, part.Payload)
 	}
-	errs := c.group.blobs.PutAll(ctx, payloads)
-	for _, p := range all {
-		p.err = errors.Join(errs[:len(p.parts)]...)
-		errs = errs[len(p.parts):]
-		for _, part := range p.parts {
-			if p.err == nil && part.step != "" {
-				Reached(part.step)
-			}
-		}
+	if p.rec == nil {
+		return b, nil
 	}
+	var err error
+	b.Names, err = c.names(ctx, p)
+	return b, err
 }
 
-// nameAll leaves alone what was not stored.
-func (c *Cache) nameAll(ctx context.Context, all []*publication) {
-	var stored []*publication
-	var chains [][]Change
-	for _, p := range all {
-		if p.err != nil || p.rec == nil {
-			continue
-		}
-		chain, err := c.names(ctx, p)
-		if p.err = err; err == nil {
-			stored, chains = append(stored, p), append(chains, chain)
-		}
-	}
-	if len(chains) == 0 {
-		return
-	}
-	for i, err := range c.group.names.SetAll(ctx, chains) {
-		p := stored[i]
-		switch {
-		case errors.Is(err, ErrConflict):
-			p.err = c.name(p)
-		case err != nil:
-			p.err = err
-		case p.won == nil:
-			p.won, p.wonDigest = p.rec, p.digest
-		default:
-			Reached(StepKeys)
-		}
+// stored takes down what became of p.
+func (c *Cache) stored(p *publication, err error) {
+	switch {
+	case errors.Is(err, ErrConflict):
+		p.err = c.name(p)
+	case err != nil:
+		p.err = err
+	case p.rec == nil:
+	case p.won == nil:
+		p.won, p.wonDigest = p.rec, p.digest
+	default:
+		Reached(StepKeys)
 	}
 }
 

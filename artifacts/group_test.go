@@ -36,34 +36,40 @@ func newBatches() *batches {
 // plain is for what is stored before anything is published.
 func (b *batches) plain() *artifacts.Cache { return artifacts.NewCache(b.Store, b.Store) }
 
-func (b *batches) PutAll(ctx context.Context, all []artifacts.Payload) []error {
+func (b *batches) StoreAll(ctx context.Context, all []artifacts.Batch) []error {
 	b.first.Do(func() {
 		close(b.entered)
 		<-b.open
 	})
-	c := b.plain()
 	errs := make([]error, len(all))
-	for i, p := range all {
-		if errs[i] = b.fails(p); errs[i] == nil {
-			_, errs[i] = c.PutBytes(ctx, p.MediaType, p.Bytes)
+	named := 0
+	for i, one := range all {
+		errs[i] = b.storeOne(ctx, one)
+		if len(one.Names) > 0 {
+			named++
 		}
 	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.sizes = append(b.sizes, named)
 	return errs
 }
 
-func (b *batches) SetAll(ctx context.Context, chains [][]artifacts.Change) []error {
-	b.mu.Lock()
-	b.sizes = append(b.sizes, len(chains))
-	b.mu.Unlock()
-	errs := make([]error, len(chains))
-	for i, chain := range chains {
-		for _, c := range chain {
-			if _, errs[i] = b.Set(ctx, c.Name, []byte(c.Value), c.Old); errs[i] != nil {
-				break
-			}
+func (b *batches) storeOne(ctx context.Context, one artifacts.Batch) error {
+	for _, p := range one.Blobs {
+		if err := b.fails(p); err != nil {
+			return err
+		}
+		if _, err := b.plain().PutBytes(ctx, p.MediaType, p.Bytes); err != nil {
+			return err
 		}
 	}
-	return errs
+	for _, c := range one.Names {
+		if _, err := b.Set(ctx, c.Name, []byte(c.Value), c.Old); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // held publishes one record, whose batch waits until let go, and those of recs meanwhile; wait gives what became of each.

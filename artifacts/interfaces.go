@@ -44,13 +44,7 @@ type Pointers interface {
 type Payload struct {
 	Blob
 	Bytes []byte
-}
-
-// BatchStore is a Store to which many blobs at once cost less than one by one. PutAll leaves out what is there, intact, and
-// names the others in their order; one that cannot be stored keeps none of the others from it. Its errors are those of
-// the payloads, in order.
-type BatchStore interface {
-	PutAll(ctx context.Context, all []Payload) []error
+	Steps []string // the named points that are reached once it is durable
 }
 
 // Change takes one pointer from a version to a value.
@@ -61,11 +55,18 @@ type Change struct {
 	Step  string // the named point that is reached once the change is durable
 }
 
-// BatchPointers is Pointers of which many at once cost less than one by one. A change of a chain is made once those
-// before it are durable; the first that fails ends its chain, and no other. A pointer that has the value already is no
-// failure. The errors are those of the chains, in order; after an ErrConflict the chain is the caller's to go through again.
-type BatchPointers interface {
-	SetAll(ctx context.Context, chains [][]Change) []error
+// Batch is what is stored together: blobs, named in their order, and then pointers that lead to them.
+type Batch struct {
+	Blobs []Payload
+	Names []Change
+}
+
+// Batcher is Store and Pointers in one, to which many batches at once cost less than one by one. A blob that is there, intact, is
+// left out. The first change of a batch is made once all of its blobs are durable, each other one once those before it are; the
+// first that fails ends its batch, and no other. A pointer that has the value already is no failure. The errors are those
+// of the batches, in order; after an ErrConflict the blobs are stored, and the names the caller's to go through again.
+type Batcher interface {
+	StoreAll(ctx context.Context, all []Batch) []error
 }
 
 // Sweeper is the right to delete; only gc holds it.

@@ -4,8 +4,10 @@ package artifacts
 type Part struct {
 	Payload
 	manifest *Manifest
-	step     string // the named point that is reached once it is stored
 }
+
+// atHand are the parts that are about to be stored.
+type atHand map[Digest]Part
 
 // Part is the manifest as a part of what names it.
 func (m *Manifest) Part() (Part, error) {
@@ -13,7 +15,7 @@ func (m *Manifest) Part() (Part, error) {
 	if err != nil {
 		return Part{}, err
 	}
-	return Part{Payload{Blob{ManifestMediaType, d, int64(len(b))}, b}, m, StepManifest}, nil
+	return Part{Payload{Blob{ManifestMediaType, d, int64(len(b))}, b, []string{StepManifest}}, m}, nil
 }
 
 // Part is the action as a part of its records.
@@ -22,10 +24,10 @@ func (a *Action) Part() (Part, Key, error) {
 	if err != nil {
 		return Part{}, Key{}, err
 	}
-	return Part{Payload{Blob{ActionMediaType, k.Digest(), int64(len(b))}, b}, nil, StepAction}, k, nil
+	return Part{Payload: Payload{Blob{ActionMediaType, k.Digest(), int64(len(b))}, b, []string{StepAction}}}, k, nil
 }
 
 // LogPart is what a run said, as a part of its record.
 func LogPart(b []byte) Part {
-	return Part{Payload: Payload{Blob{LogMediaType, Sum(b), int64(len(b))}, b}}
+	return Part{Payload: Payload{Blob: Blob{LogMediaType, Sum(b), int64(len(b))}, Bytes: b}}
 }

@@ -7,7 +7,7 @@ import (
 )
 
 // Publish makes rec known, in an order that leaves no name dangling wherever it stops: parts, record, runs/, records/,
-// keys/. Its action, its outputs' manifests and their files must be in the Store or, but for the files, among parts. The first
+// keys/. Its action, its outputs' manifests and their files must be in the Store or among parts, each after what it names. The first
 // record of a key wins and is returned; a later one is kept under runs/ and records/ all the same, and takes the key only
 // where the winner's outputs are missing or damaged. Many may publish at once: where the place is one of batches, each group of
 // them is written together.
@@ -45,21 +45,19 @@ func (c *Cache) publication(ctx context.Context, rec *Record, parts []Part) (*pu
 	if err != nil {
 		return nil, err
 	}
-	manifests := make(map[Digest]*Manifest, len(parts))
-	action := false
+	given := make(atHand, len(parts))
 	for _, p := range parts {
-		action = action || p.Digest == rec.Key.Digest()
-		manifests[p.Digest] = p.manifest
+		given[p.Digest] = p
 	}
-	if !action {
+	if _, ok := given[rec.Key.Digest()]; !ok {
 		if _, err := c.Action(ctx, rec.Key); err != nil {
 			return nil, err
 		}
 	}
-	if err := c.complete(ctx, rec, manifests); err != nil {
+	if err := c.complete(ctx, rec, given); err != nil {
 		return nil, err
 	}
-	own := Part{Payload{Blob{RecordMediaType, d, int64(len(b))}, b}, nil, StepRecord}
+	own := Part{Payload: Payload{Blob{RecordMediaType, d, int64(len(b))}, b, []string{StepRecord}}}
 	p := newPublication(ctx, append(parts[:len(parts):len(parts)], own)...)
 	p.rec, p.digest = rec, d
 	return p, nil
@@ -78,8 +76,8 @@ func (c *Cache) commit(p *publication) error {
 		if _, err := c.PutBytes(p.ctx, part.MediaType, part.Bytes); err != nil {
 			return err
 		}
-		if part.step != "" {
-			Reached(part.step)
+		for _, step := range part.Steps {
+			Reached(step)
 		}
 	}
 	return c.name(p)

@@ -27,6 +27,8 @@ func (u unfit) Is(target error) bool { return target == ErrOutput }
 
 func unfitFor(format string, args ...any) error { return unfit{fmt.Errorf(format, args...)} }
 
+var errStillWritten = unfitFor("something still writes to it after the worker ended")
+
 // AdoptTree makes blobs of the files in dir, or of the one file that dir is, and gives the Manifest that lists them;
 // the caller stores it. dir is moved out of its writer's reach before the first byte is read, and is gone afterwards. It
 // must lie in the cache's file system, since nothing is copied. Where a file cannot be stored dir is put back. What was in a
@@ -77,10 +79,11 @@ func (o *taken) hash(ctx context.Context, typ string, labels map[string]string) 
 	if err := t.start(o.base); err != nil {
 		return nil, nil, err
 	}
-	m := &artifacts.Manifest{Type: typ, Files: t.manifestFiles(), Labels: labels}
-	if err := artifacts.CheckFiles(m.Files); err != nil {
-		return nil, nil, unfit{err}
+	m, err := t.manifest()
+	if err != nil {
+		return nil, nil, err
 	}
+	m.Type, m.Labels = typ, labels
 	blobs, err := o.hashAll(ctx, &t)
 	if err != nil {
 		return nil, nil, err
@@ -148,9 +151,8 @@ func (o *taken) hashOne(ctx context.Context, file file, durable bool, progress *
 	if err != nil {
 		return adopted{}, err
 	}
-	moved := unfitFor("something still writes to it after the worker ended")
 	if !before.Mode().IsRegular() || file.sealed && !before.ModTime().Equal(sealed) {
-		return adopted{}, moved
+		return adopted{}, errStillWritten
 	}
 	out := adopted{inode: file.inode, path: path, mode: file.mode}
 	out.MediaType = artifacts.FileMediaType
@@ -169,7 +171,7 @@ func (o *taken) hashOne(ctx context.Context, file file, durable bool, progress *
 		return adopted{}, err
 	}
 	if out.Size != before.Size() || after.Size() != out.Size || !after.ModTime().Equal(before.ModTime()) {
-		return adopted{}, moved
+		return adopted{}, errStillWritten
 	}
 	return out, nil
 }

@@ -7,161 +7,182 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
 )
 
-// PutAll stores many small blobs: all are flushed, then named in their order, then the folder is flushed once.
-func (s *Store) PutAll(ctx context.Context, all []artifacts.Payload) []error {
+// batch is one on its way. Each member of blobs is that of the same place in Blobs, or nil for one that is there; two batches
+// may share a draft.
+type batch struct {
+	artifacts.Batch
+	blobs  []*draft
+	values []*draft // of the names
+	err    error    // ends it: no name is made any more
+}
+
+// StoreAll flushes the bytes of all blobs and the values of all pointers, then names the blobs in their order and flushes
+// their folder. Then the first pointer of each batch is named and the folders are flushed, then the second.
+func (s *Store) StoreAll(ctx context.Context, all []artifacts.Batch) []error {
 	errs := make([]error, len(all))
-	names := make([]artifacts.Digest, 0, len(all))
-	for _, p := range all {
-		names = append(names, p.Digest)
+	var names []artifacts.Digest
+	for _, b := range all {
+		for _, p := range b.Blobs {
+			names = append(names, p.Digest)
+		}
 	}
 	if err := s.Hold(ctx, names...); err != nil {
-		return s.each(errs, err)
-	}
-	drafts := make([]*draft, len(all))
-	for i, p := range all {
-		drafts[i], errs[i] = s.blobDraft(ctx, p)
-	}
-	s.settleAll(drafts, errs)
-	named := false
-	for i, d := range drafts {
-		if d == nil || errs[i] != nil {
-			continue
+		for i := range errs {
+			errs[i] = err
 		}
-		artifacts.Reached(artifacts.StepPutWritten)
-		if err := os.Rename(d.path, filepath.Join(s.dir, blobName(all[i].Digest))); err != nil {
-			errs[i] = errors.Join(err, os.Remove(d.path))
-			continue
-		}
-		named = true
-		s.hashed.Store(all[i].Digest, d.inode)
-		artifacts.Reached(artifacts.StepPutRenamed)
+		return errs
 	}
+	batches := s.draftAll(ctx, all)
+	s.nameDrafts(batches)
 	var err error
-	if named {
-		err = s.syncDir(blobsDir)
+	for level, more := 0, true; err == nil && more; level++ {
+		more, err = s.setLevel(ctx, batches, level)
 	}
-	for i, d := range drafts {
-		if d != nil {
-			errs[i] = errors.Join(errs[i], err)
+	for i, b := range batches {
+		for _, d := range b.values {
+			b.err = errors.Join(b.err, d.drop())
 		}
-		if errs[i] != nil {
-			errs[i] = fmt.Errorf("storing %s: %w", all[i].Digest.Short(), s.explain(errs[i]))
+		errs[i] = b.err
+		if len(b.Names) > 0 {
+			errs[i] = errors.Join(b.err, err)
 		}
 	}
 	return errs
+}
+
+// draftAll writes and flushes all that has to be written.
+func (s *Store) draftAll(ctx context.Context, all []artifacts.Batch) []*batch {
+	batches := make([]*batch, 0, len(all))
+	shared := make(map[artifacts.Digest]*draft)
+	var drafts []*draft
+	for _, one := range all {
+		b := &batch{Batch: one}
+		for _, p := range b.Blobs {
+			d, ok := shared[p.Digest]
+			if !ok {
+				d = s.blobDraft(ctx, p)
+				shared[p.Digest] = d
+				drafts = append(drafts, d)
+			}
+			b.blobs = append(b.blobs, d)
+		}
+		b.err = s.draftNames(b)
+		batches, drafts = append(batches, b), append(drafts, b.values...)
+	}
+	s.settleAll(drafts)
+	return batches
 }
 
 // blobDraft is nil for a blob that is there, intact.
-func (s *Store) blobDraft(ctx context.Context, p artifacts.Payload) (*draft, error) {
+func (s *Store) blobDraft(ctx context.Context, p artifacts.Payload) *draft {
 	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
+		return &draft{fd: -1, err: context.Cause(ctx)}
 	}
 	if n, err := s.Stat(ctx, p.Digest); err == nil && n == p.Size && s.sound(ctx, p.Digest) == nil {
-		return nil, nil
+		return nil
 	}
 	if got := artifacts.Sum(p.Bytes); got != p.Digest || int64(len(p.Bytes)) != p.Size {
-		return nil, fmt.Errorf("%w: %s came as %s", artifacts.ErrDamaged, p.Digest.Short(), got.Short())
+		return &draft{fd: -1, err: fmt.Errorf("%w: %s came as %s", artifacts.ErrDamaged, p.Digest.Short(), got.Short())}
 	}
-	d, err := s.draft(p.Bytes, 0o444)
-	if err != nil {
-		return nil, err
+	d := s.draft(p.Bytes, 0o444)
+	if d.err == nil {
+		d.fail(s.explain(d.seal()))
 	}
-	if err := d.seal(); err != nil {
-		return nil, errors.Join(err, d.drop())
-	}
-	return d, nil
+	return d
 }
 
-func (s *Store) each(errs []error, err error) []error {
-	for i := range errs {
-		errs[i] = err
-	}
-	return errs
-}
-
-// chain is some changes of pointers, each to be made once the one before it is durable.
-type chain struct {
-	changes []artifacts.Change
-	drafts  []*draft
-	err     error
-}
-
-// SetAll changes pointers level by level: all values are flushed; then the first change of each chain is made and the
-// folders are flushed, then the second.
-func (s *Store) SetAll(ctx context.Context, chains [][]artifacts.Change) []error {
-	all := make([]*chain, len(chains))
-	for i, changes := range chains {
-		all[i] = &chain{changes: changes}
-		all[i].err = s.draftChain(all[i])
-	}
-	s.settleChains(all)
-	var err error
-	for level, more := 0, true; err == nil && more; level++ {
-		more, err = s.setLevel(ctx, all, level)
-	}
-	errs := make([]error, len(all))
-	for i, c := range all {
-		for _, d := range c.drafts {
-			if d.path != "" {
-				c.err = errors.Join(c.err, d.drop())
-			}
-		}
-		errs[i] = errors.Join(c.err, err)
-	}
-	return errs
-}
-
-func (s *Store) draftChain(c *chain) error {
-	for _, change := range c.changes {
+func (s *Store) draftNames(b *batch) error {
+	for _, change := range b.Names {
 		if err := artifacts.CheckName(change.Name); err != nil {
 			return err
 		}
-		d, err := s.draft([]byte(change.Value), 0o644)
-		if err != nil {
-			return err
-		}
-		c.drafts = append(c.drafts, d)
+		b.values = append(b.values, s.draft([]byte(change.Value), 0o644))
 	}
 	return nil
 }
 
-func (s *Store) settleChains(all []*chain) {
-	var drafts []*draft
-	for _, c := range all {
-		drafts = append(drafts, c.drafts...)
-	}
-	errs := make([]error, len(drafts))
-	s.settleAll(drafts, errs)
-	for _, c := range all {
-		n := len(c.drafts)
-		c.err = errors.Join(append(errs[:n:n], c.err)...)
-		errs = errs[n:]
-		for range n {
-			artifacts.Reached(artifacts.StepPointer)
+// nameDrafts makes blobs of drafts. The folder is flushed for a batch of which all are there, too: who named them may not have
+// done it yet.
+func (s *Store) nameDrafts(batches []*batch) {
+	some := false
+	for _, b := range batches {
+		for i, d := range b.blobs {
+			some = true
+			if d != nil && d.err == nil && d.path != "" {
+				s.nameDraft(d, b.Blobs[i].Digest)
+			}
 		}
+	}
+	var err error
+	if some {
+		err = s.syncDir(blobsDir)
+	}
+	for _, b := range batches {
+		for i, d := range b.blobs {
+			failed := err
+			if d != nil {
+				failed = errors.Join(d.err, err)
+			}
+			if failed != nil {
+				b.err = errors.Join(b.err, fmt.Errorf("storing %s: %w", b.Blobs[i].Digest.Short(), failed))
+			}
+		}
+		for _, d := range b.values {
+			b.err = errors.Join(b.err, d.err)
+		}
+		b.reached()
 	}
 }
 
-// setLevel is false where no chain is that long. The lock is held for the changes only: while a disk is waited for, other builds
+func (s *Store) nameDraft(d *draft, digest artifacts.Digest) {
+	artifacts.Reached(artifacts.StepPutWritten)
+	if err := os.Rename(d.path, filepath.Join(s.dir, blobName(digest))); err != nil {
+		d.fail(s.explain(err))
+		return
+	}
+	d.path = ""
+	s.hashed.Store(digest, d.inode)
+	artifacts.Reached(artifacts.StepPutRenamed)
+}
+
+// reached tells of the points that its blobs are.
+func (b *batch) reached() {
+	if b.err != nil {
+		return
+	}
+	for _, p := range b.Blobs {
+		for _, step := range p.Steps {
+			artifacts.Reached(step)
+		}
+	}
+	for range b.values {
+		artifacts.Reached(artifacts.StepPointer)
+	}
+}
+
+// setLevel is false where no batch has so many names. The lock is held for the changes only: while a disk is waited for, other builds
 // go on, and one that is stopped there stops nobody.
-func (s *Store) setLevel(ctx context.Context, all []*chain, level int) (long bool, err error) {
+func (s *Store) setLevel(ctx context.Context, all []*batch, level int) (long bool, err error) {
+	if !slices.ContainsFunc(all, func(b *batch) bool { return b.err == nil && level < len(b.Names) }) {
+		return false, nil
+	}
 	l, err := s.lockPointers(ctx)
 	if err != nil {
 		return false, err
 	}
 	touched := make(map[string]error) // folders, and what came of flushing them
 	made := make([][]string, len(all))
-	for i, c := range all {
-		if level >= len(c.changes) || c.err != nil {
+	for i, b := range all {
+		if level >= len(b.Names) || b.err != nil {
 			continue
 		}
-		long = true
-		if made[i], c.err = s.setOne(c.changes[level], c.drafts[level]); c.err != nil {
-			c.err = blocked(s.explain(c.err))
+		if made[i], b.err = s.setOne(b.Names[level], b.values[level]); b.err != nil {
+			b.err = blocked(s.explain(b.err))
 		}
 		for _, dir := range made[i] {
 			touched[dir] = nil
@@ -171,15 +192,15 @@ func (s *Store) setLevel(ctx context.Context, all []*chain, level int) (long boo
 		return false, err
 	}
 	s.syncDirs(touched)
-	for i, c := range all {
+	for i, b := range all {
 		for _, dir := range made[i] {
-			c.err = errors.Join(c.err, touched[dir])
+			b.err = errors.Join(b.err, touched[dir])
 		}
-		if c.err == nil && level < len(c.changes) {
-			artifacts.Reached(c.changes[level].Step)
+		if b.err == nil && level < len(b.Names) {
+			artifacts.Reached(b.Names[level].Step)
 		}
 	}
-	return long, nil
+	return true, nil
 }
 
 // setOne gives the folders that have to be flushed before the change is durable.

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,21 +16,26 @@ type draft struct {
 	fd    int    // -1 once it is closed
 	path  string // "" once it has its name, or is removed
 	inode inode  // of a blob
+	err   error  // it is of no use, and removed
 }
 
 // draft makes one. It goes past os.File, whose poller costs more system calls than the file.
-func (s *Store) draft(b []byte, mode fs.FileMode) (*draft, error) {
+func (s *Store) draft(b []byte, mode fs.FileMode) *draft {
+	d := &draft{fd: -1}
 	dir, err := s.scratch()
 	if err != nil {
-		return nil, err
+		d.err = err
+		return d
 	}
-	d := &draft{fd: -1, path: filepath.Join(dir, rand.Text())}
+	path := filepath.Join(dir, rand.Text())
 	d.fd, err = retry(func() (int, error) {
-		return unix.Open(d.path, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o600)
+		return unix.Open(path, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o600)
 	})
 	if err != nil {
-		return nil, s.explain(&fs.PathError{Op: "open", Path: d.path, Err: err})
+		d.err = s.explain(&fs.PathError{Op: "open", Path: path, Err: err})
+		return d
 	}
+	d.path = path
 	for len(b) > 0 && err == nil {
 		var n int
 		n, err = retry(func() (int, error) { return unix.Write(d.fd, b) })
@@ -39,9 +45,16 @@ func (s *Store) draft(b []byte, mode fs.FileMode) (*draft, error) {
 		err = unix.Fchmod(d.fd, uint32(mode))
 	}
 	if err != nil {
-		return nil, s.explain(errors.Join(&fs.PathError{Op: "write", Path: d.path, Err: err}, d.drop()))
+		d.fail(s.explain(&fs.PathError{Op: "write", Path: path, Err: err}))
 	}
-	return d, nil
+	return d
+}
+
+// fail removes it, where err is not nil.
+func (d *draft) fail(err error) {
+	if err != nil {
+		d.err = errors.Join(err, d.drop())
+	}
 }
 
 // seal gives it the times of a blob.
@@ -60,24 +73,15 @@ func (d *draft) seal() error {
 const manyDrafts = 8
 
 // settleAll puts drafts on stable storage, those that there are, and closes them; one that fails is removed.
-func (s *Store) settleAll(drafts []*draft, errs []error) {
-	flush, some := s.fsync, drafts[:0:0]
-	for _, d := range drafts {
-		if d != nil {
-			some = append(some, d)
-		}
-	}
-	if len(some) >= manyDrafts && s.whole() && flushWhole(some[0].fd) {
+func (s *Store) settleAll(drafts []*draft) {
+	drafts = slices.DeleteFunc(drafts, func(d *draft) bool { return d == nil || d.err != nil })
+	flush := s.fsync
+	if len(drafts) >= manyDrafts && s.whole() && flushWhole(drafts[0].fd) {
 		flush = written
 	}
-	for i, d := range drafts {
-		if d == nil {
-			continue
-		}
+	for _, d := range drafts {
 		_, err := retry(func() (int, error) { return 0, flush(d.fd) })
-		if err = errors.Join(os.NewSyscallError("fsync", err), d.close()); err != nil {
-			errs[i] = s.explain(errors.Join(err, d.drop()))
-		}
+		d.fail(s.explain(errors.Join(os.NewSyscallError("fsync", err), d.close())))
 	}
 }
 
@@ -112,7 +116,11 @@ func (d *draft) close() error {
 	return os.NewSyscallError("close", err)
 }
 
+// drop removes it, unless that was done or it has its name.
 func (d *draft) drop() error {
+	if d.path == "" {
+		return d.close()
+	}
 	err := errors.Join(d.close(), os.Remove(d.path))
 	d.path = ""
 	return err

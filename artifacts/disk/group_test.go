@@ -179,6 +179,15 @@ func killGroup(t *testing.T, dir, at string) bool {
 	return true
 }
 
+// blobsOf is a batch for each.
+func blobsOf(payloads []artifacts.Payload) []artifacts.Batch {
+	var all []artifacts.Batch
+	for _, p := range payloads {
+		all = append(all, artifacts.Batch{Blobs: []artifacts.Payload{p}})
+	}
+	return all
+}
+
 func keyFiles(t *testing.T, dir string) []string {
 	t.Helper()
 	all, err := filepath.Glob(filepath.Join(dir, "keys", "*"))
@@ -204,7 +213,7 @@ func TestAFailingFlushFailsWhatNeedsIt(t *testing.T) {
 		}
 		return nil
 	})
-	errs := s.PutAll(t.Context(), payloads)
+	errs := s.StoreAll(t.Context(), blobsOf(payloads))
 	if errs[0] != nil || !errors.Is(errs[1], torn) || errs[2] != nil {
 		t.Errorf("%v", errs)
 	}
@@ -232,7 +241,7 @@ func TestAFailingFlushFailsWhatNeedsIt(t *testing.T) {
 			{Name: "keys/" + artifacts.Sum([]byte(day)).Hex(), Value: d.String()},
 		}
 	}
-	errs = s.SetAll(t.Context(), [][]artifacts.Change{chain("2026-01-01"), chain("2026-01-02")})
+	errs = s.StoreAll(t.Context(), []artifacts.Batch{{Names: chain("2026-01-01")}, {Names: chain("2026-01-02")}})
 	if errs[0] != nil || !errors.Is(errs[1], torn) {
 		t.Errorf("%v", errs)
 	}
@@ -249,10 +258,10 @@ func TestChainsOfPointers(t *testing.T) {
 	must(t, err)
 	_, err = s.Set(ctx, "refs/there", []byte("same"), artifacts.Absent)
 	must(t, err)
-	errs := s.SetAll(ctx, [][]artifacts.Change{
-		{{Name: "refs/a", Value: "1"}, {Name: "refs/b", Value: "2"}, {Name: "refs/c", Value: "3"}},
-		{{Name: "refs/there", Value: "same"}, {Name: "refs/b", Value: "4", Old: v}},
-		{{Name: "../refs/d", Value: "5"}},
+	errs := s.StoreAll(ctx, []artifacts.Batch{
+		{Names: []artifacts.Change{{Name: "refs/a", Value: "1"}, {Name: "refs/b", Value: "2"}, {Name: "refs/c", Value: "3"}}},
+		{Names: []artifacts.Change{{Name: "refs/there", Value: "same"}, {Name: "refs/b", Value: "4", Old: v}}},
+		{Names: []artifacts.Change{{Name: "../refs/d", Value: "5"}}},
 	})
 	if !errors.Is(errs[0], artifacts.ErrConflict) || errs[1] != nil || !errors.Is(errs[2], artifacts.ErrPath) {
 		t.Errorf("%v", errs)

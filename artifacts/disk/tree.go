@@ -3,6 +3,7 @@ package disk
 import (
 	"cmp"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -20,6 +21,8 @@ const maxEntries = 1 << 20
 // followed as long as they stay inside; a file that several names lead to is stored once.
 type tree struct {
 	root    *os.Root
+	most    int     // names to look at before it gives up, folders too; 0: maxEntries files
+	names   int     // looked at
 	entries []entry // sorted by path once start has returned
 	files   []file  // each regular file once, by a path through no symlink
 	index   map[inode]int
@@ -137,7 +140,7 @@ type subfolder struct {
 
 // list takes the files of an open folder and gives the folders in it.
 func (t *tree) list(f *os.File, dir string, viaLink bool) ([]subfolder, error) {
-	names, err := f.Readdirnames(-1)
+	names, err := t.namesIn(f)
 	if err != nil {
 		return nil, err
 	}
@@ -176,6 +179,21 @@ func (t *tree) list(f *os.File, dir string, viaLink bool) ([]subfolder, error) {
 	return folders, nil
 }
 
+// namesIn reads no more of a folder than tells that it has too many.
+func (t *tree) namesIn(f *os.File) ([]string, error) {
+	if t.most == 0 {
+		return f.Readdirnames(-1)
+	}
+	names, err := f.Readdirnames(t.most + 1 - t.names)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	if t.names += len(names); t.names > t.most {
+		return nil, errTooMany
+	}
+	return names, nil
+}
+
 // name lists a path that leads to a file.
 func (t *tree) name(p string, n node) {
 	t.entries = append(t.entries, entry{norm.NFC.String(p), n.mode&0o111 != 0, n.inode})
@@ -207,12 +225,16 @@ func (t *tree) size() int64 {
 	return n
 }
 
-func (t *tree) manifestFiles() []artifacts.File {
-	files := make([]artifacts.File, len(t.entries))
+// manifest lists all names; what their files hold is to be filled in.
+func (t *tree) manifest() (*artifacts.Manifest, error) {
+	m := &artifacts.Manifest{Files: make([]artifacts.File, len(t.entries))}
 	for i, e := range t.entries {
-		files[i] = artifacts.File{Path: e.path, Exec: e.exec}
+		m.Files[i] = artifacts.File{Path: e.path, Exec: e.exec}
 	}
-	return files
+	if err := artifacts.CheckFiles(m.Files); err != nil {
+		return nil, unfit{err}
+	}
+	return m, nil
 }
 
 func kindOf(m fs.FileMode) string {

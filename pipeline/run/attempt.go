@@ -277,11 +277,12 @@ func (b *builder) collect(ctx context.Context, t *task, a *artifacts.Action, at 
 	if err := b.discreet(at.ws.Dir, t.step.Node.Stage); err != nil {
 		return err
 	}
-	outputs, err := b.adopt(ctx, t, a, at, result)
-	if err != nil {
+	m := &made{}
+	defer b.room.free(m)
+	if err := b.adopt(ctx, t, a, at, result, m); err != nil {
 		return err
 	}
-	return b.publish(ctx, t, a, at, result, outputs)
+	return b.publish(ctx, t, a, at, result, m)
 }
 
 // nextAttempt is a number that no attempt of the key has had.

@@ -29,6 +29,7 @@ type builder struct {
 	pool   *pool
 
 	programs programs
+	room     room
 
 	stopped atomic.Pointer[task] // the first that failed; set before its resources are free for another, unless it failed after they were: while it was published
 

@@ -71,8 +71,11 @@ type Workspace struct {
 	Close, Release func() error
 }
 
-// Adopter takes an output folder out of the worker's reach and into the store.
+// Adopter takes an output folder out of the worker's reach, and into the store.
 type Adopter interface {
+	// ReadTree reads the files of a folder into memory. It gives no Manifest where they are too many, or more than so many bytes.
+	ReadTree(ctx context.Context, dir, typ string, labels map[string]string, most int64) (*artifacts.Manifest, []artifacts.Payload, error)
+	// AdoptTree moves the folder away, and makes blobs of its files.
 	AdoptTree(ctx context.Context, dir, typ string, labels map[string]string) (*artifacts.Manifest, error)
 	// Noted says that the Manifest of an adopted folder is kept. Until then, whoever takes the workspace over finds the
 	// folder in its place.

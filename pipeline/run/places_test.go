@@ -89,10 +89,15 @@ func (w watched) Wait(ctx context.Context, h run.Handle) (run.Exit, error) {
 	return w.Executor.Wait(ctx, h)
 }
 
-// afterwards does something once an output is in the store.
+// afterwards does something once an output is out of the worker's reach.
 type afterwards struct {
 	run.Adopter
 	do func()
+}
+
+func (a afterwards) ReadTree(ctx context.Context, dir, typ string, labels map[string]string, most int64) (*artifacts.Manifest, []artifacts.Payload, error) {
+	defer a.do()
+	return a.Adopter.ReadTree(ctx, dir, typ, labels, most)
 }
 
 func (a afterwards) AdoptTree(ctx context.Context, dir, typ string, labels map[string]string) (*artifacts.Manifest, error) {

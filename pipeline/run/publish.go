@@ -26,58 +26,67 @@ const (
 	LabelProtocol  = "protocol"  // fingerprint of how something was measured; not inherited
 )
 
-// adoptedFile says which outputs of a workspace are in the store already, so that a build that dies between two of them
-// loses none.
+// adoptedFile says which outputs of a workspace were moved into the store already, so that a build that dies between two of
+// them loses none.
 const adoptedFile = "adopted.json"
 
-// adopt takes the outputs out of the worker's reach and into the store.
-func (b *builder) adopt(ctx context.Context, t *task, a *artifacts.Action, at *attempt, r *protocol.Result) (map[string]*artifacts.Manifest, error) {
+// adopt takes the outputs out of the worker's reach: into memory where they are small, else into the store. What was read stays in
+// the workspace too, so a build that dies before it is published has lost nothing.
+func (b *builder) adopt(ctx context.Context, t *task, a *artifacts.Action, at *attempt, r *protocol.Result, m *made) error {
 	labels, err := b.labels(ctx, a, r)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	taken := readAdopted(at.ws.Dir)
+	noted := readAdopted(at.ws.Dir)
+	m.outputs = maps.Clone(noted)
 	for i := range t.step.Node.Stage.Kind.Outputs {
 		o := &t.step.Node.Stage.Kind.Outputs[i]
-		if taken[o.Name] != nil {
+		if noted[o.Name] != nil {
 			continue
 		}
 		dir := filepath.Join(at.ws.Dir, protocol.OutDir, o.Name)
-		m, err := b.adoptOne(b.storing(ctx, t, o.Name), o, a.Outputs[o.Name], dir, labels)
+		out, stored, err := b.adoptOne(b.storing(ctx, t, o.Name), m, o, a.Outputs[o.Name], dir, labels)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		if m == nil {
+		if out == nil {
 			continue
 		}
-		taken[o.Name] = m
-		if err := writeAdopted(at.ws.Dir, taken); err != nil {
-			return nil, err
+		m.outputs[o.Name] = out
+		if !stored {
+			continue
+		}
+		noted[o.Name] = out
+		if err := writeAdopted(at.ws.Dir, noted); err != nil {
+			return err
 		}
 		artifacts.Reached(artifacts.StepWorkNoted)
 		if err := b.o.Adopter.Noted(dir); err != nil {
-			return nil, cacheTrouble{err}
+			return cacheTrouble{err}
 		}
 	}
-	return taken, nil
+	return nil
 }
 
-// adoptOne is nil for an optional output that was not made.
-func (b *builder) adoptOne(ctx context.Context, o *stages.Output, typ, dir string, labels map[string]string) (*artifacts.Manifest, error) {
+// adoptOne gives nil for an optional output that was not made.
+func (b *builder) adoptOne(ctx context.Context, m *made, o *stages.Output, typ, dir string, labels map[string]string) (out *artifacts.Manifest, stored bool, err error) {
 	full, err := hasFiles(dir)
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("output %s: %w", o.Name, err)
+		return nil, false, fmt.Errorf("output %s: %w", o.Name, err)
 	case !full && o.Optional:
-		return nil, nil
+		return nil, false, nil
 	case !full:
-		return nil, fmt.Errorf("the worker made no %s: %s/%s is empty", o.Name, protocol.OutDir, o.Name)
+		return nil, false, fmt.Errorf("the worker made no %s: %s/%s is empty", o.Name, protocol.OutDir, o.Name)
 	}
-	m, err := b.o.Adopter.AdoptTree(ctx, dir, typ, labels)
+	if out, err = b.read(ctx, m, dir, typ, labels); out == nil && err == nil {
+		stored = true
+		out, err = b.o.Adopter.AdoptTree(ctx, dir, typ, labels)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("%w (storing output %s)", err, o.Name) // the reason first: a table shows no more
+		return nil, false, fmt.Errorf("%w (storing output %s)", err, o.Name) // the reason first: a table shows no more
 	}
-	return m, nil
+	return out, stored, nil
 }
 
 // readAdopted gives the manifests of the outputs whose files are in the store already.
@@ -139,7 +148,11 @@ func (b *builder) noteRecord(ctx context.Context, ws string, rec *artifacts.Reco
 		return nil, fmt.Errorf("noting the record: %w", err)
 	}
 	stored[recordNote] = code
-	return rec, writeNotes(ws, stored)
+	if err := writeNotes(ws, stored); err != nil {
+		return nil, err
+	}
+	artifacts.Reached(artifacts.StepWorkNoted)
+	return rec, nil
 }
 
 func writeNotes(ws string, notes map[string]json.RawMessage) error {
@@ -178,8 +191,8 @@ func (b *builder) labels(ctx context.Context, a *artifacts.Action, r *protocol.R
 }
 
 // publish writes the record of a worker's success. The log is stored before, so it ends with what the worker said.
-func (b *builder) publish(ctx context.Context, t *task, a *artifacts.Action, at *attempt, r *protocol.Result, outputs map[string]*artifacts.Manifest) error {
-	entry, err := b.pin(ctx, t, r, outputs)
+func (b *builder) publish(ctx context.Context, t *task, a *artifacts.Action, at *attempt, r *protocol.Result, m *made) error {
+	entry, err := b.pin(ctx, t, r, m.outputs)
 	if err != nil {
 		return err
 	}
@@ -196,15 +209,15 @@ func (b *builder) publish(ctx context.Context, t *task, a *artifacts.Action, at 
 		Log: log.Digest, Builder: b.o.Builder, Started: at.started, Ended: at.ended,
 	}
 	var size int64
-	var parts []artifacts.Part
-	for port, m := range outputs {
-		part, err := m.Part()
+	parts := m.files // before the manifests that name them
+	for port, out := range m.outputs {
+		part, err := out.Part()
 		if err != nil {
 			return fmt.Errorf("encoding output %s: %w", port, err)
 		}
 		rec.Outputs[port] = part.Digest
 		parts = append(parts, part)
-		size += m.Size()
+		size += out.Size()
 	}
 	if err := b.compare(ctx, t, rec); err != nil {
 		return err
