@@ -19,8 +19,9 @@ var Sealed = sealed
 // NeededBy is what SweepWork asks of a workspace, with another way to ask after processes.
 var NeededBy = neededBy
 
-// FailSync makes the flushing of those files fail of which fails says so by their path.
+// FailSync makes the flushing of those files fail of which fails says so by their path. Each is flushed by itself then.
 func (s *Store) FailSync(fails func(path string) error) {
+	s.whole = func() bool { return false }
 	real := s.fsync
 	s.fsync = func(fd int) error {
 		path, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))

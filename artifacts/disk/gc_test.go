@@ -62,7 +62,7 @@ func (b *smallBuild) make(ctx context.Context, dir string) error {
 	if err := os.WriteFile(filepath.Join(dir, "own.txt"), []byte(b.text), 0o644); err != nil {
 		return err
 	}
-	m, err := b.s.AdoptTree(ctx, dir, "files", nil)
+	m, parts, err := b.output(ctx, dir)
 	if err != nil {
 		return err
 	}
@@ -71,15 +71,24 @@ func (b *smallBuild) make(ctx context.Context, dir string) error {
 		return err
 	}
 	m.Files = append(m.Files, artifacts.File{Path: "shared.txt", Blob: blob})
-	out, err := b.c.PutManifest(ctx, m)
+	out, err := m.Part()
 	if err != nil {
 		return err
 	}
 	at := time.Now().UTC()
 	_, _, err = b.c.Publish(ctx, &artifacts.Record{
-		Key: b.key, Outputs: map[string]artifacts.Digest{"out": out}, Builder: "test", Started: at, Ended: at,
-	})
+		Key: b.key, Outputs: map[string]artifacts.Digest{"out": out.Digest}, Builder: "test", Started: at, Ended: at,
+	}, append(parts, out)...)
 	return err
+}
+
+// output is moved into the store or read into memory, as it happens.
+func (b *smallBuild) output(ctx context.Context, dir string) (*artifacts.Manifest, []artifacts.Part, error) {
+	if rand.N(2) == 0 {
+		m, err := b.s.AdoptTree(ctx, dir, "files", nil)
+		return m, nil, err
+	}
+	return readAsParts(ctx, b.s, dir)
 }
 
 // use reads every byte of the result.

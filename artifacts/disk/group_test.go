@@ -25,7 +25,10 @@ import (
 // grouped is how many stages end at once in a role "group": one more, whose publication the others wait for.
 const grouped = 3
 
-const attemptVar = "TINFRA_TEST_ATTEMPT"
+const (
+	attemptVar = "TINFRA_TEST_ATTEMPT"
+	readVar    = "TINFRA_TEST_READ" // outputs are read into memory
+)
 
 // buildGroup is what buildOne does, for several stages that are published together. A workspace goes once its stage's names
 // are durable, as it does in a build.
@@ -91,7 +94,7 @@ func groupOne(ctx context.Context, s *disk.Store, c *artifacts.Cache, i int, mad
 	if err := errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(filepath.Join(dir, "weights"), []byte(text), 0o644)); err != nil {
 		return err
 	}
-	m, err := s.AdoptTree(ctx, dir, "files", nil)
+	m, files, err := groupedOutput(ctx, s, dir)
 	if err != nil {
 		return err
 	}
@@ -108,12 +111,21 @@ func groupOne(ctx context.Context, s *disk.Store, c *artifacts.Cache, i int, mad
 	at := time.Date(2026, 5, 6, 7, 8, i, 0, time.UTC)
 	won, d, err := c.Publish(ctx, &artifacts.Record{
 		Key: key, Outputs: map[string]artifacts.Digest{"model": out.Digest}, Log: log.Digest, Builder: "test", Started: at, Ended: at,
-	}, out, action, log)
+	}, append(files, out, action, log)...)
 	if err != nil {
 		return err
 	}
 	fmt.Println(won.Key, d)
 	return w.Close()
+}
+
+// groupedOutput is moved into the store, or read into memory.
+func groupedOutput(ctx context.Context, s *disk.Store, dir string) (*artifacts.Manifest, []artifacts.Part, error) {
+	if os.Getenv(readVar) != "" {
+		return readAsParts(ctx, s, dir)
+	}
+	m, err := s.AdoptTree(ctx, dir, "files", nil)
+	return m, nil, err
 }
 
 // groupSteps are the steps that a group passes.
@@ -124,27 +136,36 @@ var groupSteps = []string{
 
 // Killed at any step of any stage of a group, it leaves no name that dangles, and no stage whose workspace is gone and whose
 // key is not there. Run again, it leaves what an uninterrupted one does.
-func TestAGroupIsKilledAtEachStep(t *testing.T) {
+func TestAGroupIsKilledAtEachStep(t *testing.T) { killGroups(t, groupSteps) }
+
+// The same where the outputs are in memory, and are stored with what names them.
+func TestAGroupOfSmallOutputsIsKilledAtEachStep(t *testing.T) {
+	killGroups(t, slices.Concat([]string{
+		artifacts.StepAdoptTaken, artifacts.StepAdoptHashed, artifacts.StepAdoptNamed, artifacts.StepAdoptKept,
+	}, groupSteps), readVar+"=1")
+}
+
+func killGroups(t *testing.T, steps []string, env ...string) {
 	whole := t.TempDir()
-	must(t, child(t, "group", whole).Run())
+	must(t, child(t, "group", whole, env...).Run())
 	want := snapshot(t, whole)
 	if p := problems(t, open(t, whole)); len(p) > 0 || len(keyFiles(t, whole)) != grouped+1 {
 		t.Fatalf("%+v, %v", p, keyFiles(t, whole))
 	}
-	for _, step := range groupSteps {
+	for _, step := range steps {
 		t.Run(step, func(t *testing.T) {
 			t.Parallel()
 			for nth := 1; ; nth++ {
 				top := t.TempDir()
 				dir, again := filepath.Join(top, "cache"), filepath.Join(top, "again")
-				if !killGroup(t, dir, fmt.Sprintf("%s:%d", step, nth)) {
+				if !killGroup(t, dir, fmt.Sprintf("%s:%d", step, nth), env...) {
 					if nth == 1 {
 						t.Error("it was never reached")
 					}
 					return
 				}
 				must(t, os.Rename(dir, again))
-				must(t, child(t, "group", again).Run())
+				must(t, child(t, "group", again, env...).Run())
 				diff(t, snapshot(t, again), want)
 			}
 		})
@@ -152,9 +173,9 @@ func TestAGroupIsKilledAtEachStep(t *testing.T) {
 }
 
 // killGroup is false where the step was not reached so many times.
-func killGroup(t *testing.T, dir, at string) bool {
+func killGroup(t *testing.T, dir, at string, env ...string) bool {
 	t.Helper()
-	cmd := child(t, "group", dir, crashVar+"="+at)
+	cmd := child(t, "group", dir, append(env, crashVar+"="+at)...)
 	err := cmd.Run()
 	if err == nil {
 		return false
@@ -169,10 +190,16 @@ func killGroup(t *testing.T, dir, at string) bool {
 		_, key, err := groupedAction(i)
 		must(t, err)
 		_, unnamed := os.Lstat(filepath.Join(dir, "keys", key.Hex()))
-		kept, err := filepath.Glob(filepath.Join(dir, "work", key.Hex(), "1", "taken-*"))
+		ws := filepath.Join(dir, "work", key.Hex(), "1")
+		kept, err := filepath.Glob(filepath.Join(ws, "taken-*"))
 		must(t, err)
-		// The first time may be that of the worker, before there is any stage.
-		if unnamed != nil && len(kept) == 0 && !strings.HasSuffix(at, ":1") {
+		if len(env) > 0 { // then they stay where they are
+			kept, err = filepath.Glob(filepath.Join(ws, "out", "model", "weights"))
+			must(t, err)
+		}
+		// The first time may be that of the worker, before there is any stage; and while outputs are read, some are not made yet.
+		early := strings.HasSuffix(at, ":1") || strings.HasPrefix(at, artifacts.StepAdoptTaken) || strings.HasPrefix(at, artifacts.StepAdoptHashed)
+		if unnamed != nil && len(kept) == 0 && !early {
 			t.Errorf("killed at %s: stage %d is lost", at, i)
 		}
 	}

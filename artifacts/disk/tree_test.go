@@ -180,30 +180,33 @@ func TestAdoptEmptyFolder(t *testing.T) {
 	}
 }
 
+// unstorable are outputs that cannot be stored, and why.
+var unstorable = map[string]struct {
+	make func(t *testing.T, dir string)
+	says string
+}{
+	"a link out":           {func(t *testing.T, d string) { must(t, os.Symlink("/etc/passwd", d+"/x")) }, "leads out"},
+	"a link to a sibling":  {func(t *testing.T, d string) { must(t, os.Symlink("../other/f", d+"/x")) }, "leads out"},
+	"a link upwards":       {func(t *testing.T, d string) { must(t, os.Symlink("..", d+"/x")) }, "leads out"},
+	"a link to nowhere":    {func(t *testing.T, d string) { must(t, os.Symlink("gone", d+"/x")) }, "nowhere"},
+	"a link in a circle":   {func(t *testing.T, d string) { must(t, os.Symlink(".", d+"/x")) }, "circle"},
+	"a link to itself":     {func(t *testing.T, d string) { must(t, os.Symlink("x", d+"/x")) }, "nowhere"},
+	"a named pipe":         {func(t *testing.T, d string) { must(t, syscall.Mkfifo(d+"/x", 0o644)) }, "named pipe"},
+	"a link to a pipe":     {func(t *testing.T, d string) { must(t, syscall.Mkfifo(d+"/p", 0o644), os.Symlink("p", d+"/x")) }, "named pipe"},
+	"letter case":          {func(t *testing.T, d string) { write(t, d+"/A", "1", 0o644); write(t, d+"/a", "2", 0o644) }, "letter case"},
+	"letter case, folders": {func(t *testing.T, d string) { write(t, d+"/A/x", "1", 0o644); write(t, d+"/a/y", "2", 0o644) }, "letter case"},
+	"two normal forms":     {func(t *testing.T, d string) { write(t, d+"/\u00e9", "1", 0o644); write(t, d+"/e\u0301", "2", 0o644) }, "twice"},
+	"not UTF-8":            {func(t *testing.T, d string) { write(t, d+"/\xff", "1", 0o644) }, "UTF-8"},
+	"a backslash":          {func(t *testing.T, d string) { write(t, d+`/a\b`, "1", 0o644) }, "backslash"},
+	"a line break":         {func(t *testing.T, d string) { write(t, d+"/a\nb", "1", 0o644) }, "control character"},
+	"not there":            {func(t *testing.T, d string) { must(t, os.RemoveAll(d)) }, "did not write it"},
+	"itself a link": {func(t *testing.T, d string) {
+		must(t, os.RemoveAll(d), os.Symlink("/etc", d))
+	}, "symlink"},
+}
+
 func TestAdoptRefuses(t *testing.T) {
-	for name, c := range map[string]struct {
-		make func(t *testing.T, dir string)
-		says string
-	}{
-		"a link out":           {func(t *testing.T, d string) { must(t, os.Symlink("/etc/passwd", d+"/x")) }, "leads out"},
-		"a link to a sibling":  {func(t *testing.T, d string) { must(t, os.Symlink("../other/f", d+"/x")) }, "leads out"},
-		"a link upwards":       {func(t *testing.T, d string) { must(t, os.Symlink("..", d+"/x")) }, "leads out"},
-		"a link to nowhere":    {func(t *testing.T, d string) { must(t, os.Symlink("gone", d+"/x")) }, "nowhere"},
-		"a link in a circle":   {func(t *testing.T, d string) { must(t, os.Symlink(".", d+"/x")) }, "circle"},
-		"a link to itself":     {func(t *testing.T, d string) { must(t, os.Symlink("x", d+"/x")) }, "nowhere"},
-		"a named pipe":         {func(t *testing.T, d string) { must(t, syscall.Mkfifo(d+"/x", 0o644)) }, "named pipe"},
-		"a link to a pipe":     {func(t *testing.T, d string) { must(t, syscall.Mkfifo(d+"/p", 0o644), os.Symlink("p", d+"/x")) }, "named pipe"},
-		"letter case":          {func(t *testing.T, d string) { write(t, d+"/A", "1", 0o644); write(t, d+"/a", "2", 0o644) }, "letter case"},
-		"letter case, folders": {func(t *testing.T, d string) { write(t, d+"/A/x", "1", 0o644); write(t, d+"/a/y", "2", 0o644) }, "letter case"},
-		"two normal forms":     {func(t *testing.T, d string) { write(t, d+"/\u00e9", "1", 0o644); write(t, d+"/e\u0301", "2", 0o644) }, "twice"},
-		"not UTF-8":            {func(t *testing.T, d string) { write(t, d+"/\xff", "1", 0o644) }, "UTF-8"},
-		"a backslash":          {func(t *testing.T, d string) { write(t, d+`/a\b`, "1", 0o644) }, "backslash"},
-		"a line break":         {func(t *testing.T, d string) { write(t, d+"/a\nb", "1", 0o644) }, "control character"},
-		"not there":            {func(t *testing.T, d string) { must(t, os.RemoveAll(d)) }, "did not write it"},
-		"itself a link": {func(t *testing.T, d string) {
-			must(t, os.RemoveAll(d), os.Symlink("/etc", d))
-		}, "symlink"},
-	} {
+	for name, c := range unstorable {
 		t.Run(name, func(t *testing.T) {
 			s := open(t, t.TempDir())
 			w := work(t, s)

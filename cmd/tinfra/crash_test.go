@@ -94,7 +94,31 @@ func TestSoakKilledAtEachStep(t *testing.T) {
 	})
 }
 
-// The same under two builds: one stands at the step until the other has come as far as it gets, and is killed then. The
+// What is large is moved out of the worker's workspace rather than read into memory: the points at which it is, once more.
+func TestKilledWhileALargeOutputIsMoved(t *testing.T) {
+	files := map[string]string{
+		"data.txt":   strings.Repeat("some data\n", 30_000),
+		"recipe.hcl": "stage \"pinned\" \"data\" {\n  source = \"file:data.txt\"\n}\n",
+	}
+	whole := undisturbed(t, files)
+	for _, step := range []string{
+		artifacts.StepAdoptTaken, artifacts.StepAdoptHashed, artifacts.StepAdoptNamed, artifacts.StepAdoptKept, artifacts.StepWorkNoted,
+	} {
+		t.Run(step, func(t *testing.T) {
+			t.Parallel()
+			s := newScene(t, files)
+			if first := s.start([]string{"TINFRA_TEST_CRASH=" + step + ":1"}, "build"); !first.killed() {
+				t.Fatalf("it did not die: %v", first.ProcessState)
+			}
+			s.sound()
+			s.start(nil, "build").well()
+			s.same(whole)
+			s.ranOnce("pinned")
+		})
+	}
+}
+
+// Each step under two builds: one stands at it until the other has come as far as it gets, and is killed then. The
 // other goes on alone and cleans up.
 func TestSoakKilledAtEachStepBesideAnother(t *testing.T) {
 	whole := undisturbed(t, victim)
