@@ -10,8 +10,11 @@ import (
 )
 
 // maxDirty bounds, in KiB, what others may have written and the kernel has not, for a flush of the whole file system to be
-// cheaper than one of each file: it waits for theirs too.
-const maxDirty = 32 << 10
+// cheaper than one of each file: it waits for theirs too. So few files are worth less of a wait, dirtyEach for each.
+const (
+	maxDirty  = 32 << 10
+	dirtyEach = 4 << 10
+)
 
 // flushesWhole tells whether the file system of dir is one whose syncfs makes files and folders durable, as fsync does.
 func flushesWhole(dir string) func() bool {
@@ -24,11 +27,11 @@ func flushesWhole(dir string) func() bool {
 	})
 }
 
-// flushWhole flushes the file system of an open file; false: each file has to be flushed by itself. That it is true means
+// flushWhole flushes the file system of one of so many open files; false: each has to be flushed by itself. That it is true means
 // nothing for a file of which written is not nil.
-func flushWhole(fd int) bool {
+func flushWhole(fd, files int) bool {
 	b, err := os.ReadFile("/proc/meminfo")
-	return err == nil && kib(b, "Dirty:")+kib(b, "Writeback:") <= maxDirty && unix.Syncfs(fd) == nil
+	return err == nil && kib(b, "Dirty:")+kib(b, "Writeback:") <= min(maxDirty, files*dirtyEach) && unix.Syncfs(fd) == nil
 }
 
 func kib(meminfo []byte, field string) int {

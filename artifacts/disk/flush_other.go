@@ -4,6 +4,6 @@ package disk
 
 func flushesWhole(string) func() bool { return func() bool { return false } }
 
-func flushWhole(int) bool { return false }
+func flushWhole(int, int) bool { return false }
 
 func written(int) error { return nil }
