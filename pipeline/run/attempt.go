@@ -164,13 +164,17 @@ func (b *builder) end(h Handle, cause error) error {
 	return err
 }
 
-// follow sees a started attempt through to a published record, and removes its workspace; or leaves it, where what the
+// follow sees a started attempt through to a published record, and has its workspace removed; or leaves it, where what the
 // worker made is whole and could not be kept anywhere else.
 func (b *builder) follow(ctx context.Context, t *task, a *artifacts.Action, at *attempt) (err error) {
 	defer func() {
 		if unwritten(err) {
 			t.report.warn("what the worker made is still there: the next build takes it up")
 			err = errors.Join(err, at.ws.Release())
+			return
+		}
+		if err == nil {
+			t.leave = append(t.leave, at.ws.Close)
 			return
 		}
 		err = errors.Join(err, at.ws.Close())

@@ -87,7 +87,9 @@ func (b *builder) launch(ctx context.Context, t *task, handed chan<- *task) bool
 		if err := b.run(ctx, t); err != nil {
 			t.err = err
 		}
+		leave, r := t.leave, *t.report
 		handed <- t
+		b.left(leave, r)
 	})
 	return true
 }

@@ -26,10 +26,11 @@ type task struct {
 
 	report *reporter
 	ticket *ticket
-	vacate func()        // gives back resources before the end of its run
-	kept   bool          // its action is stored, with what that names
-	place  artifacts.Key // names the workspace and the lease of a step without a key
-	tried  int           // attempts in this build
+	vacate func()         // gives back resources before the end of its run
+	kept   bool           // what its action names is stored
+	leave  []func() error // what is left to be done once it has been handed back, in this order
+	place  artifacts.Key  // names the workspace and the lease of a step without a key
+	tried  int            // attempts in this build
 
 	state   artifacts.State // "" until done
 	reason  string
@@ -68,7 +69,7 @@ func (b *builder) run(ctx context.Context, t *task) (err error) {
 		b.pool.release(t.ticket)
 	}()
 	if t.place.IsZero() {
-		_ = b.keep(artifacts.Unhurried(ctx, t.ticket.ready), t, t.step.Action) // while it waits for resources; what fails is tried again when it has them
+		_ = b.keep(ctx, t, t.step.Action) // while it waits for resources; what fails is tried again when it has them
 	}
 	if err := b.granted(ctx, t); err != nil {
 		return err
@@ -77,13 +78,22 @@ func (b *builder) run(ctx context.Context, t *task) (err error) {
 	if err != nil {
 		return err
 	}
+	defer func() { t.leave = append(t.leave, release) }()
 	if err = b.leased(ctx, t); err != nil {
 		err = roomless(err)
 	}
-	if lost := release(); lost != nil && err == nil {
-		t.report.warn(lost.Error()) // a lease only saves work
-	}
 	return err
+}
+
+// left ends a task's stay once those that wait for it were told: what it has made is published, and its workspace and leases are in
+// nobody's way. What cannot be removed is swept by the next build.
+func (b *builder) left(leave []func() error, r reporter) {
+	r.log, r.trails = newStoredLog(0), nil // the task's own are its scheduler's by now
+	for _, do := range leave {
+		if err := do(); err != nil {
+			r.warn(err.Error())
+		}
+	}
 }
 
 // notStarted is why a task that had queued for resources does not use them.
@@ -164,7 +174,7 @@ func (b *builder) leased(ctx context.Context, t *task) error {
 		if err != nil {
 			return err
 		}
-		defer leases{release}.release(t)
+		defer func() { t.leave = append(t.leave, release) }()
 		return b.leased(ctx, t)
 	}
 	a := t.step.Action
@@ -187,10 +197,15 @@ func (b *builder) leased(ctx context.Context, t *task) error {
 		machine()
 		b.pool.release(t.ticket)
 	}
-	return b.attempts(ctx, t, a)
+	if err = b.attempts(ctx, t, a); err != nil && t.record == nil && t.place.IsZero() {
+		if _, kept := b.o.Cache.PutAction(context.WithoutCancel(ctx), a); kept != nil { // a failure is to be explained, too
+			t.report.warn("its action cannot be stored: " + kept.Error())
+		}
+	}
+	return err
 }
 
-// keep stores what a stage is made of, unless that was done.
+// keep stores what a stage is made of, unless that was done. Its action is stored with what it makes, or when it has failed.
 func (b *builder) keep(ctx context.Context, t *task, a *artifacts.Action) error {
 	if t.kept {
 		return nil
@@ -203,12 +218,7 @@ func (b *builder) keep(ctx context.Context, t *task, a *artifacts.Action) error 
 			return err
 		}
 	}
-	if t.place.IsZero() {
-		if _, err := b.o.Cache.PutAction(ctx, a); err != nil {
-			return cacheTrouble{err}
-		}
-		t.kept = true
-	}
+	t.kept = t.place.IsZero()
 	return nil
 }
 
