@@ -16,6 +16,9 @@ import (
 // costs a needless run and nothing else.
 func (s *Store) Lease(ctx context.Context, key artifacts.Key, holder []byte, waiting func(holder []byte)) (func() error, error) {
 	path := filepath.Join(s.dir, leasesDir, key.Hex())
+	if l := s.show(path, holder); l != nil {
+		return l.remove, nil
+	}
 	var told []byte
 	l, err := waitLock(ctx, path, leasePoll, func() {
 		b, err := os.ReadFile(path)

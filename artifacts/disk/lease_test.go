@@ -17,9 +17,13 @@ import (
 	"github.com/Ruihan11/tiny-infra/artifacts/disk"
 )
 
-// holdLease takes the lease, says so, and keeps it until it is killed or its input ends.
+// holdLease takes two leases, says so, and keeps them until it is killed or its input ends.
 func holdLease(ctx context.Context, s *disk.Store) error {
 	release, err := s.Lease(ctx, testKey, []byte("pid of the child"), nil)
+	if err != nil {
+		return err
+	}
+	second, err := s.Lease(ctx, otherKey, []byte("pid of the child"), nil)
 	if err != nil {
 		return err
 	}
@@ -27,8 +31,10 @@ func holdLease(ctx context.Context, s *disk.Store) error {
 	if _, err := io.Copy(io.Discard, os.Stdin); err != nil {
 		return err
 	}
-	return release()
+	return errors.Join(release(), second())
 }
+
+var otherKey = artifacts.Key(artifacts.Sum([]byte("another")))
 
 func TestLeaseOfADeadProcessIsTakenOver(t *testing.T) {
 	dir := t.TempDir()
@@ -54,7 +60,17 @@ func TestLeaseOfADeadProcessIsTakenOver(t *testing.T) {
 	if told != 1 {
 		t.Errorf("told %d times of one holder", told)
 	}
-	must(t, release())
+	// Both were names of one file that the child had locked: who has the one does not have the other.
+	second, err := s.Lease(t.Context(), otherKey, []byte("another"), func([]byte) { t.Error("nobody has it") })
+	must(t, err)
+	for _, key := range []artifacts.Key{testKey, otherKey} {
+		ctx, cancel := context.WithCancel(t.Context())
+		if _, err := open(t, dir).Lease(ctx, key, nil, func([]byte) { cancel() }); !errors.Is(err, context.Canceled) {
+			t.Errorf("%s could be had twice: %v", key.Short(), err)
+		}
+		cancel()
+	}
+	must(t, release(), second())
 	_ = cmd.Wait() // it was killed
 	if left, err := os.ReadDir(filepath.Join(dir, "leases")); err != nil || len(left) > 0 {
 		t.Errorf("%d files were left in leases/, %v", len(left), err)
@@ -104,7 +120,7 @@ func TestLeasesOfTwoKeysAreIndependent(t *testing.T) {
 	s := open(t, t.TempDir())
 	a, err := s.Lease(t.Context(), testKey, nil, nil)
 	must(t, err)
-	b, err := s.Lease(t.Context(), artifacts.Key(artifacts.Sum([]byte("another"))), nil, nil)
+	b, err := s.Lease(t.Context(), otherKey, nil, nil)
 	must(t, err, a(), b())
 }
 

@@ -15,10 +15,14 @@ import (
 )
 
 // lock is a file that one process at a time holds. The kernel frees it when the holder dies.
-type lock struct{ f *flock.Flock }
+type lock struct {
+	path string
+	f    *flock.Flock // nil where the path is a name of our badge
+}
 
 // tryLock gives nil when someone else holds the file. A file that was removed while we waited for it protects nothing
-// any more, so the lock counts only if the path still leads to what was locked.
+// any more, so the lock counts only if the path still leads to what was locked. One that can be had and has other names was the badge
+// of a process that is dead: to hold it would hold all that it stood for, so it makes way for a file of its own.
 func tryLock(path string) (*lock, error) {
 	for {
 		f := flock.New(path, flock.SetPermissions(0o666))
@@ -40,7 +44,12 @@ func tryLock(path string) (*lock, error) {
 			return nil, errors.Join(fmt.Errorf("locking %s: %w", path, err), f.Close())
 		}
 		if now, err := os.Stat(path); err == nil && os.SameFile(held, now) {
-			return &lock{f}, nil
+			if links(held) == 1 {
+				return &lock{path, f}, nil
+			}
+			if err := os.Remove(path); err != nil {
+				return nil, errors.Join(fmt.Errorf("locking %s: %w", path, err), f.Close())
+			}
 		}
 		if err := f.Close(); err != nil {
 			return nil, fmt.Errorf("locking %s: %w", path, err)
@@ -105,13 +114,22 @@ func waitLock(ctx context.Context, path string, every time.Duration, busy func()
 	}
 }
 
-func (l *lock) release() error { return l.f.Close() }
+// release lets another process have what the lock stands for.
+func (l *lock) release() error {
+	if l.f == nil {
+		return l.remove()
+	}
+	return l.f.Close()
+}
 
 // remove takes the file away while it is held, so that no one else's lock on it can be lost.
 func (l *lock) remove() error {
-	err := os.Remove(l.f.Path())
+	err := os.Remove(l.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil
 	}
-	return errors.Join(err, l.f.Close())
+	if l.f != nil {
+		err = errors.Join(err, l.f.Close())
+	}
+	return err
 }

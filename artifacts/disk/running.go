@@ -42,7 +42,7 @@ func (s *Store) BeginBuild() error {
 		return fmt.Errorf("registering this build: %w", blocked(s.explain(err)))
 	}
 	// Nobody removes the file while it is locked, so this is the same one.
-	f, err := os.OpenFile(l.f.Path(), os.O_WRONLY|os.O_APPEND, 0)
+	f, err := os.OpenFile(l.path, os.O_WRONLY|os.O_APPEND, 0)
 	if err != nil {
 		return errors.Join(fmt.Errorf("registering this build: %w", s.explain(err)), l.remove())
 	}

@@ -19,8 +19,9 @@ const lockSuffix = ".lock"
 // scratch is this Store's own folder below tmp/. Its lock file stands beside it: made first and removed last, so a
 // folder without one has no owner.
 type scratch struct {
-	dir  string
-	lock *lock
+	dir   string
+	lock  *lock
+	badge badge
 }
 
 func (s *Store) scratch() (string, error) {
@@ -36,11 +37,11 @@ func (s *Store) scratch() (string, error) {
 	if err != nil {
 		return "", s.explain(err)
 	}
-	dir := strings.TrimSuffix(l.f.Path(), lockSuffix)
+	dir := strings.TrimSuffix(l.path, lockSuffix)
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return "", errors.Join(s.explain(err), l.remove())
 	}
-	s.private = &scratch{dir, l}
+	s.private = &scratch{dir, l, badge{path: l.path}}
 	return dir, nil
 }
 

@@ -51,7 +51,10 @@ func (s *Store) Workspace(key artifacts.Key, attempt int) (*Workspace, error) {
 	dir := s.Path(key, attempt)
 	ctx, cancel := context.WithTimeoutCause(context.Background(), busyAfter, ErrBusy)
 	defer cancel()
-	l, err := waitLock(ctx, dir+lockSuffix, leasePoll, func() {})
+	l, err := s.show(dir+lockSuffix, nil), error(nil)
+	if l == nil {
+		l, err = waitLock(ctx, dir+lockSuffix, leasePoll, func() {})
+	}
 	if err != nil {
 		return nil, fmt.Errorf("workspace %d of %s: %w", attempt, key.Short(), s.explain(err))
 	}

@@ -96,7 +96,7 @@ func (l leases) release(t *task) {
 func (b *builder) leaseDevice(ctx context.Context, t *task, id string, wait bool) (func() error, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	release, err := b.o.Leaser.Lease(ctx, deviceKey(b.build.Host, id), []byte(b.build.ID), func([]byte) {
+	release, err := b.o.Leaser.Lease(ctx, deviceKey(b.build.Host, id), b.me, func([]byte) {
 		if !wait {
 			cancel(errBusyDevice)
 			return

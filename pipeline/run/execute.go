@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -25,6 +26,7 @@ type builder struct {
 	plan   *plan.Plan
 	o      Options
 	build  *artifacts.Build
+	me     []byte // holder, as JSON
 	redact *redactor
 	pool   *pool
 
@@ -106,6 +108,7 @@ func (b *builder) identify() {
 		}
 	}
 	b.build = &build
+	b.me, _ = json.Marshal(holder{build.ID, build.Host, os.Getpid(), build.Started.UTC()}) // has nothing that could fail
 }
 
 func (b *builder) add(order int, s *plan.Step) {

@@ -84,7 +84,7 @@ func (b *builder) tidyKey(t *task, key artifacts.Key) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	release, err := b.o.Leaser.Lease(ctx, key, []byte(b.build.ID), func([]byte) { cancel() })
+	release, err := b.o.Leaser.Lease(ctx, key, b.me, func([]byte) { cancel() })
 	if err != nil {
 		return
 	}

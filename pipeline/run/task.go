@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 	"time"
 
@@ -51,12 +50,12 @@ func (t *task) workKey() artifacts.Key {
 	return t.step.Key
 }
 
-// holder is what a build that waits for our lease can tell its person.
+// holder is what a build that waits for our lease can tell its person. It is the same for all leases of a build: so they cost no file each.
 type holder struct {
 	Build string    `json:"build"`
 	Host  string    `json:"host"`
 	PID   int       `json:"pid"`
-	Since time.Time `json:"since"`
+	Since time.Time `json:"since"` // when the build began
 }
 
 // run makes a step's record: it waits for resources and for other builds, and looks again whether there is anything
@@ -135,12 +134,8 @@ func (b *builder) ticketed(ctx context.Context, t *task) error {
 // lease makes this build the only one that works on the key. While another one does, the resources are given back:
 // whoever holds resources and waits for a lease, while the other build does the reverse, waits for ever.
 func (b *builder) lease(ctx context.Context, t *task) (func() error, error) {
-	me, err := json.Marshal(holder{b.build.ID, b.build.Host, os.Getpid(), b.o.Clock.Now().UTC()})
-	if err != nil {
-		return nil, fmt.Errorf("taking a lease: %w", err)
-	}
 	var other *follower
-	release, err := b.o.Leaser.Lease(ctx, t.workKey(), me, func(who []byte) {
+	release, err := b.o.Leaser.Lease(ctx, t.workKey(), b.me, func(who []byte) {
 		b.pool.release(t.ticket)
 		if other == nil {
 			other = b.watchOther(ctx, t)
