@@ -22,6 +22,8 @@ type scratch struct {
 	dir   string
 	lock  *lock
 	badge badge
+
+	spares []spare
 }
 
 func (s *Store) scratch() (string, error) {
@@ -41,7 +43,7 @@ func (s *Store) scratch() (string, error) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return "", errors.Join(s.explain(err), l.remove())
 	}
-	s.private = &scratch{dir, l, badge{path: l.path}}
+	s.private = &scratch{dir: dir, lock: l, badge: badge{path: l.path}}
 	return dir, nil
 }
 

@@ -35,6 +35,9 @@ const keepFinished = 24 * time.Hour
 type Workspace struct {
 	Dir  string
 	lock *lock
+
+	store  *Store
+	layout []string // nil: it serves once
 }
 
 // Path is where the workspace of an attempt is, or would be.
@@ -68,7 +71,7 @@ func (s *Store) Workspace(key artifacts.Key, attempt int) (*Workspace, error) {
 	if err := s.restoreTaken(dir); err != nil {
 		return nil, errors.Join(fmt.Errorf("workspace %d of %s: %w", attempt, key.Short(), s.explain(err)), l.release())
 	}
-	return &Workspace{dir, l}, nil
+	return &Workspace{Dir: dir, lock: l, store: s}, nil
 }
 
 // Close removes the workspace and all that is in it.

@@ -72,20 +72,6 @@ func (b *builder) attempts(ctx context.Context, t *task, a *artifacts.Action) er
 
 // try starts one attempt in a fresh workspace and sees it through.
 func (b *builder) try(ctx context.Context, t *task, a *artifacts.Action, number int) error {
-	ws, err := b.o.Workspaces.Workspace(t.workKey(), number)
-	if err != nil {
-		return fmt.Errorf("making a workspace: %w", err)
-	}
-	at := &attempt{number: number, ws: ws}
-	if err := b.start(ctx, t, a, at); err != nil {
-		return errors.Join(err, ws.Close())
-	}
-	return b.follow(ctx, t, a, at)
-}
-
-// start lays out the workspace and starts the worker.
-func (b *builder) start(ctx context.Context, t *task, a *artifacts.Action, at *attempt) error {
-	ws := at.ws.Dir
 	python, err := b.environment(ctx, t)
 	if err != nil {
 		return err
@@ -94,6 +80,21 @@ func (b *builder) start(ctx context.Context, t *task, a *artifacts.Action, at *a
 	if err != nil {
 		return err
 	}
+	ws, err := b.o.Workspaces.Fresh(t.workKey(), number, layoutOf(t.step.Node.Stage, a, trees))
+	if err != nil {
+		return fmt.Errorf("making a workspace: %w", err)
+	}
+	at := &attempt{number: number, ws: ws}
+	if err := b.start(ctx, t, a, at, trees, python); err != nil {
+		return errors.Join(err, ws.Close())
+	}
+	return b.follow(ctx, t, a, at)
+}
+
+// start lays out the workspace and starts the worker.
+func (b *builder) start(ctx context.Context, t *task, a *artifacts.Action, at *attempt, trees []tree, python string) error {
+	ws := at.ws.Dir
+	var err error
 	if at.check, err = b.lay(ctx, trees, ws); err != nil {
 		return err
 	}
@@ -174,7 +175,7 @@ func (b *builder) follow(ctx context.Context, t *task, a *artifacts.Action, at *
 			return
 		}
 		if err == nil {
-			t.leave = append(t.leave, at.ws.Close)
+			t.leave = append(t.leave, at.ws.Reuse)
 			return
 		}
 		err = errors.Join(err, at.ws.Close())

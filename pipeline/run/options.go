@@ -52,6 +52,8 @@ type Options struct {
 type Workspaces interface {
 	// Workspace opens the folder of an attempt, making it where it is not there.
 	Workspace(key artifacts.Key, attempt int) (Workspace, error)
+	// Fresh opens one that nobody has had. Of the layout, folders with a slash at the end and files, some or all may be there: empty.
+	Fresh(key artifacts.Key, attempt int, layout []string) (Workspace, error)
 	Attempts(key artifacts.Key) ([]int, error)
 	// Path is where Workspace opens one; it need not be there.
 	Path(key artifacts.Key, attempt int) string
@@ -65,10 +67,11 @@ type Layer interface {
 	Found(m *artifacts.Manifest, dir string) (check func() error)
 }
 
-// Workspace is one such folder. Close removes it, Release leaves it for a later build.
+// Workspace is one such folder. Close removes it, Release leaves it for a later build; Reuse removes it, and what is left of it may
+// be a fresh one of the same layout.
 type Workspace struct {
-	Dir            string
-	Close, Release func() error
+	Dir                   string
+	Close, Release, Reuse func() error
 }
 
 // Adopter takes an output folder out of the worker's reach, and into the store.

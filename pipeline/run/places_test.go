@@ -34,11 +34,18 @@ func (c *instant) After(d time.Duration) <-chan time.Time {
 type workspaces struct{ *disk.Store }
 
 func (w workspaces) Workspace(key artifacts.Key, attempt int) (run.Workspace, error) {
-	ws, err := w.Store.Workspace(key, attempt)
+	return opened(w.Store.Workspace(key, attempt))
+}
+
+func (w workspaces) Fresh(key artifacts.Key, attempt int, layout []string) (run.Workspace, error) {
+	return opened(w.Store.Fresh(key, attempt, layout))
+}
+
+func opened(ws *disk.Workspace, err error) (run.Workspace, error) {
 	if err != nil {
 		return run.Workspace{}, err
 	}
-	return run.Workspace{Dir: ws.Dir, Close: ws.Close, Release: ws.Release}, nil
+	return run.Workspace{Dir: ws.Dir, Close: ws.Close, Release: ws.Release, Reuse: ws.Reuse}, nil
 }
 
 func (w workspaces) Path(key artifacts.Key, attempt int) string {

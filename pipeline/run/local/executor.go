@@ -108,11 +108,7 @@ func storeHandle(h run.Handle) error {
 	if err != nil {
 		return fmt.Errorf("storing its handle: %w", err)
 	}
-	name := filepath.Join(h.Workspace, run.HandleFile)
-	if err := unix.Unlink(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("storing its handle: %w", err)
-	}
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := os.OpenFile(filepath.Join(h.Workspace, run.HandleFile), os.O_WRONLY|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
 	if err != nil {
 		return fmt.Errorf("storing its handle: %w", err)
 	}
