@@ -267,3 +267,38 @@ func (l lying) Open(ctx context.Context, _ artifacts.Digest, off, n int64) (io.R
 	}
 	return l.Store.Open(ctx, lie.Digest, off, n)
 }
+
+// Files may come with the record; one that comes with another size than its manifest says is refused, and so is one that is nowhere.
+func TestPublishWithFilesAmongTheParts(t *testing.T) {
+	everywhere(t, func(t *testing.T, c *artifacts.Cache, _ artifacts.Sweeper) {
+		rec := result(t, c, "a", 0)
+		file := func(text string) artifacts.Part {
+			b := []byte(text)
+			return artifacts.Part{Payload: artifacts.Payload{
+				Blob: artifacts.Blob{MediaType: artifacts.FileMediaType, Digest: artifacts.Sum(b), Size: int64(len(b))}, Bytes: b,
+			}}
+		}
+		inner := must[artifacts.Part](t)((&artifacts.Manifest{Type: "files"}).Part())
+		copied := file(string(inner.Bytes)) // a file with the bytes of another output's manifest
+		parts := []artifacts.Part{file("A"), copied}
+		m := &artifacts.Manifest{Type: "files", Files: []artifacts.File{{Path: "a", Blob: parts[0].Blob}, {Path: "b", Blob: copied.Blob}}}
+		for _, size := range []int64{parts[0].Size + 1, parts[0].Size} {
+			m.Files[0].Size = size
+			out := must[artifacts.Part](t)(m.Part())
+			rec.Outputs = map[string]artifacts.Digest{"out": out.Digest, "inner": inner.Digest}
+			if _, _, err := c.Publish(t.Context(), rec, out, inner); !errors.Is(err, artifacts.ErrMissing) {
+				t.Errorf("without its files: %v", err)
+			}
+			_, _, err := c.Publish(t.Context(), rec, append(parts, inner, out)...)
+			if wrong := size != parts[0].Size; wrong != errors.Is(err, artifacts.ErrDamaged) || !wrong && err != nil {
+				t.Errorf("with a file of %d bytes: %v", size, err)
+			}
+		}
+		if _, _, err := c.Lookup(t.Context(), rec.Key); err != nil {
+			t.Error(err)
+		}
+		if b, err := c.GetBytes(t.Context(), parts[0].Digest); err != nil || string(b) != "A" {
+			t.Errorf("%q, %v", b, err)
+		}
+	})
+}

@@ -47,7 +47,9 @@ func (c *Cache) publication(ctx context.Context, rec *Record, parts []Part) (*pu
 	}
 	given := make(atHand, len(parts))
 	for _, p := range parts {
-		given[p.Digest] = p
+		if given[p.Digest].manifest == nil { // a file may have the bytes of a manifest
+			given[p.Digest] = p
+		}
 	}
 	if _, ok := given[rec.Key.Digest()]; !ok {
 		if _, err := c.Action(ctx, rec.Key); err != nil {

@@ -70,6 +70,48 @@ func BenchmarkAdoptTree(b *testing.B) {
 	}
 }
 
+// BenchmarkOutput stores an output with its record, moved or read into memory: where the one becomes cheaper than the other.
+func BenchmarkOutput(b *testing.B) {
+	for _, size := range []int{100, 64 << 10, 256 << 10, 1 << 20, 4 << 20} {
+		for _, way := range []string{"moved", "read"} {
+			b.Run(fmt.Sprintf("%d/%s", size, way), func(b *testing.B) {
+				s := open(b, b.TempDir())
+				c := artifacts.NewCache(s, s)
+				dir := filepath.Join(work(b, s), "out", "model")
+				action, key, err := action(1).Part()
+				must(b, err)
+				at, p := time.Now().UTC(), random(b, size)
+				for b.Loop() {
+					b.StopTimer()
+					at = at.Add(time.Second)
+					copy(p, at.String())
+					write(b, filepath.Join(dir, "f"), string(p), 0o644)
+					b.StartTimer()
+					var m *artifacts.Manifest
+					var files []artifacts.Payload
+					if way == "moved" {
+						m, err = s.AdoptTree(b.Context(), dir, "files", nil)
+						must(b, err, s.Noted(dir))
+					} else {
+						m, files, err = s.ReadTree(b.Context(), dir, "files", nil, large)
+						must(b, err)
+					}
+					out, err := m.Part()
+					must(b, err)
+					parts := []artifacts.Part{out, action}
+					for _, f := range files {
+						parts = append(parts, artifacts.Part{Payload: f})
+					}
+					_, _, err = c.Publish(b.Context(), &artifacts.Record{
+						Key: key, Outputs: map[string]artifacts.Digest{"out": out.Digest}, Started: at, Ended: at,
+					}, parts...)
+					must(b, err)
+				}
+			})
+		}
+	}
+}
+
 func BenchmarkLookup(b *testing.B) {
 	for _, files := range []int{10, 1000} {
 		b.Run(fmt.Sprint(files), func(b *testing.B) {
