@@ -213,7 +213,7 @@ func flushAhead(f *os.File, size int64) (wait func()) {
 		return func() {}
 	}
 	var started sync.WaitGroup
-	started.Go(func() { startFlush(f) })
+	started.Go(func() { startFlush(int(f.Fd())) })
 	return started.Wait
 }
 

@@ -79,6 +79,10 @@ func (s *Store) settleAll(drafts []*draft) {
 	flush := s.fsync
 	if len(drafts) >= manyDrafts && s.whole() && flushWhole(drafts[0].fd, len(drafts)) {
 		flush = written
+	} else {
+		for _, d := range drafts { // so that the first flush ends the transaction of the journal that all are in, and not one of its own
+			startFlush(d.fd)
+		}
 	}
 	for _, d := range drafts {
 		_, err := retry(func() (int, error) { return 0, flush(d.fd) })

@@ -41,9 +41,9 @@ func flushed(f *os.File) error {
 	return nil
 }
 
-// startFlush has the disk begin to write what f holds, so that less is left for the flush. It makes nothing durable.
-func startFlush(f *os.File) {
-	_ = unix.SyncFileRange(int(f.Fd()), 0, 0, unix.SYNC_FILE_RANGE_WRITE)
+// startFlush has the disk begin to write what an open file holds, so that less is left for the flush. It makes nothing durable.
+func startFlush(fd int) {
+	_ = unix.SyncFileRange(fd, 0, 0, unix.SYNC_FILE_RANGE_WRITE)
 }
 
 const noAccessTime = unix.O_NOATIME
