@@ -8,10 +8,10 @@ var Crash func(step string)
 const (
 	StepPutWritten  = "put.written"   // a blob's bytes are in tmp/, not yet under their digest
 	StepPutRenamed  = "put.renamed"   // a blob has its name
-	StepAdoptTaken  = "adopt.taken"   // an output was moved out of the worker's reach
-	StepAdoptHashed = "adopt.hashed"  // its files are hashed and on stable storage
+	StepAdoptTaken  = "adopt.taken"   // an output was moved out of the worker's reach, or read into memory
+	StepAdoptHashed = "adopt.hashed"  // its files are hashed and, where it was moved, on stable storage
 	StepAdoptNamed  = "adopt.renamed" // the first of its files is under its digest
-	StepAdoptKept   = "adopt.kept"    // all of them are; who asked for it has not noted what they are
+	StepAdoptKept   = "adopt.kept"    // all of them are; who asked for one that was moved has not noted what they are
 	StepManifest    = "manifest"
 	StepAction      = "action"
 	StepRecord      = "record"
@@ -46,7 +46,7 @@ var GCSteps = []string{StepCollectKey, StepCollectKeys, StepCollectBlob, StepCol
 const (
 	StepWorkLaid    = "work.laid"    // the workspace has all that the worker needs
 	StepWorkStarted = "work.started" // the worker runs, and its handle is stored
-	StepWorkNoted   = "work.noted"   // the workspace says what its outputs are in the store
+	StepWorkNoted   = "work.noted"   // the workspace says what its outputs are in the store, or what record is about to be published
 	StepWorkPinned  = "work.pinned"  // the recipe's lock names what a download resolved to
 )
 
