@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -72,7 +71,7 @@ func (s *Store) spare(layout string) string {
 
 // Reuse removes the workspace from its place, as Close does, and keeps it for an attempt of the same layout where it is fit for that.
 func (w *Workspace) Reuse() error {
-	if w.layout == nil || w.lock.f != nil || filepath.Base(w.Dir) != "1" || w.empty("") != nil || w.store.putAside(w) != nil {
+	if w.layout == nil || w.lock.f != nil || filepath.Base(w.Dir) != "1" || w.empty(unix.AT_FDCWD, w.Dir, "", 0o700) != nil || w.store.putAside(w) != nil {
 		return w.Close()
 	}
 	return nil
@@ -99,86 +98,83 @@ func (s *Store) putAside(w *Workspace) error {
 
 // empty leaves of a folder what its layout names. A worker may have done anything to it that its user may: what is not as it was made
 // is not kept. Its processes are gone.
-func (w *Workspace) empty(below string) error {
-	dir := filepath.Join(w.Dir, below)
-	fi, err := os.Lstat(dir)
-	if err != nil || !fi.IsDir() || fi.Size() > maxSpareFolder || altered(dir, fi) {
+func (w *Workspace) empty(at int, name, below string, mode uint32) error {
+	fd, err := unix.Openat(at, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return os.NewSyscallError("open", err)
+	}
+	dir := os.NewFile(uintptr(fd), filepath.Join(w.Dir, below))
+	defer dir.Close()
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil || st.Size > maxSpareFolder || !ours(&st) || attributed(fd) {
 		return errors.Join(errUnfit, err)
 	}
-	mode := fs.FileMode(0o755)
-	if below == "" {
-		mode = 0o700
-	}
-	if fi.Mode().Perm() != mode { // as inputs have, which are read-only
-		if err := os.Chmod(dir, mode); err != nil {
-			return err
+	if uint32(st.Mode)&0o7777&^unix.S_ISGID != mode { // as inputs have, which are read-only
+		if err := unix.Fchmod(fd, mode|uint32(st.Mode)&unix.S_ISGID); err != nil {
+			return os.NewSyscallError("chmod", err)
 		}
 	}
-	list, err := os.ReadDir(dir)
+	list, err := dir.ReadDir(-1)
 	if err != nil || len(list) > maxSpareEntries {
 		return errors.Join(errUnfit, err)
 	}
 	for _, e := range list {
-		if err := w.emptyEntry(below, e); err != nil {
+		if err := w.emptyEntry(fd, below, e); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (w *Workspace) emptyEntry(below string, e fs.DirEntry) error {
+func (w *Workspace) emptyEntry(dir int, below string, e fs.DirEntry) error {
 	name := below + e.Name()
-	at := filepath.Join(w.Dir, name)
 	switch {
 	case e.IsDir() && slices.Contains(w.layout, name+"/"):
-		return w.empty(name + "/")
+		return w.empty(dir, e.Name(), name+"/", 0o755)
 	case e.IsDir():
-		return removeTree(at)
+		return removeTree(filepath.Join(w.Dir, name))
 	case e.Type().IsRegular() && slices.Contains(w.layout, name):
-		return blank(at, at)
+		return blank(dir, e.Name(), e.Name())
 	case e.Type().IsRegular() && slices.Contains(w.layout, name+partSuffix): // written by a rename, and so it will be again
-		return blank(at, at+partSuffix)
+		return blank(dir, e.Name(), e.Name()+partSuffix)
 	}
-	return os.Remove(at)
+	return os.NewSyscallError("unlink", unix.Unlinkat(dir, e.Name(), 0))
 }
 
 // partSuffix ends the name under which a file is written that gets its own by a rename.
 const partSuffix = ".part"
 
-// blank makes a file empty and gives it its name in the layout. One that is not as it was made is removed.
-func blank(at, to string) error {
-	fi, err := os.Lstat(at)
-	if err != nil {
-		return err
+// blank makes a file of a folder empty and gives it its name in the layout. One that is not as it was made is removed.
+func blank(dir int, name, to string) error {
+	var st unix.Stat_t
+	if err := unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return os.NewSyscallError("stat", err)
 	}
-	plain := fi.Mode().Perm()&^0o044 == 0o600 && fi.Mode().IsRegular()
-	if !plain || links(fi) != 1 || fi.Size() > maxSpareFile || altered(at, fi) {
-		return os.Remove(at)
+	plain := st.Mode&unix.S_IFMT == unix.S_IFREG && st.Mode&0o7777&^0o044 == 0o600
+	if !plain || st.Nlink != 1 || st.Size > maxSpareFile || !ours(&st) {
+		return os.NewSyscallError("unlink", unix.Unlinkat(dir, name, 0))
 	}
-	if fi.Size() > 0 {
-		fd, err := unix.Open(at, unix.O_WRONLY|unix.O_TRUNC|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if st.Size > 0 {
+		fd, err := unix.Openat(dir, name, unix.O_WRONLY|unix.O_TRUNC|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		if err == nil {
+			err = unix.Close(fd)
+		}
 		if err != nil {
-			return os.NewSyscallError("open", err)
-		}
-		if err := unix.Close(fd); err != nil {
-			return os.NewSyscallError("close", err)
+			return os.NewSyscallError("truncate", err)
 		}
 	}
-	if at == to {
+	if name == to {
 		return nil
 	}
-	return unix.Rename(at, to)
+	return os.NewSyscallError("rename", unix.Renameat(dir, name, dir, to))
 }
 
-// altered: it is another user's, or has attributes that not the kernel has given it, an access list for one, which what is made in
-// it would inherit.
-func altered(path string, fi fs.FileInfo) bool {
-	st, ok := fi.Sys().(*syscall.Stat_t)
-	if !ok || int(st.Uid) != os.Geteuid() || fi.Mode()&(fs.ModeSetuid|fs.ModeSticky) != 0 {
-		return true
-	}
+func ours(st *unix.Stat_t) bool { return int(st.Uid) == os.Geteuid() }
+
+// attributed: a folder has attributes that not the kernel has given it, an access list for one, which what is made in it would inherit.
+func attributed(folder int) bool {
 	names := make([]byte, 1<<10)
-	n, err := unix.Llistxattr(path, names)
+	n, err := unix.Flistxattr(folder, names)
 	if errors.Is(err, unix.ENOTSUP) {
 		return false
 	}

@@ -115,6 +115,9 @@ func (b *builder) start(ctx context.Context, t *task, a *artifacts.Action, at *a
 	if err := b.writeSeal(ws, t.step.Node.Stage); err != nil {
 		return err
 	}
+	if err := t.stored(ctx); err != nil {
+		return err
+	}
 	artifacts.Reached(artifacts.StepWorkLaid)
 	at.started = b.o.Clock.Now().UTC()
 	at.handle, err = b.o.Executor.Start(ctx, Job{

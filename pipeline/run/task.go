@@ -23,13 +23,14 @@ type task struct {
 	same   []*task // have the same key: one run makes all
 	forced bool
 
-	report *reporter
-	ticket *ticket
-	vacate func()         // gives back resources before the end of its run
-	kept   bool           // what its action names is stored
-	leave  []func() error // what is left to be done once it has been handed back, in this order
-	place  artifacts.Key  // names the workspace and the lease of a step without a key
-	tried  int            // attempts in this build
+	report  *reporter
+	ticket  *ticket
+	vacate  func()         // gives back resources before the end of its run
+	kept    bool           // its action is stored or on the way, with what that names
+	storing chan error     // of its action; nil when that was waited for
+	leave   []func() error // what is left to be done once it has been handed back, in this order
+	place   artifacts.Key  // names the workspace and the lease of a step without a key
+	tried   int            // attempts in this build
 
 	state   artifacts.State // "" until done
 	reason  string
@@ -70,6 +71,7 @@ func (b *builder) run(ctx context.Context, t *task) (err error) {
 	if t.place.IsZero() {
 		_ = b.keep(ctx, t, t.step.Action) // while it waits for resources; what fails is tried again when it has them
 	}
+	defer func() { _ = t.stored(ctx) }()
 	if err := b.granted(ctx, t); err != nil {
 		return err
 	}
@@ -192,15 +194,10 @@ func (b *builder) leased(ctx context.Context, t *task) error {
 		machine()
 		b.pool.release(t.ticket)
 	}
-	if err = b.attempts(ctx, t, a); err != nil && t.record == nil && t.place.IsZero() {
-		if _, kept := b.o.Cache.PutAction(context.WithoutCancel(ctx), a); kept != nil { // a failure is to be explained, too
-			t.report.warn("its action cannot be stored: " + kept.Error())
-		}
-	}
-	return err
+	return b.attempts(ctx, t, a)
 }
 
-// keep stores what a stage is made of, unless that was done. Its action is stored with what it makes, or when it has failed.
+// keep stores what a stage is made of, unless that was done. Its action is on the way when it returns: t.stored waits.
 func (b *builder) keep(ctx context.Context, t *task, a *artifacts.Action) error {
 	if t.kept {
 		return nil
@@ -213,8 +210,31 @@ func (b *builder) keep(ctx context.Context, t *task, a *artifacts.Action) error 
 			return err
 		}
 	}
-	t.kept = t.place.IsZero()
+	if t.kept = t.place.IsZero(); t.kept {
+		storing, calm := make(chan error, 1), artifacts.Unhurried(ctx, t.ticket.ready)
+		t.storing = storing
+		go func() { // stored waits for it
+			_, err := b.o.Cache.PutAction(calm, a)
+			storing <- err
+		}()
+	}
 	return nil
+}
+
+// stored returns when the action is, before the worker starts: the disk is at it while the workspace is laid out.
+func (t *task) stored(ctx context.Context) error {
+	if t.storing == nil {
+		return nil
+	}
+	err := <-t.storing
+	t.storing = nil
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	}
+	return cacheTrouble{err}
 }
 
 func (b *builder) settleAgain(ctx context.Context, t *task) error {

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -108,12 +107,7 @@ func storeHandle(h run.Handle) error {
 	if err != nil {
 		return fmt.Errorf("storing its handle: %w", err)
 	}
-	f, err := os.OpenFile(filepath.Join(h.Workspace, run.HandleFile), os.O_WRONLY|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
-	if err != nil {
-		return fmt.Errorf("storing its handle: %w", err)
-	}
-	defer f.Close()
-	if _, err := f.Write(text); err != nil {
+	if err := write(filepath.Join(h.Workspace, run.HandleFile), unix.O_NOFOLLOW|unix.O_NONBLOCK, text); err != nil {
 		return fmt.Errorf("storing its handle: %w", err)
 	}
 	return nil
