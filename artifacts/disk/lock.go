@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -22,7 +23,8 @@ type lock struct {
 
 // tryLock gives nil when someone else holds the file. A file that was removed while we waited for it protects nothing
 // any more, so the lock counts only if the path still leads to what was locked. One that can be had and has other names was the badge
-// of a process that is dead: to hold it would hold all that it stood for, so it makes way for a file of its own.
+// of a process that is dead: to hold it would hold all that it stood for, so it makes way for a file of its own. The cache's own locks
+// stay, whatever names somebody gave them who linked a whole cache.
 func tryLock(path string) (*lock, error) {
 	for {
 		f := flock.New(path, flock.SetPermissions(0o666))
@@ -44,7 +46,7 @@ func tryLock(path string) (*lock, error) {
 			return nil, errors.Join(fmt.Errorf("locking %s: %w", path, err), f.Close())
 		}
 		if now, err := os.Stat(path); err == nil && os.SameFile(held, now) {
-			if links(held) == 1 {
+			if links(held) == 1 || slices.Contains(lockFiles, filepath.Base(path)) {
 				return &lock{path, f}, nil
 			}
 			if err := os.Remove(path); err != nil {
