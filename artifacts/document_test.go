@@ -29,7 +29,7 @@ func TestFormatDocument(t *testing.T) {
 		}
 	}
 	var tests strings.Builder
-	for _, pattern := range []string{"*_test.go", "*/*_test.go", "storetest/*.go", "../lineage/*_test.go", "../cmd/tinfra/*_test.go", "../stages/env/*_test.go"} {
+	for _, pattern := range []string{"*_test.go", "*/*_test.go", "storetest/*.go", "../lineage/*_test.go", "../cmd/tinfra/*_test.go", "../pipeline/run/*_test.go", "../stages/env/*_test.go"} {
 		paths, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)
