@@ -13,6 +13,8 @@ type Cache struct {
 	Pointers
 	holder Holder // nil where nothing is ever collected beside a build
 	group  *group // nil where many writes at once cost as much as one by one
+
+	elsewhere Elsewhere // nil: there is no other place
 }
 
 // NewCache joins the bytes and the names of one place. A Store that is a Holder is told what is relied on.
@@ -149,11 +151,9 @@ func (c *Cache) Record(ctx context.Context, d Digest) (*Record, error) {
 }
 
 // Lookup finds the record that stands for a key. It is a hit only if the record, its manifests and every output file
-// are there with the right size; otherwise the error is ErrMissing, and ErrDamaged too where something is broken.
-func (c *Cache) Lookup(ctx context.Context, k Key) (*Record, Digest, error) {
-	rec, d, _, err := c.lookup(ctx, k)
-	return rec, d, err
-}
+// are there with the right size; otherwise the error is ErrMissing, and ErrDamaged too where something is broken. What is Beside is
+// asked for what is not here.
+func (c *Cache) Lookup(ctx context.Context, k Key) (*Record, Digest, error) { return c.found(ctx, k) }
 
 // lookup also gives the pointer's version, so that a broken winner can be replaced.
 func (c *Cache) lookup(ctx context.Context, k Key) (*Record, Digest, Version, error) {

@@ -78,6 +78,29 @@ const (
 // IndexSteps lists them.
 var IndexSteps = []string{StepIndexMade, StepIndexBatch, StepIndexMarked, StepIndexFolded, StepIndexDropped}
 
+// The named points of sharing: of bringing a result to where other machines find it, and of a build.
+const (
+	StepSharePack    = "share.pack"    // the first pack of a tree is there
+	StepSharePacks   = "share.packs"   // all of them are
+	StepShareMap     = "share.map"     // the tree's map is
+	StepShareBlobs   = "share.blobs"   // manifests, environment, worker and log are
+	StepShareAction  = "share.action"  // the action is
+	StepShareRecord  = "share.record"  // the record is
+	StepShareRuns    = "share.runs"    // runs/ lists it
+	StepShareRecords = "share.records" // records/ does
+	StepShareKeys    = "share.keys"    // keys/ leads to it, or to an earlier winner
+	StepShareBuild   = "share.build"   // the build is there, and its recipe, lock, modules and logs
+	StepShareIndex   = "share.index"   // its index is
+	StepShareBuilds  = "share.builds"  // builds/ lists it
+	StepShareRefs    = "share.refs"    // it is its recipe's last build
+)
+
+// ShareSteps lists them, in the order in which a result and then its build pass them.
+var ShareSteps = []string{
+	StepSharePack, StepSharePacks, StepShareMap, StepShareBlobs, StepShareAction, StepShareRecord, StepShareRuns, StepShareRecords,
+	StepShareKeys, StepShareBuild, StepShareIndex, StepShareBuilds, StepShareRefs,
+}
+
 // Reached tells Crash of a named point. Stores call it too.
 func Reached(step string) {
 	if Crash != nil {

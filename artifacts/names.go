@@ -44,6 +44,22 @@ func CheckPrefix(prefix string) error {
 	return CheckName(strings.TrimSuffix(prefix, "/") + "/x")
 }
 
+// Names are those under which a record with digest d is found: in the order in which they are set.
+func (r *Record) Names(d Digest) (run, record, key string) {
+	return runName(r.Key, d), recordName(day(r.Ended), d.Hex()), keyName(r.Key)
+}
+
+// Names are those under which a build with digest d is found, in the order in which they are set.
+func (b *Build) Names(d Digest) (build, ref string) {
+	return buildName(day(b.Started), d.Hex()), refName(b.RecipePath)
+}
+
+// KeyName is where the record that stands for a key is named.
+func KeyName(k Key) string { return keyName(k) }
+
+// RefName is where a recipe's last build is named.
+func RefName(recipePath string) string { return refName(recipePath) }
+
 func keyName(k Key) string              { return keysFolder + k.Hex() }
 func runName(k Key, rec Digest) string  { return runsFolder + k.Hex() + "/" + rec.Hex() }
 func recordName(day, rec string) string { return recordsFolder + day + "/" + rec }
