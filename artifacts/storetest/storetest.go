@@ -25,8 +25,12 @@ type Place interface {
 	artifacts.Sweeper
 }
 
-// Run runs the suite; each test asks open for an empty place.
-func Run(t *testing.T, open func(t *testing.T) Place) {
+// EveryIncrementCounts is the name of a test that a place behind a faulty network may fail: where an answer is lost and the value was
+// replaced since, nobody can tell whether the change was made, so it is made again.
+const EveryIncrementCounts = "every increment counts"
+
+// Run runs the suite, but for the tests named last; each test asks open for an empty place.
+func Run(t *testing.T, open func(t *testing.T) Place, except ...string) {
 	for _, c := range []struct {
 		name string
 		test func(*testing.T, Place)
@@ -40,12 +44,15 @@ func Run(t *testing.T, open func(t *testing.T) Place) {
 		{"set, get and conflicts", setAndGet},
 		{"one of sixteen racers creates", raceCreate},
 		{"one of sixteen racers replaces", raceReplace},
-		{"every increment counts", counter},
+		{EveryIncrementCounts, counter},
 		{"list in order", listOrder},
 		{"hostile names", hostileNames},
 		{"all and delete", allAndDelete},
 		{"cancelled", cancelled},
 	} {
+		if slices.Contains(except, c.name) {
+			continue
+		}
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			c.test(t, open(t))
