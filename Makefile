@@ -7,15 +7,18 @@ LINT_VERSION := v2.15.0
 PY_SMALL := stages/sdk stages/download stages/text
 PY_TORCH := stages/corpus stages/import_gguf stages/convert_pickle stages/synthetic stages/calibrate stages/gptq stages/awq stages/rtn stages/perplexity stages/compare stages/lib stages/benchmark stages/onnx stages/onnx_check
 
-.PHONY: build test test-go test-python fuzz soak accept accept-full bench bench-full bench-growth lint docs clean
+.PHONY: build test test-go servers test-python fuzz soak accept accept-full bench bench-full bench-growth lint docs clean
 
 build: ## the one binary
 	$(GO) build -trimpath -o $(BIN)/tinfra ./cmd/tinfra
 
 test: test-go test-python ## all tests
 
-test-go: ## packages and stories, under the race detector
+test-go: servers ## packages and stories, under the race detector
 	$(GO) test -race -timeout 20m ./...
+
+servers: ## the S3-compatible servers that tests start: built once for all checkouts of a machine, in some minutes
+	$(GO) test -count=1 -timeout 30m -run '^TestInstall$$' ./artifacts/s3/s3test
 
 test-python: .venv/fetch.done .venv/torch.done ## workers at toy size, each in its locked environment
 	.venv/fetch/bin/python -m pytest -q $(PY_SMALL)
