@@ -1,0 +1,54 @@
+package pieces
+
+import (
+	"io"
+	"iter"
+	"strings"
+
+	"github.com/Ruihan11/tiny-infra/artifacts/tensor"
+)
+
+// Span is a part of a file that becomes a piece. Width is how many bytes a number in it has: 1 where there are none, or several kinds.
+type Span struct {
+	Off, Len int64
+	Width    int
+}
+
+// Cut gives the spans of a file of size bytes, one behind the other; they depend on its bytes and on how its name ends, on nothing else.
+// It reads as far as the spans are asked for, and stops at the first error. Where the file is shorter than size, so are its spans.
+func Cut(src io.ReaderAt, size int64, name string) iter.Seq2[Span, error] {
+	if h := header(src, size, name); h != nil {
+		return cutTensors(src, size, h)
+	}
+	return cutContent(src, 0, size)
+}
+
+// header is what a file says of its tensors. One that cannot be read is cut by its content: whoever reads that meets the same error.
+func header(src io.ReaderAt, size int64, name string) *tensor.Header {
+	read := tensor.ReadSafetensors
+	switch {
+	case strings.HasSuffix(name, ".gguf"):
+		read = tensor.ReadGGUF
+	case !strings.HasSuffix(name, ".safetensors"):
+		return nil
+	}
+	h, err := read(src, size)
+	if err != nil {
+		return nil
+	}
+	return h
+}
+
+// incompressible tries size bytes at off by a sample of their middle.
+func incompressible(src io.ReaderAt, off, size int64, width int) (bool, error) {
+	n := min(size, sampleSize)
+	b := take(int(n))
+	defer give(b)
+	if _, err := io.ReadFull(io.NewSectionReader(src, off+(size-n)/2, n), b); err != nil {
+		return false, err
+	}
+	c := coders.Get().(*coder)
+	defer coders.Put(c)
+	how, err := c.choose(b, width)
+	return how == asIs, err
+}
