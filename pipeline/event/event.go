@@ -16,6 +16,7 @@ const (
 	Metric   Type = "metric"   // Name, Value
 	Problem  Type = "problem"  // something a person should read
 	Stored   Type = "stored"   // outputs published; Digests by port
+	Shared   Type = "shared"   // without Stage: Done of Total bytes of results are where other machines find them
 	Finished Type = "finished" // a stage ended: State is hit, ran, failed or blocked; without Stage: the build ended
 )
 

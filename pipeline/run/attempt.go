@@ -95,7 +95,7 @@ func (b *builder) try(ctx context.Context, t *task, a *artifacts.Action, number 
 func (b *builder) start(ctx context.Context, t *task, a *artifacts.Action, at *attempt, trees []tree, python string) error {
 	ws := at.ws.Dir
 	var err error
-	if at.check, err = b.lay(ctx, trees, ws); err != nil {
+	if at.check, err = b.lay(b.bringing(ctx, t), trees, ws); err != nil {
 		return err
 	}
 	req, err := b.request(t.step, a, inputsOf(trees, a), t.ticket.grant)

@@ -31,6 +31,7 @@ type builder struct {
 	pool   *pool
 
 	programs programs
+	unshared error // why other machines do not find all that is stored here; of the goroutine of Execute
 	room     room
 
 	stopped atomic.Pointer[task] // the first that failed; set before its resources are free for another, unless it failed after they were: while it was published
@@ -39,6 +40,7 @@ type builder struct {
 	tasks     []*task
 	byAddress map[string]*task
 	leaders   map[artifacts.Key]*task
+	shared    map[artifacts.Digest]bool // records that are on their way to other machines
 	troubles  []error
 	workers   sync.WaitGroup
 }
@@ -176,6 +178,7 @@ func (b *builder) sayPlanned() {
 
 // conclude stores the Build and says how it ended. One whose recipe or values hold a secret is not stored.
 func (b *builder) conclude(ctx context.Context, diags hcl.Diagnostics, failed error, exposed bool) (*artifacts.Build, error) {
+	b.shareAll(ctx)
 	e := b.verdict(ctx, diags, failed)
 	b.build.Ended = b.o.Clock.Now().UTC()
 	if e != nil {
@@ -189,7 +192,7 @@ func (b *builder) conclude(ctx context.Context, diags hcl.Diagnostics, failed er
 	}
 	var err error
 	if !exposed {
-		err = b.store(context.WithoutCancel(ctx))
+		err = b.store(ctx)
 	}
 	if err != nil {
 		if e == nil {
@@ -208,7 +211,8 @@ func (b *builder) conclude(ctx context.Context, diags hcl.Diagnostics, failed er
 	return b.build, nil
 }
 
-func (b *builder) store(ctx context.Context) error {
+func (b *builder) store(interruptible context.Context) error {
+	ctx := context.WithoutCancel(interruptible)
 	if r := b.plan.Graph.Recipe; b.build.Recipe.IsZero() && len(r.Source) > 0 {
 		blob, err := b.o.Cache.PutBytes(ctx, "text/plain", r.Source)
 		if err != nil {
@@ -226,10 +230,11 @@ func (b *builder) store(ctx context.Context) error {
 			b.build.Modules[path] = blob.Digest
 		}
 	}
-	if _, err := b.o.Cache.PutBuild(ctx, b.build); err != nil {
+	stored, err := b.o.Cache.PutBuild(ctx, b.build)
+	if err != nil {
 		return fmt.Errorf("storing what became of the build: %w", err)
 	}
-	return nil
+	return b.shareBuild(interruptible, stored)
 }
 
 // verdict is nil for a build that ended well. Of several reasons the gravest gives the exit code.
@@ -274,6 +279,9 @@ func (b *builder) verdict(ctx context.Context, diags hcl.Diagnostics, failed err
 	}
 	if ctx.Err() != nil && b.unfinished() {
 		worst(ExitInterrupted)
+		if b.unshared != nil {
+			e.Causes = append(e.Causes, b.unshared)
+		}
 		if len(e.Causes) == 0 && len(e.Diagnostics) == 0 {
 			e.Causes = append(e.Causes, context.Cause(ctx))
 		}
@@ -286,7 +294,7 @@ func (b *builder) verdict(ctx context.Context, diags hcl.Diagnostics, failed err
 
 // unfinished tells whether there was anything left to interrupt.
 func (b *builder) unfinished() bool {
-	return slices.ContainsFunc(b.tasks, func(t *task) bool { return t.state != artifacts.Ran && t.state != artifacts.Hit })
+	return b.unshared != nil || slices.ContainsFunc(b.tasks, func(t *task) bool { return t.state != artifacts.Ran && t.state != artifacts.Hit })
 }
 
 // add sorts a task's error into the two families.

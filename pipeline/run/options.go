@@ -24,6 +24,7 @@ type Options struct {
 	Envs       Environments
 	Events     *event.Bus
 	Lock       Lock
+	Share      Sharer // nil: results stay on this machine
 
 	Checkpoints Checkpoints // nil: nothing outlives an attempt
 

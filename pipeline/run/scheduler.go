@@ -208,6 +208,7 @@ func (b *builder) finish(ctx context.Context, t *task) []*task {
 	t.conclude(ctx)
 	if t.record != nil {
 		t.step.Record, t.step.RecordDigest = t.record, t.digest
+		b.share(t)
 		if t.err == nil {
 			t.err = b.require(context.WithoutCancel(ctx), t)
 		}

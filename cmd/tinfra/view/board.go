@@ -36,6 +36,7 @@ type Board struct {
 	by      map[string]*Tally
 	planned map[string]int // stages by what the plan made of them
 	outlook Outlook
+	sharing sharing
 }
 
 // Outlook is what is known of stages before they begin, by address.
@@ -60,6 +61,9 @@ func (b *Board) Stage(address string) *Tally { return b.by[address] }
 func (b *Board) Apply(e event.Event) {
 	if b.Started.IsZero() {
 		b.Started = e.Time
+	}
+	if e.Type == event.Shared {
+		b.sharing.apply(e)
 	}
 	if e.Stage == "" {
 		return

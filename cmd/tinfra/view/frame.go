@@ -44,6 +44,9 @@ func frame(b *Board, now time.Time, notice string, width, height int, s style) [
 	if n := lost + hidden + more; n > 0 {
 		lines = append(lines, clip(s.faint(fmt.Sprintf("  … and %d more", n)), width))
 	}
+	if !b.sharing.over() {
+		lines = append(lines, clip("  "+b.sharing.words(now), width))
+	}
 	return append(lines, counter(b, now, notice, width, s))
 }
 

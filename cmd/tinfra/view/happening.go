@@ -53,7 +53,7 @@ func happening(b *Board, e event.Event, s style, logs bool) []words {
 		}
 		state := Outcome(e.State, e.Reason)
 		return []words{{s.state(state, state), ending(t, e, s)}}
-	case event.Planned, event.Progress, event.Metric, event.Stored:
+	case event.Planned, event.Progress, event.Metric, event.Stored, event.Shared:
 		return nil
 	default:
 		return nil

@@ -19,6 +19,7 @@ type Plain struct {
 	width   int // of the column of addresses
 	headed  bool
 	written map[string]mark
+	told    time.Time // when a line said how far the sharing is
 }
 
 // mark is the last progress that was written of a stage.
@@ -53,8 +54,12 @@ func (p *Plain) Event(e event.Event) {
 	for _, line := range happening(p.board, e, p.style, p.logs) {
 		p.line(e, line.word, line.rest)
 	}
-	if e.Type == event.Progress {
+	switch e.Type {
+	case event.Progress:
 		p.progress(e)
+	case event.Shared:
+		p.shared(e)
+	default:
 	}
 }
 
