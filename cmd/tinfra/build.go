@@ -26,7 +26,8 @@ type building struct {
 	selection selection
 	jobs      int
 	keepGoing bool
-	offline   bool
+	offline   bool // no network
+	alone     bool // no shared cache
 	locked    bool
 	json      bool
 	plain     bool
@@ -55,12 +56,14 @@ func newBuild(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			b.alone = b.offline
 			return b.build(cmd.Context(), path)
 		},
 		ValidArgsFunction: completeRecipes,
 	}
 	b.selection.values(cmd)
 	b.selection.stages(cmd, a)
+	a.singleWriting(cmd)
 	f := cmd.Flags()
 	f.IntVarP(&b.jobs, "jobs", "j", 0, "run at most this many stages at once (default: as many as the machine has room for)")
 	f.BoolVarP(&b.keepGoing, "keep-going", "k", false, "after a failure, go on with what does not depend on it")
@@ -89,7 +92,7 @@ func (b *building) build(ctx context.Context, path string) error {
 	if done || err != nil {
 		return err
 	}
-	t, err := b.app.survey(ctx, path, &b.selection, surveying{offline: b.offline, unpin: b.update, build: true, known: before.known})
+	t, err := b.app.survey(ctx, path, &b.selection, surveying{offline: b.offline, alone: b.alone, unpin: b.update, build: true, known: before.known})
 	if err != nil {
 		return err
 	}
@@ -147,8 +150,8 @@ func (b *building) options(ctx context.Context, t *site, started time.Time) (run
 	if jobs == 0 {
 		jobs = t.project.Jobs
 	}
-	return run.Options{
-		Cache: t.cache, Workspaces: workspaces{t.store}, Layer: layer{t.store}, Adopter: t.store, Leaser: t.store, Checkpoints: t.store,
+	o := run.Options{
+		Cache: t.cache, Workspaces: workspaces{t.store}, Layer: layer{t.store, t.remote, t.makers()}, Adopter: t.store, Leaser: t.store, Checkpoints: t.store,
 		Executor: t.executor, Meter: t.executor, Envs: t.envs, Lock: newLockFile(t.recipe, b.update), Facts: t.facts,
 		Jobs: jobs, KeepGoing: b.keepGoing, Locked: b.locked, Force: b.selection.forced,
 		Settings: settings(t.project), Builder: builder(), Kill: b.app.killed.Done(), Clock: clock,
@@ -157,7 +160,11 @@ func (b *building) options(ctx context.Context, t *site, started time.Time) (run
 			RecipePath: t.recordedPath(t.recipe.Path), Targets: b.selection.targets, Lock: lock,
 			Commit: b.commit(), Host: hostName(), Started: started.UTC(),
 		},
-	}, nil
+	}
+	if t.remote != nil {
+		o.Share = sharer{t.remote}
+	}
+	return o, nil
 }
 
 // clock is the machine's. Tests set it wrong.

@@ -12,8 +12,8 @@ import (
 
 const crowd = 10 // builds at once
 
-// shared is a recipe whose middle stage waits at a gate, so that a crowd of builds has to wait for it.
-var shared = map[string]string{
+// gated is a recipe whose middle stage waits at a gate, so that a crowd of builds has to wait for it.
+var gated = map[string]string{
 	"data.txt": "some data\n",
 	"recipe.hcl": `
 stage "pinned" "data" {
@@ -48,7 +48,7 @@ type crowded struct {
 const gatedStage = "trial.slow"
 
 func newCrowd(t *testing.T) *crowded {
-	c := &crowded{scene: newScene(t, shared)}
+	c := &crowded{scene: newScene(t, gated)}
 	c.open = c.gate()
 	all := make([]*process, crowd)
 	for i := range all {

@@ -90,7 +90,8 @@ func codeOf(err error) int {
 		return exitUsage
 	case errors.Is(err, errInterrupted):
 		return exitInterrupted
-	case errors.Is(err, artifacts.ErrDamaged), errors.Is(err, artifacts.ErrMissing): // of what a build or a record names
+	case errors.Is(err, artifacts.ErrDamaged), errors.Is(err, artifacts.ErrMissing), // of what a build or a record names
+		errors.Is(err, artifacts.ErrUnreachable), errors.Is(err, artifacts.ErrRefused):
 		return exitCache
 	default:
 		return exitInternal

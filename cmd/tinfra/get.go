@@ -17,13 +17,15 @@ import (
 func newGet(a *app) *cobra.Command {
 	var s lookup
 	var dir string
+	var offline bool
 	cmd := &cobra.Command{
 		Use:   "get OUTPUT|STAGE.PORT|DIGEST -o FOLDER",
 		Short: "Write an output to a folder",
 		Long: `get writes files of the last build to a folder of yours: those of an output of the recipe, as in
 ` + "`tinfra get model -o ./model`" + `, of a stage, as in ` + "`tinfra get gptq.int4.model -o ./model`" + `, or those of a digest or the
 beginning of one. The port can be left out where a stage has one output. The folder must be new or empty. The files are
-yours to change: they are copies.`,
+yours to change: they are copies. Those that only the shared cache has are brought from there; where this machine has not
+built the recipe, the last build there counts.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if dir == "" {
@@ -33,11 +35,13 @@ yours to change: they are copies.`,
 			if err != nil {
 				return err
 			}
+			h.asks = !offline
 			return h.get(cmd.Context(), args[0], dir, s)
 		},
 		ValidArgsFunction: a.completePorts,
 	}
 	s.flags(cmd)
+	alone(cmd, &offline)
 	cmd.Flags().StringVarP(&dir, "output", "o", "", "the folder to write to")
 	return cmd
 }
@@ -64,7 +68,7 @@ func (h *house) get(ctx context.Context, what, dir string, s lookup) error {
 	return nil
 }
 
-// present says before anything is written that the files were collected, or deleted.
+// present brings the files here that only the shared cache has, and says before anything is written that some were collected, or deleted.
 func (h *house) present(ctx context.Context, what string, m *artifacts.Manifest) error {
 	blobs := make([]artifacts.Blob, 0, len(m.Files))
 	for _, f := range m.Files {
@@ -72,6 +76,9 @@ func (h *house) present(ctx context.Context, what string, m *artifacts.Manifest)
 	}
 	if h.store.Present(ctx, blobs) == nil {
 		return nil
+	}
+	if fetched, err := h.fetch(ctx, what, m); fetched || err != nil {
+		return err
 	}
 	for _, f := range m.Files {
 		_, err := h.store.Stat(ctx, f.Digest)

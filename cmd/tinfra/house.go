@@ -16,6 +16,7 @@ import (
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
 	"github.com/Ruihan11/tiny-infra/artifacts/disk"
+	"github.com/Ruihan11/tiny-infra/artifacts/shared"
 	"github.com/Ruihan11/tiny-infra/cmd/tinfra/view"
 	"github.com/Ruihan11/tiny-infra/lineage"
 	"github.com/Ruihan11/tiny-infra/pipeline/graph"
@@ -32,6 +33,8 @@ type house struct {
 	catalog    *stages.Catalog
 	store      *disk.Store
 	cache      *artifacts.Cache
+	asks       bool           // a verb that only looks asks the shared cache for what is not here
+	remote     *shared.Remote // see join; nil where only this machine's cache is asked
 	fresh      *lineage.Index // see freshIndex
 }
 
@@ -318,11 +321,15 @@ func (h *house) recordedPath(path string) string {
 	return abs
 }
 
-// lastBuild is the recipe's last build; nil where there is none.
+// lastBuild is the recipe's last build: of this machine, else of those that share its results; nil where there is none.
 func (h *house) lastBuild(ctx context.Context, path string) (*artifacts.Build, error) {
 	b, err := h.cache.LastBuild(ctx, h.recordedPath(path))
-	if errors.Is(err, artifacts.ErrMissing) {
+	switch {
+	case err == nil || !errors.Is(err, artifacts.ErrMissing):
+		return b, err
+	case h.remote != nil:
+		return h.remote.LastBuild(), nil
+	default:
 		return nil, nil
 	}
-	return b, err
 }

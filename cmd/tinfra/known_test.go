@@ -17,7 +17,7 @@ func surveyed(t *testing.T) *known {
 	t.Helper()
 	a := &app{stdin: strings.NewReader(""), stdout: os.Stdout, stderr: os.Stderr}
 	defer a.close()
-	_, _, k := a.standingNow(t.Context(), "recipe.hcl", selection{})
+	_, _, k := a.standingNow(t.Context(), "recipe.hcl", selection{}, false)
 	return k
 }
 

@@ -34,6 +34,7 @@ beside the recipe. With --update it asks every source anew.`,
 	}
 	b.selection.values(cmd)
 	b.viewing(cmd)
+	a.singleWriting(cmd)
 	cmd.Flags().BoolVar(&update, "update", false, "pin anew what is pinned already")
 	return cmd
 }

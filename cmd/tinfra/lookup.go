@@ -39,6 +39,9 @@ func (h *house) findBuild(ctx context.Context, s lookup) (*artifacts.Build, erro
 		if err == nil || !errors.Is(err, artifacts.ErrMissing) {
 			return b, err
 		}
+		if b, err := h.buildElsewhere(ctx); b != nil || err != nil {
+			return b, err
+		}
 		if s.recipe != "" {
 			return nil, usage("%s was not built yet in %s", s.recipe, h.store.Dir())
 		}
@@ -49,6 +52,19 @@ func (h *house) findBuild(ctx context.Context, s lookup) (*artifacts.Build, erro
 		}
 	}
 	return nil, usage("nothing was built yet in %s", h.store.Dir())
+}
+
+// buildElsewhere is the recipe's last build in the shared cache; nil where there is none, or it is not to be asked.
+func (h *house) buildElsewhere(ctx context.Context) (*artifacts.Build, error) {
+	if !h.asks {
+		return nil, nil
+	}
+	if h.remote == nil {
+		if err := h.joinFor(ctx, h.recipePath, false); err != nil || h.remote == nil {
+			return nil, err
+		}
+	}
+	return h.remote.LastBuild(), nil
 }
 
 // findStep is what became of a stage. Without --build, earlier builds are searched too where the last one left the

@@ -96,13 +96,16 @@ func (o *outcome) tell(ctx context.Context, err error) error {
 		return o.site.mistakes(err)
 	}
 	if failed.Exit == exitInterrupted {
-		return o.interrupted()
+		return o.interrupted(failed)
 	}
 	return o.failed(ctx, failed)
 }
 
-func (o *outcome) interrupted() error {
+func (o *outcome) interrupted(failed *run.Error) error {
 	text := "interrupted: what was finished is kept, and the next build goes on from there"
+	if errors.Is(failed, run.ErrUnshared) {
+		text += "; not all of it is in the shared cache yet: the next build, or `tinfra cache push`, brings the rest"
+	}
 	return &failure{code: exitInterrupted, err: errors.New(text)}
 }
 
@@ -340,6 +343,9 @@ func (o *outcome) writeAdvice(w io.Writer, steps []artifacts.Step, failed *run.E
 	}
 	if errors.Is(failed, artifacts.ErrDamaged) {
 		fmt.Fprintln(w, "What was damaged is out of the cache: build again, and the stage that made it runs anew.")
+	}
+	if errors.Is(failed, run.ErrUnshared) {
+		fmt.Fprintln(w, "The results are kept here: the next build, or `tinfra cache push`, brings the rest to the shared cache.")
 	}
 	if failed.Exit == exitRequire {
 		fmt.Fprintln(w, "The result is kept: change the require and build again, and nothing runs twice.")

@@ -32,6 +32,7 @@ type site struct {
 // surveying is how a plan is made.
 type surveying struct {
 	offline bool   // environments may not be installed
+	alone   bool   // no shared cache is asked
 	unpin   bool   // what the lock pins does not count
 	build   bool   // what is found must stay until it is built
 	known   *known // what of the last build is; nil: nothing
@@ -48,6 +49,11 @@ func (a *app) survey(ctx context.Context, path string, s *selection, how surveyi
 	}
 	if how.build {
 		if err := h.begin(); err != nil {
+			return nil, err
+		}
+	}
+	if !how.alone {
+		if err := h.joinFor(ctx, path, how.build); err != nil {
 			return nil, err
 		}
 	}
@@ -130,7 +136,7 @@ func anyCovered(named string, r *recipe.Recipe) bool {
 
 func newPlan(a *app) *cobra.Command {
 	var s selection
-	var asJSON bool
+	var asJSON, offline bool
 	cmd := &cobra.Command{
 		Use:   "plan [RECIPE]",
 		Short: "Say what a build would run, and why",
@@ -142,11 +148,11 @@ others make (pending), and why; and what that may take, going by earlier runs. I
 			if err != nil {
 				return err
 			}
-			st, _, known := a.standingNow(cmd.Context(), path, s)
+			st, _, known := a.standingNow(cmd.Context(), path, s, offline)
 			if st != nil {
 				return a.tellPlan(path, st.planned(), "", asJSON)
 			}
-			t, err := a.survey(cmd.Context(), path, &s, surveying{offline: true, known: known})
+			t, err := a.survey(cmd.Context(), path, &s, surveying{offline: true, alone: offline, known: known})
 			if err != nil {
 				return err
 			}
@@ -158,6 +164,7 @@ others make (pending), and why; and what that may take, going by earlier runs. I
 	s.values(cmd)
 	s.stages(cmd, a)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "write JSON")
+	alone(cmd, &offline)
 	return cmd
 }
 
@@ -192,8 +199,8 @@ func (s *standing) planned() []plannedJSON {
 }
 
 // standingNow is what the last build of the request left, where all of that is still so; else nil, and what of it is.
-func (a *app) standingNow(ctx context.Context, path string, s selection) (*standing, *house, *known) {
-	h, _, st := (&building{app: a, selection: s}).recall(path)
+func (a *app) standingNow(ctx context.Context, path string, s selection, alone bool) (*standing, *house, *known) {
+	h, _, st := (&building{app: a, selection: s, alone: alone}).recall(path)
 	if st == nil {
 		return nil, nil, nil
 	}

@@ -31,6 +31,7 @@ output in a content-addressed cache, and can say afterwards where each byte came
 	root.Version, _ = versionAndCommit()
 	root.SetVersionTemplate("tinfra {{.Version}}\n")
 	root.PersistentFlags().StringVar(&a.cacheDir, "cache", "", "folder of the cache (default $TINFRA_CACHE, else tinfra in the user's cache folder)")
+	root.PersistentFlags().StringVar(&a.remote, "remote", "", "the shared cache, s3://BUCKET/PREFIX?endpoint=URL, or none (default $TINFRA_REMOTE, else what tinfra.hcl says)")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usage("%w\nSee `%s --help`.", flagTrouble(err), cmd.CommandPath())
 	})
@@ -49,7 +50,7 @@ output in a content-addressed cache, and can say afterwards where each byte came
 	add("recipe", newBuild(a), newPlan(a), newWhy(a), newGraph(a), newLock(a), newValidate(a), newFmt(a), newInit(a))
 	add("result", newShow(a), newLog(a), newGet(a), newReport(a))
 	add("result", newLineage(a), newRuns(a), newDiff(a), newBlame(a), newSQL(a))
-	add("house", newKinds(a), newCache(a), newEnv(a), newVersion(a))
+	add("house", newKinds(a), newCache(a), newEnv(a), newDoctor(a), newVersion(a))
 
 	root.AddCommand(newDocs(a))
 	root.SetHelpCommandGroupID("house")

@@ -15,19 +15,21 @@ import (
 
 func newShow(a *app) *cobra.Command {
 	var s lookup
-	var asJSON bool
+	var asJSON, offline bool
 	cmd := &cobra.Command{
 		Use:   "show [BUILD|STAGE|DIGEST]",
 		Short: "Show a build, a stage's record, or anything stored",
 		Long: `show describes a build (its ID or the beginning of it), the record of a stage in the last build, or whatever is stored
 under a digest or the beginning of one: a manifest, an action, a record, a build, a file (of safetensors or GGUF, its tensors).
-Without an argument it shows the last build.`,
+Without an argument it shows the last build. Where this machine has not built the recipe, that is the last one in the shared
+cache.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			h, err := a.openHouse(s.recipe)
 			if err != nil {
 				return err
 			}
+			h.asks = !offline
 			what := ""
 			if len(args) == 1 {
 				what = args[0]
@@ -38,6 +40,7 @@ Without an argument it shows the last build.`,
 	}
 	s.flags(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "write JSON")
+	alone(cmd, &offline)
 	return cmd
 }
 

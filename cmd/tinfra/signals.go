@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/Ruihan11/tiny-infra/artifacts/disk"
 	"github.com/Ruihan11/tiny-infra/pipeline/reading"
 	"github.com/Ruihan11/tiny-infra/pipeline/run"
@@ -23,6 +25,8 @@ type app struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	cacheDir       string // --cache
+	remote         string // --remote
+	singleWriter   bool   // --single-writer
 	closers        []func() error
 	stores         map[string]*disk.Store // that are open, by folder
 	reads          *reading.Log           // where a build takes down what it is made from; nil: nowhere
@@ -62,8 +66,11 @@ func (a *app) interruptible() context.Context {
 			}
 			switch {
 			case s == syscall.SIGPIPE:
-				// Nobody reads what we say any more. Each further line sends the signal again.
-				cancel(errInterrupted)
+				// Where nobody reads what we say any more, each further line sends the signal again. A connection to a server
+				// that went away sends it too, and is tried again by whoever wrote to it.
+				if unread(1) || unread(2) {
+					cancel(errInterrupted)
+				}
 			case !asked:
 				asked = true
 				a.say("stopping; once more kills what runs")
@@ -81,6 +88,13 @@ func (a *app) interruptible() context.Context {
 		kill(nil)
 	})
 	return ctx
+}
+
+// unread tells that the other end of what a file descriptor writes to is closed: of a pipe, or a terminal.
+func unread(fd int32) bool {
+	fds := []unix.PollFd{{Fd: fd}}
+	n, err := unix.Poll(fds, 0)
+	return err == nil && n > 0 && fds[0].Revents&(unix.POLLERR|unix.POLLHUP) != 0
 }
 
 // close gives back what the verb opened, and signals to the system.

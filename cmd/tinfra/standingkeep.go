@@ -67,6 +67,9 @@ func (o *outcome) addStage(ctx context.Context, s *standing, step artifacts.Step
 	if planned == nil || planned.Record == nil || planned.RecordDigest != step.Record || step.Key.IsZero() {
 		return false
 	}
+	if t.remote != nil && !t.everywhere(step) {
+		return false
+	}
 	kind := planned.Node.Stage.Kind
 	one := t.known.carry(step, t.store, t.app.reads, s)
 	if one == nil {
@@ -86,6 +89,12 @@ func (o *outcome) addStage(ctx context.Context, s *standing, step artifacts.Step
 	s.Orders[step.Kind] = metricNames(kind)
 	s.Stages = append(s.Stages, *one)
 	return true
+}
+
+// everywhere: the result of a step is on this machine, and is known to be where other machines find it.
+func (t *site) everywhere(step artifacts.Step) bool {
+	_, err := os.Stat(t.store.KeyFile(step.Key))
+	return err == nil && t.remote.Confirmed(step.Record)
 }
 
 // stand takes down what is read of a stage's result; nil where that cannot be read.
@@ -129,10 +138,16 @@ func (b *building) requestName(h *house, path string) (_ artifacts.Digest, ok bo
 	if !ok || err != nil || len(s.force) > 0 || b.update {
 		return artifacts.Digest{}, false
 	}
+	remote := ""
+	if !b.alone {
+		if remote, err = h.remoteName(); err != nil {
+			return artifacts.Digest{}, false
+		}
+	}
 	text, err := artifacts.JCS(map[string]any{
 		"format": strconv.Itoa(standingFormat), "program": program, "folder": here, "recipe": path, "cache": h.store.Dir(),
 		"targets": orNone(s.targets), "vars": orNone(s.vars), "varFiles": orNone(s.varFiles), "set": orNone(s.set),
-		"locked": b.locked, "offline": b.offline, "user": strconv.Itoa(os.Getuid()),
+		"locked": b.locked, "offline": b.offline, "remote": remote, "user": strconv.Itoa(os.Getuid()),
 	})
 	return artifacts.Sum(text), err == nil
 }

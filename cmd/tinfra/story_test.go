@@ -20,13 +20,14 @@ import (
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
 	"github.com/Ruihan11/tiny-infra/artifacts/disk"
+	"github.com/Ruihan11/tiny-infra/artifacts/s3/s3test"
 	"github.com/Ruihan11/tiny-infra/pipeline/run"
 )
 
 // The test binary is three programs, by the name it is called under: the tests, tinfra, and the worker of
 // testdata/kinds.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
+	testscript.Main(s3test.Around(m), map[string]func(){
 		"tinfra":     func() { hurried(); tinfraUnderTest() },
 		"testworker": func() { hurried(); testWorker() },
 	})
@@ -132,6 +133,8 @@ func stories(t *testing.T, dir string) testscript.Params {
 			"await":     cmdAwait,
 			"oldest":    cmdOldest,
 			"linkself":  cmdLinkSelf,
+			"bucket":    func(ts *testscript.TestScript, neg bool, args []string) { cmdBucket(t, ts, neg, args) },
+			"lose":      cmdLose,
 		},
 	}
 }
@@ -141,6 +144,8 @@ func settle(env *testscript.Env, kinds string) error {
 	env.Setenv("HOME", filepath.Join(env.WorkDir, "home"))
 	env.Setenv("TINFRA_CACHE", filepath.Join(env.WorkDir, "cache"))
 	env.Setenv("XDG_CACHE_HOME", "")
+	env.Setenv("TINFRA_REMOTE", "")
+	env.Setenv("TINFRA_TIER", "")
 	if raceDetector {
 		env.Setenv("GORACE", "atexit_sleep_ms=0")
 	}

@@ -14,7 +14,7 @@ import (
 func newWhy(a *app) *cobra.Command {
 	var s selection
 	var path string
-	var asJSON bool
+	var asJSON, offline bool
 	cmd := &cobra.Command{
 		Use:   "why STAGE",
 		Short: "Say what has changed about a stage since the last build",
@@ -29,13 +29,13 @@ makes it.`,
 					return err
 				}
 			}
-			st, h, known := a.standingNow(cmd.Context(), path, s)
+			st, h, known := a.standingNow(cmd.Context(), path, s, offline)
 			if st != nil {
 				if told, err := h.whyBefore(cmd.Context(), st, canonical(args[0]), asJSON); told || err != nil {
 					return err
 				}
 			}
-			t, err := a.survey(cmd.Context(), path, &s, surveying{offline: true, known: known})
+			t, err := a.survey(cmd.Context(), path, &s, surveying{offline: true, alone: offline, known: known})
 			if err != nil {
 				return err
 			}
@@ -50,6 +50,7 @@ makes it.`,
 	s.values(cmd)
 	cmd.Flags().StringVar(&path, "recipe", "", "the recipe (default: the one in this folder)")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "write JSON")
+	alone(cmd, &offline)
 	_ = cmd.RegisterFlagCompletionFunc("recipe", completeRecipes) // fails only for a flag that is not there
 	return cmd
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
 	"github.com/Ruihan11/tiny-infra/artifacts/disk"
+	"github.com/Ruihan11/tiny-infra/artifacts/shared"
 	"github.com/Ruihan11/tiny-infra/pipeline/plan"
 	"github.com/Ruihan11/tiny-infra/pipeline/reading"
 	"github.com/Ruihan11/tiny-infra/pipeline/recipe"
@@ -35,10 +36,22 @@ func opened(ws *disk.Workspace, err error) (run.Workspace, error) {
 	return run.Workspace{Dir: ws.Dir, Close: ws.Close, Release: ws.Release, Reuse: ws.Reuse}, nil
 }
 
-// layer does the same for inputs.
-type layer struct{ *disk.Store }
+// layer does the same for inputs. Those that are not on this machine are brought here first.
+type layer struct {
+	*disk.Store
+	from   *shared.Remote // nil: all that there is is here
+	makers map[artifacts.Key]string
+}
 
 func (l layer) Lay(ctx context.Context, m *artifacts.Manifest, dir string) (func() error, error) {
+	if l.from != nil {
+		if err := l.from.Keep(ctx); err != nil { // what is made of these inputs names them
+			return nil, err
+		}
+		if err := bring(ctx, l.from, m, l.makers); err != nil {
+			return nil, err
+		}
+	}
 	laid, err := l.Store.Lay(ctx, m, dir)
 	if err != nil {
 		return nil, err
@@ -48,6 +61,17 @@ func (l layer) Lay(ctx context.Context, m *artifacts.Manifest, dir string) (func
 
 func (l layer) Found(m *artifacts.Manifest, dir string) func() error {
 	return l.Store.Found(m, dir).Check
+}
+
+// makers are the stages by their keys, as far as those are known before the build begins.
+func (t *site) makers() map[artifacts.Key]string {
+	all := make(map[artifacts.Key]string, len(t.plan.Steps))
+	for _, s := range t.plan.Steps {
+		if !s.Key.IsZero() {
+			all[s.Key] = s.Node.Stage.Address
+		}
+	}
+	return all
 }
 
 // localFiles takes down which files were digested.

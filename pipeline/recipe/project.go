@@ -32,6 +32,7 @@ type Project struct {
 	AllowedHosts []string // of downloads; empty for any
 	Endpoint     string   // of the Hugging Face hub, a mirror; "" for its own
 	Local        LocalExecutor
+	Remote       *Remote              // nil without one
 	Files        map[string]*hcl.File // for diagnostics' snippets
 }
 
@@ -129,6 +130,7 @@ func (r *projectReader) read(body *hclsyntax.Body) {
 					"endpoint":      func(a *hclsyntax.Attribute) { p.Endpoint = r.endpoint(a) },
 				}})
 			},
+			"remote s3": r.remote,
 			"executor local": func(b *hclsyntax.Block) {
 				r.walk(b.Body, settings{where: `executor "local"`, attributes: map[string]func(*hclsyntax.Attribute){
 					"cpus":       func(a *hclsyntax.Attribute) { p.Local.CPUs = r.number(a, 0.1, 1<<20, false) },

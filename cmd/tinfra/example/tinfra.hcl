@@ -13,3 +13,9 @@
 #   memory_gib = 48
 #   gpus       = ["0"]
 # }
+
+# remote "s3" {              # a bucket that machines share: what one has built, the others find there
+#   bucket   = "models"
+#   endpoint = "https://minio.example.org:9000"  # AWS where left out
+#   prefix   = "team-a"
+# }                          # credentials as for any AWS tool; `tinfra doctor` looks whether the bucket is fit
