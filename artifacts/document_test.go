@@ -23,7 +23,7 @@ func TestFormatDocument(t *testing.T) {
 			t.Errorf("it does not hold the example of a %s:\n%s", name, o.bytes)
 		}
 	}
-	for _, step := range slices.Concat(artifacts.Steps, artifacts.WorkSteps, artifacts.EnvSteps, artifacts.IndexSteps, artifacts.GCSteps) {
+	for _, step := range slices.Concat(artifacts.Steps, artifacts.WorkSteps, artifacts.EnvSteps, artifacts.IndexSteps, artifacts.GCSteps, artifacts.ShareSteps) {
 		if !bytes.Contains(doc, []byte("`"+step+"`")) {
 			t.Errorf("it does not name the step %s", step)
 		}
