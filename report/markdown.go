@@ -10,6 +10,8 @@ import (
 	"github.com/Ruihan11/tiny-infra/artifacts"
 )
 
+const tableLegend = "\nBold is the best of its column. In brackets: the interval, and how many times the baseline's figure it is.\n"
+
 // Markdown writes the report as GitHub's Markdown: the tables, each figure with its interval and its record.
 func (r *Report) Markdown(w io.Writer) error {
 	out := bufio.NewWriter(w)
@@ -17,25 +19,49 @@ func (r *Report) Markdown(w io.Writer) error {
 	if r.Description != "" {
 		fmt.Fprintf(out, "\n%s\n", inMarkdown(r.Description))
 	}
-	if r.Synthetic {
-		fmt.Fprintf(out, "\n> **Synthetic.** Rows marked so come from a made-up model: their quality means nothing.\n")
-	}
+	r.markdownSynthetic(out)
 	r.markdownBuild(out)
 	fmt.Fprintf(out, "\n## Comparison\n\n")
 	r.markdownTable(out, r.Headline(), false)
-	fmt.Fprintf(out, "\nBold is the best of its column. In brackets: the interval, and how many times the baseline's figure it is.\n")
-	for _, g := range r.Groups() {
-		fmt.Fprintf(out, "\n### %s\n\n", inMarkdown(g.Title()))
-		r.markdownTable(out, g.Columns, true)
-		markdownDocs(out, g.Explain)
+	fmt.Fprint(out, tableLegend)
+	for _, s := range r.markdownSections() {
+		fmt.Fprintf(out, "\n%s %s\n\n", s.level, inMarkdown(s.title))
+		s.write(out)
 	}
-	r.markdownFronts(out)
-	r.markdownProtocols(out)
-	r.markdownRecords(out)
 	if err := out.Flush(); err != nil {
 		return fmt.Errorf("writing the report: %w", err)
 	}
 	return nil
+}
+
+// section is what stands below a heading.
+type section struct {
+	level, title string
+	write        func(io.Writer)
+}
+
+// markdownSections are the sections after the main table; those that have nothing to say are left out.
+func (r *Report) markdownSections() []section {
+	var out []section
+	for _, g := range r.Groups() {
+		out = append(out, section{"###", g.Title(), func(w io.Writer) {
+			r.markdownTable(w, g.Columns, true)
+			markdownDocs(w, g.Explain)
+		}})
+	}
+	if len(r.Fronts) > 0 {
+		out = append(out, section{"##", "Pareto fronts", r.markdownFronts})
+	}
+	if len(r.Protocols) > 0 {
+		out = append(out, section{"##", "Protocols", r.markdownProtocols})
+	}
+	return append(out, section{"##", "Records", r.markdownRecords})
+}
+
+func (r *Report) markdownSynthetic(w io.Writer) {
+	if r.Synthetic {
+		fmt.Fprintf(w, "\n> **Synthetic.** Rows marked so come from a made-up model: their quality means nothing.\n")
+	}
 }
 
 func (r *Report) markdownBuild(w io.Writer) {
@@ -174,10 +200,7 @@ func sentence(s string) string {
 }
 
 func (r *Report) markdownFronts(w io.Writer) {
-	if len(r.Fronts) == 0 {
-		return
-	}
-	fmt.Fprintf(w, "\n## Pareto fronts\n\nRows that no other row beats in both figures.\n\n")
+	fmt.Fprintf(w, "Rows that no other row beats in both figures.\n\n")
 	for _, f := range r.Fronts {
 		names := make([]string, len(f.Rows))
 		for i, name := range f.Rows {
@@ -188,10 +211,7 @@ func (r *Report) markdownFronts(w io.Writer) {
 }
 
 func (r *Report) markdownProtocols(w io.Writer) {
-	if len(r.Protocols) == 0 {
-		return
-	}
-	fmt.Fprintf(w, "\n## Protocols\n\nFigures of different protocols are not comparable.\n\n")
+	fmt.Fprintf(w, "Figures of different protocols are not comparable.\n\n")
 	for _, p := range r.Protocols {
 		var fields []string
 		for _, name := range sorted(p.Fields) {
@@ -202,7 +222,7 @@ func (r *Report) markdownProtocols(w io.Writer) {
 }
 
 func (r *Report) markdownRecords(w io.Writer) {
-	fmt.Fprintf(w, "\n## Records\n\n`tinfra show RECORD` shows one.\n\n")
+	fmt.Fprintf(w, "`tinfra show RECORD` shows one.\n\n")
 	markdownRow(w, []string{"record", "stage", "ran", "took", "figures"})
 	markdownRow(w, []string{"---", "---", "---", "---:", "---"})
 	for _, e := range r.Records {

@@ -20,7 +20,8 @@ var update = flag.Bool("update", false, "write the golden files anew")
 // renderers are all forms of a report, by the ending of their golden file.
 var renderers = map[string]func(*Report, io.Writer) error{
 	"md": (*Report).Markdown, "json": (*Report).JSON, "csv": (*Report).CSV, "html": (*Report).HTML,
-	"txt": func(r *Report, w io.Writer) error { return r.Text(w, 100) },
+	"txt":       func(r *Report, w io.Writer) error { return r.Text(w, 100) },
+	"github.md": func(r *Report, w io.Writer) error { return r.GitHub(w, SummaryLimit) },
 }
 
 func render(t *testing.T, r *Report, form string) string {
@@ -34,7 +35,7 @@ func render(t *testing.T, r *Report, form string) string {
 
 // TestGolden holds the forms that people and programs read; make them anew with -update and look at the difference.
 func TestGolden(t *testing.T) {
-	for _, form := range []string{"md", "json", "csv", "txt"} {
+	for _, form := range []string{"md", "github.md", "json", "csv", "txt"} {
 		t.Run(form, func(t *testing.T) {
 			got := render(t, mustMake(t, fiveQuestion()), form)
 			path := filepath.Join("testdata", "five."+form)
@@ -261,13 +262,13 @@ func TestHostileNamesStayText(t *testing.T) {
 	if !found {
 		t.Error("the title is not shown as it is")
 	}
-	for _, form := range []string{"md", "txt"} {
+	for _, form := range []string{"md", "github.md", "txt"} {
 		text := render(t, r, form)
 		if strings.Contains(text, "\x1b") {
 			t.Errorf("%s has control characters", form)
 		}
 	}
-	for _, line := range strings.Split(render(t, r, "md"), "\n") {
+	for _, line := range strings.Split(render(t, r, "md")+render(t, r, "github.md"), "\n") {
 		if strings.Contains(line, "<script") || strings.Contains(line, "[a](") || strings.HasPrefix(line, "# h") {
 			t.Errorf("markup in Markdown: %s", line)
 		}

@@ -29,6 +29,9 @@ type reporting struct {
 // reportForms are the forms of a report, in the order in which they are written.
 var reportForms = []string{"html", "md", "json", "csv"}
 
+// jobSummary is the form for the summary of a job of GitHub Actions. It is written where it is asked for by name only.
+const jobSummary = "github"
+
 func newReport(a *app) *cobra.Command {
 	var o reporting
 	cmd := &cobra.Command{
@@ -37,10 +40,12 @@ func newReport(a *app) *cobra.Command {
 		Long: `report compares the rows that a recipe's report blocks ask for, with the figures of its last build. A recipe without
 report blocks gets a row for each model that was measured. Without -o the main table is written here; with -o FOLDER
 each report becomes a page that needs nothing but itself (.html), Markdown, JSON and CSV. --run compares any runs
-instead: a record, or a stage, of some build if you like; --run NAME=RUN,RUN makes one row of several.`,
+instead: a record, or a stage, of some build if you like; --run NAME=RUN,RUN makes one row of several. --format github is
+Markdown with folded sections: without -o it is added to the file that $GITHUB_STEP_SUMMARY names, where that is set.`,
 		Example: `  tinfra report recipes/smollm2-int4.hcl
   tinfra report recipes/smollm2-int4.hcl -o report/
   tinfra report --format csv > figures.csv
+  tinfra report --format github
   tinfra report --run before=gptq.int4,perplexity.int4@20261122 --run after=gptq.int4,perplexity.int4`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -73,25 +78,33 @@ instead: a record, or a stage, of some build if you like; --run NAME=RUN,RUN mak
 	f.StringVar(&o.lookup.build, "build", "", "the build to report on, by ID or the beginning of it (default: the last)")
 	f.StringArrayVar(&o.runs, "run", nil, "compare this `RUN`: a record, STAGE, STAGE@BUILD, or NAME=RUN,RUN for a row of several (repeatable)")
 	f.StringVarP(&o.out, "output", "o", "", "the folder to write to, or a file that ends in .html, .md, .json or .csv")
-	f.StringSliceVar(&o.formats, "format", nil, "html, md, json, csv: one on its own is written here, several to the folder of -o")
+	f.StringSliceVar(&o.formats, "format", nil, "html, md, json, csv, github: one on its own is written here, several to the folder of -o")
 	f.BoolVar(&o.json, "json", false, "write JSON, as --format json does")
-	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(reportForms, cobra.ShellCompDirectiveNoFileComp)) // fails only for a flag that is not there
+	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(allForms(), cobra.ShellCompDirectiveNoFileComp)) // fails only for a flag that is not there
 	return cmd
 }
+
+func allForms() []string { return append(slices.Clone(reportForms), jobSummary) }
+
+// summary is whether the form for the summary of a job is asked for, then alone.
+func (o *reporting) summary() bool { return slices.Equal(o.formats, []string{jobSummary}) }
 
 func (o *reporting) check() error {
 	if o.json {
 		o.formats = append(o.formats, "json")
 	}
 	for _, f := range o.formats {
-		if !slices.Contains(reportForms, f) {
-			return usage("--format %s: there are %s", f, strings.Join(reportForms, ", "))
+		if !slices.Contains(allForms(), f) {
+			return usage("--format %s: there are %s", f, strings.Join(allForms(), ", "))
 		}
+	}
+	if slices.Contains(o.formats, jobSummary) && (len(o.formats) > 1 || o.out != "" && o.fileForm() != "md") {
+		return usage("--format %s is a form on its own: leave -o out, or name a file that ends in .md", jobSummary)
 	}
 	if o.out == "" && len(o.formats) > 1 {
 		return usage("several formats need a folder: say which with -o FOLDER")
 	}
-	if form := o.fileForm(); form != "" && len(o.formats) > 0 && !slices.Equal(o.formats, []string{form}) {
+	if form := o.fileForm(); form != "" && len(o.formats) > 0 && !o.summary() && !slices.Equal(o.formats, []string{form}) {
 		return usage("-o %s is a file of one format; leave --format out, or name a folder", o.out)
 	}
 	if len(o.runs) > 0 && o.name != "" {
@@ -124,6 +137,9 @@ func writeReport(w io.Writer, r *report.Report, form string) error {
 }
 
 func (h *house) writeReports(reports []*report.Report, o *reporting) error {
+	if o.summary() {
+		return h.writeSummary(reports, o.out)
+	}
 	one := o.fileForm()
 	if len(reports) > 1 && (one != "" || o.out == "" && len(o.formats) == 1) {
 		var names []string
