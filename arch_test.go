@@ -30,6 +30,7 @@ var mayImport = map[string][]string{
 	"artifacts/shared":    {"artifacts", "artifacts/bucket", "artifacts/pieces"},
 	"artifacts/mem":       {"artifacts"},
 	"artifacts/tensor":    {"artifacts"},
+	"artifacts/numbers":   {"artifacts/tensor"},
 	"artifacts/glance":    {},
 	"artifacts/storetest": {"artifacts"},
 	"stages":              {"artifacts"},

@@ -57,7 +57,7 @@ func (g *gguf) read(size int64) (*Header, error) {
 	if !ok {
 		return nil, fmt.Errorf("the data would begin beyond any file: the alignment is %d", g.alignment)
 	}
-	h := &Header{Tensors: g.tensors, Data: data}
+	h := &Header{Tensors: g.tensors, Data: data, BigEndian: g.in.ends == binary.BigEndian}
 	return h, g.place(h, end, size)
 }
 

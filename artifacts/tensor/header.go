@@ -18,4 +18,6 @@ type Header struct {
 	Tensors  []Tensor          // in the order in which they lie in the file
 	Metadata map[string]string // of safetensors
 	Data     int64             // where the tensors begin
+	// BigEndian: numbers begin with their most significant byte, as in GGUF files for s390x.
+	BigEndian bool
 }
