@@ -113,17 +113,17 @@ func (s *sweep) one(w *worker, p piece, each func(w *worker, p piece) error) err
 	return nil
 }
 
-// read fills p, with numbers little-endian where it is known how wide they are.
-func (l *place) read(p []byte, offset int64) error {
-	n, err := l.file.Bytes.ReadAt(p, l.Offset+offset)
-	if n < len(p) {
+// read fills into, with numbers little-endian where it is known how wide they are.
+func (p place) read(into []byte, offset int64) error {
+	n, err := p.file.Bytes.ReadAt(into, p.Offset+offset)
+	if n < len(into) {
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 			err = errors.New("the file became shorter meanwhile")
 		}
-		return fmt.Errorf("reading tensor %q of %s: %w", l.Name, l.file.Name, err)
+		return fmt.Errorf("reading tensor %q of %s: %w", p.Name, p.file.Name, err)
 	}
-	if l.bigEndian {
-		turn(p, max(formats[l.DType].width, 1))
+	if p.bigEndian {
+		turn(into, max(formats[p.DType].width, 1))
 	}
 	return nil
 }
