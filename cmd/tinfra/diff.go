@@ -17,35 +17,67 @@ import (
 
 func newDiff(a *app) *cobra.Command {
 	var s lookup
-	var asJSON bool
+	t := &tensorDiff{}
 	cmd := &cobra.Command{
-		Use:   "diff RUN RUN",
-		Short: "Compare two runs field by field",
+		Use:   "diff A B",
+		Short: "Compare two runs field by field, or two models tensor by tensor",
 		Long: `diff compares what decided two runs (params, inputs, worker, environment, facts) and what came out (metrics, time, memory,
 size, outputs). Where an input differs, it goes on to the stages that made it. A run is the beginning of a record's
-digest or of a key, a stage (its run in the last build), or STAGE@BUILD.`,
+digest or of a key, a stage (its run in the last build), or STAGE@BUILD.
+
+Of two models it says which tensors differ and by how much. A model is STAGE.PORT, STAGE.PORT@BUILD, an output of the recipe,
+the beginning of an artifact's or a file's digest, or a file or folder of yours with *.safetensors or *.gguf: a path with a / in it,
+or a name ending so. Tensors are found by name, in whichever file they are. For one that differs: how many of its numbers,
+the largest and the mean absolute difference, and the norm of the differences by that of A's numbers. What is not finite in both is
+counted, and left out of these. Of quantized blocks only the bytes are compared. Files that only the shared cache has are
+brought from there.`,
 		Example: `  tinfra diff perplexity.base perplexity.int4
   tinfra diff gptq.int4@20260301T235000Z gptq.int4
-  tinfra diff 70b01cf7 803b0244 --json`,
+  tinfra diff 70b01cf7 803b0244 --json
+  tinfra diff prune.half.model ./finetuned`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			r, err := a.openArchive(cmd.Context(), s.recipe)
-			if err != nil {
-				return err
-			}
-			var runs [2]*lineage.Run
-			for i, name := range args {
-				if runs[i], err = r.runNamed(cmd.Context(), name, s); err != nil {
-					return err
-				}
-			}
-			return r.diff(cmd.Context(), runs[0], runs[1], asJSON)
+			return a.diff(cmd.Context(), [2]string{args[0], args[1]}, s, t)
 		},
 		ValidArgsFunction: a.completeFlag,
 	}
 	s.flags(cmd)
-	cmd.Flags().BoolVar(&asJSON, "json", false, "write JSON")
+	cmd.Flags().BoolVar(&t.asJSON, "json", false, "write JSON")
+	cmd.Flags().IntVar(&t.limit, "limit", shownTensors, "show at most this many tensors of each table; 0 is all, as in JSON")
+	alone(cmd, &t.offline)
 	return cmd
+}
+
+// diff compares runs, or models where one of the two can be nothing else.
+func (a *app) diff(ctx context.Context, names [2]string, s lookup, t *tensorDiff) error {
+	if t.limit < 0 {
+		return usage("--limit %d: give a number of tensors from 0 on", t.limit)
+	}
+	for _, name := range names {
+		if namesModel(name) {
+			return a.diffTensors(ctx, names, s, t)
+		}
+	}
+	r, err := a.openArchive(ctx, s.recipe)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		model, err := r.storesModel(ctx, name)
+		if err != nil {
+			return err
+		}
+		if model {
+			return a.diffTensors(ctx, names, s, t)
+		}
+	}
+	var runs [2]*lineage.Run
+	for i, name := range names {
+		if runs[i], err = r.runNamed(ctx, name, s); err != nil {
+			return err
+		}
+	}
+	return r.diff(ctx, runs[0], runs[1], t.asJSON)
 }
 
 // runNamed is the one run that a person means.

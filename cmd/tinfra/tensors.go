@@ -67,12 +67,17 @@ func (h *house) writeTensors(tensors []tensorJSON) error {
 	}
 	rows := make([][]string, 0, len(tensors))
 	for _, t := range tensors {
-		shape := strings.ReplaceAll(fmt.Sprint(t.Shape), " ", ", ")
-		name := t.Name
-		if q := strconv.Quote(name); q != `"`+name+`"` { // a stranger's: it must not speak to the terminal
-			name = q
-		}
-		rows = append(rows, []string{"  " + name, t.DType, shape, strconv.FormatInt(t.Bytes, 10)})
+		rows = append(rows, []string{"  " + quoted(t.Name), t.DType, shapeText(t.Shape), strconv.FormatInt(t.Bytes, 10)})
 	}
 	return view.Table(h.app.stdout, []string{"  TENSOR", "DTYPE", "SHAPE", "BYTES"}, rows)
 }
+
+// quoted is a tensor's name, in quotes where that makes a difference: it is a stranger's, and must not speak to the terminal.
+func quoted(name string) string {
+	if q := strconv.Quote(name); q != `"`+name+`"` {
+		return q
+	}
+	return name
+}
+
+func shapeText(shape []int64) string { return strings.ReplaceAll(fmt.Sprint(shape), " ", ", ") }
