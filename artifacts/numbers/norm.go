@@ -15,7 +15,9 @@ const leastExponent = -1000
 func (n *norm) add(values []float64) {
 	largest := 0.0
 	for _, v := range values {
-		largest = max(largest, math.Abs(v))
+		if v = math.Abs(v); v > largest {
+			largest = v
+		}
 	}
 	if largest == 0 {
 		return
