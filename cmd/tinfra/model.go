@@ -20,6 +20,9 @@ var tensorExtensions = []string{".safetensors", ".gguf"}
 
 func holdsTensors(name string) bool { return slices.Contains(tensorExtensions, path.Ext(name)) }
 
+// mostManifest is in bytes; a larger file is read as one of tensors.
+const mostManifest = 64 << 20
+
 // source is what a person calls a model: its files, of which those on disk are open.
 type source struct {
 	files []numbers.File
@@ -85,13 +88,22 @@ func (h *house) modelNamed(ctx context.Context, name string, s lookup) (*source,
 	if err != nil {
 		return nil, err
 	}
-	m, err := h.cache.Manifest(ctx, d)
-	if err == nil {
-		return h.modelOf(ctx, name, m)
+	size, err := h.cache.Stat(ctx, d)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	size, missing := h.cache.Stat(ctx, d)
-	if missing != nil {
-		return nil, fmt.Errorf("%s: %w", name, missing)
+	if size <= mostManifest {
+		b, err := h.cache.GetBytes(ctx, d)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		m, err := artifacts.DecodeManifest(b)
+		switch {
+		case err == nil:
+			return h.modelOf(ctx, name, m)
+		case !isDigest(what):
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
 	}
 	return &source{files: []numbers.File{{Name: name, Same: d.String(), Size: size, Bytes: storedFile{ctx, h.cache, d}}}}, nil
 }
