@@ -80,15 +80,12 @@ func (a *app) diff(ctx context.Context, names [2]string, s lookup, t *tensorDiff
 	return r.diff(ctx, runs[0], runs[1], t.asJSON)
 }
 
-// runNamed is the one run that a person means.
+// runNamed is the one run that a person means. What is a model was told apart before.
 func (r *archive) runNamed(ctx context.Context, name string, s lookup) (*lineage.Run, error) {
 	if !looksLikeAddress(name) {
 		f, err := r.digestNamed(ctx, name)
 		if err != nil {
 			return nil, err
-		}
-		if len(f.Artifacts) > 0 {
-			return nil, usage("%s is an artifact, not a run; `tinfra lineage up %s` names the run that made it", name, name)
 		}
 		return r.runOf(ctx, f)
 	}
