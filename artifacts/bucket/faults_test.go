@@ -165,7 +165,7 @@ func TestLeaseOnAServer(t *testing.T) {
 			first := lease(t, a, `{"host":"a"}`, nil)
 			cause := errors.New("has waited")
 			ctx, cancel := context.WithCancelCause(t.Context())
-			if _, err := b.Lease(ctx, stage, []byte(`{"host":"b"}`), func([]byte) { cancel(cause) }); !errors.Is(err, cause) {
+			if _, err := b.Lease(ctx, stage, []byte(`{"host":"b"}`), func([]byte) { cancel(cause) }, nil); !errors.Is(err, cause) {
 				t.Errorf("the lease of a holder that lives: %v", err)
 			}
 			f.On(s3test.Method(http.MethodGet), 0, s3test.Clock(2*time.Minute))
@@ -173,7 +173,7 @@ func TestLeaseOnAServer(t *testing.T) {
 			if val, _, err := a.Get(t.Context(), leasedAs); err != nil || !strings.Contains(string(val), `"host":"b"`) {
 				t.Errorf("the other's lease is %s, %v", val, err)
 			}
-			if err := errors.Join(second.Release(), first.Release()); err != nil {
+			if err := errors.Join(second.Release(t.Context()), first.Release(t.Context())); err != nil {
 				t.Error(err)
 			}
 			if _, _, err := a.Get(t.Context(), leasedAs); !errors.Is(err, artifacts.ErrMissing) {

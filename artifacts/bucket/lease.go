@@ -20,6 +20,7 @@ const (
 	leaseSure  = 60 * time.Second // since our own renewal: so long it is certain that nobody has taken it over
 	leaseTell  = 5 * time.Second  // between two things that the holder says
 	leaseAsk   = 3 * time.Second  // between two looks of who waits
+	leaseSoon  = leaseAsk / 16    // before the second look; then twice as long each time: many a stage takes less than a second
 )
 
 // Lease is the right to build a key that no other machine builds. It saves work and nothing depends on it: who loses it and goes on does
@@ -45,8 +46,9 @@ type Lease struct {
 
 // Lease waits until no other machine builds key. Meanwhile waiting, which may be nil, is told what that one says of itself: once, and
 // again when it has changed. holder is a JSON object, without members "beat" and "nonce". A lease whose holder has died is free 90 seconds after
-// its last renewal, by the server's clock or by the time for which it was watched. Where there is but one writer nobody has to wait.
-func (p *Place) Lease(ctx context.Context, key artifacts.Key, holder []byte, waiting func(holder []byte)) (*Lease, error) {
+// its last renewal, by the server's clock or by the time for which it was watched; at once where dead, which may be nil, knows the holder to
+// be dead. Where there is but one writer nobody has to wait.
+func (p *Place) Lease(ctx context.Context, key artifacts.Key, holder []byte, waiting func(holder []byte), dead func(holder []byte) bool) (*Lease, error) {
 	if p.refusal != nil {
 		return nil, p.refusal
 	}
@@ -60,7 +62,7 @@ func (p *Place) Lease(ctx context.Context, key artifacts.Key, holder []byte, wai
 		close(l.done)
 		return l, nil
 	}
-	if err := l.take(ctx, waiting); err != nil {
+	if err := l.take(ctx, waiting, dead); err != nil {
 		stop()
 		return nil, fmt.Errorf("lease of %s in the shared cache: %w", key.Short(), err)
 	}
@@ -68,26 +70,24 @@ func (p *Place) Lease(ctx context.Context, key artifacts.Key, holder []byte, wai
 	return l, nil
 }
 
-func (l *Lease) take(ctx context.Context, waiting func([]byte)) error {
+func (l *Lease) take(ctx context.Context, waiting func([]byte), dead func([]byte) bool) error {
 	for old := artifacts.Absent; ; {
 		err := l.write(ctx, old)
 		if !errors.Is(err, artifacts.ErrConflict) {
 			return err
 		}
-		if old, err = l.wait(ctx, waiting); err != nil {
+		if old, err = l.wait(ctx, waiting, dead); err != nil {
 			return err
 		}
 	}
 }
 
 // wait gives the version to write over: that of a lease that is dead, or Absent.
-func (l *Lease) wait(ctx context.Context, waiting func([]byte)) (artifacts.Version, error) {
-	ask := time.NewTicker(leaseAsk)
-	defer ask.Stop()
+func (l *Lease) wait(ctx context.Context, waiting func([]byte), dead func([]byte) bool) (artifacts.Version, error) {
 	var seen artifacts.Version
 	var since time.Time
 	var told []byte
-	for {
+	for pause := leaseSoon; ; pause = min(2*pause, leaseAsk) {
 		began := time.Now()
 		b, at, err := readSmall(ctx, l.objects, l.name, maxPointer)
 		switch {
@@ -101,12 +101,16 @@ func (l *Lease) wait(ctx context.Context, waiting func([]byte)) (artifacts.Versi
 		if at.Now.Sub(at.Modified) > leaseDead || began.Sub(since) > leaseDead {
 			return at.Version, nil
 		}
-		if holder := decodeLease(b); holder != nil && waiting != nil && !bytes.Equal(holder, told) {
+		holder := decodeLease(b)
+		if dead != nil && dead(holder) {
+			return at.Version, nil
+		}
+		if waiting != nil && !bytes.Equal(holder, told) {
 			told = holder
 			waiting(holder)
 		}
 		select {
-		case <-ask.C:
+		case <-time.After(pause):
 		case <-ctx.Done():
 			return artifacts.Absent, context.Cause(ctx)
 		}
@@ -171,13 +175,14 @@ func (l *Lease) Say(holder []byte) {
 func (l *Lease) Lost() <-chan struct{} { return l.lost }
 
 // Release gives the lease up. One that was lost, or may have been by now, is left alone: it would be another one's that is deleted.
-func (l *Lease) Release() error {
+// When ctx ends first, it is left to die.
+func (l *Lease) Release(ctx context.Context) error {
 	var err error
-	l.release.Do(func() { err = l.giveUp() })
+	l.release.Do(func() { err = l.giveUp(ctx) })
 	return err
 }
 
-func (l *Lease) giveUp() error {
+func (l *Lease) giveUp(ctx context.Context) error {
 	l.stop()
 	<-l.done
 	select {
@@ -189,7 +194,7 @@ func (l *Lease) giveUp() error {
 	if sure <= 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), sure)
+	ctx, cancel := context.WithTimeout(ctx, sure)
 	defer cancel()
 	if err := l.objects.Remove(ctx, l.name); err != nil {
 		return fmt.Errorf("giving up a lease in the shared cache: %w", err)
@@ -209,17 +214,17 @@ func encodeLease(holder []byte, nonce string, beat int) ([]byte, error) {
 	return artifacts.JCS(members)
 }
 
-// decodeLease gives what the holder says, or nil of what is no lease.
+// decodeLease gives what the holder says: nothing in what is no lease.
 func decodeLease(b []byte) []byte {
 	var members map[string]any
 	if err := json.Unmarshal(b, &members); err != nil || members == nil {
-		return nil
+		return []byte("{}")
 	}
 	delete(members, "nonce")
 	delete(members, "beat")
 	holder, err := artifacts.JCS(members)
 	if err != nil {
-		return nil
+		return []byte("{}")
 	}
 	return holder
 }

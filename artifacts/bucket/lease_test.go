@@ -23,7 +23,7 @@ var (
 
 func lease(t *testing.T, p *bucket.Place, holder string, waiting func([]byte)) *bucket.Lease {
 	t.Helper()
-	l, err := p.Lease(t.Context(), stage, []byte(holder), waiting)
+	l, err := p.Lease(t.Context(), stage, []byte(holder), waiting, nil)
 	if err != nil {
 		t.Errorf("Lease: %v", err)
 	}
@@ -61,7 +61,7 @@ func TestTwoMachinesOneLease(t *testing.T) {
 		later(10 * time.Minute)
 		first.Say([]byte(`{"host":"a","pid":7,"progress":{"done":1}}`))
 		later(10 * time.Minute)
-		if err := first.Release(); err != nil {
+		if err := first.Release(t.Context()); err != nil {
 			t.Error(err)
 		}
 		second := <-done
@@ -71,7 +71,7 @@ func TestTwoMachinesOneLease(t *testing.T) {
 		if got := strings.Join(told, " "); got != `{"host":"a","pid":7} {"host":"a","pid":7,"progress":{"done":1}}` {
 			t.Errorf("told %s", got)
 		}
-		if err := errors.Join(first.Release(), second.Release()); err != nil {
+		if err := errors.Join(first.Release(t.Context()), second.Release(t.Context())); err != nil {
 			t.Error(err)
 		}
 		if _, _, err := a.Get(t.Context(), leasedAs); !errors.Is(err, artifacts.ErrMissing) {
@@ -94,11 +94,34 @@ func TestLeaseIsTakenOverByTheServersClock(t *testing.T) {
 			if waited := time.Since(began); waited < 30*time.Second || waited > 34*time.Second {
 				t.Errorf("skew %v: waited %v for what had been silent for a minute", skew, waited)
 			}
-			if err := l.Release(); err != nil {
+			if err := l.Release(t.Context()); err != nil {
 				t.Error(err)
 			}
 		})
 	}
+}
+
+// Who is known to be dead is waited for no longer, from the look on at which that is known.
+func TestLeaseOfTheDeadIsFreeAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := mem.NewBucket()
+		p := create(t, o, bucket.Settings{Note: noted(sound())})
+		first := lease(t, p, `{"pid":7}`, nil)
+		began := time.Now()
+		l, err := p.Lease(t.Context(), stage, []byte(`{"pid":8}`), nil, func(holder []byte) bool {
+			return string(holder) == `{"pid":7}` && time.Since(began) > 5*time.Second
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if waited := time.Since(began); waited < 5*time.Second || waited > 9*time.Second {
+			t.Errorf("waited %v", waited)
+		}
+		<-first.Lost()
+		if err := errors.Join(first.Release(t.Context()), l.Release(t.Context())); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // Where the server's clock was set back meanwhile, a lease is as old as it was watched for; and what is no lease dies like one.
@@ -115,7 +138,7 @@ func TestLeaseIsTakenOverByWatching(t *testing.T) {
 			if waited := time.Since(began); waited < 90*time.Second || waited > 96*time.Second {
 				t.Errorf("waited %v", waited)
 			}
-			if err := l.Release(); err != nil {
+			if err := l.Release(t.Context()); err != nil {
 				t.Error(err)
 			}
 		})
@@ -139,14 +162,14 @@ func TestAHolderThatSleptDoesNoHarm(t *testing.T) {
 		}
 		far.off.Store(false)
 		<-first.Lost()
-		if err := first.Release(); err != nil {
+		if err := first.Release(t.Context()); err != nil {
 			t.Error(err)
 		}
 		val, _, err := b.Get(t.Context(), leasedAs)
 		if err != nil || !strings.Contains(string(val), `"host":"b"`) {
 			t.Errorf("the other's lease is %s, %v", val, err)
 		}
-		if err := second.Release(); err != nil {
+		if err := second.Release(t.Context()); err != nil {
 			t.Error(err)
 		}
 	})
@@ -164,7 +187,7 @@ func TestALeaseThatIsInDoubtIsLeft(t *testing.T) {
 			l := lease(t, p, `{}`, nil)
 			far.off.Store(true)
 			later(c.silent)
-			if err := l.Release(); err != nil {
+			if err := l.Release(t.Context()); err != nil {
 				t.Error(err)
 			}
 			if _, _, err := p.Get(t.Context(), leasedAs); c.left != (err == nil) {
@@ -191,7 +214,7 @@ func TestALeaseOutlivesAnOutage(t *testing.T) {
 			t.Error("lost")
 		default:
 		}
-		if err := l.Release(); err != nil {
+		if err := l.Release(t.Context()); err != nil {
 			t.Error(err)
 		}
 	})
@@ -204,10 +227,10 @@ func TestWaitingForALeaseIsCancelled(t *testing.T) {
 		cause := errors.New("stopped by the test")
 		ctx, cancel := context.WithCancelCause(t.Context())
 		time.AfterFunc(10*time.Second, func() { cancel(cause) })
-		if _, err := p.Lease(ctx, stage, []byte(`{}`), nil); !errors.Is(err, cause) {
+		if _, err := p.Lease(ctx, stage, []byte(`{}`), nil, nil); !errors.Is(err, cause) {
 			t.Errorf("Lease = %v", err)
 		}
-		if err := l.Release(); err != nil {
+		if err := l.Release(t.Context()); err != nil {
 			t.Error(err)
 		}
 	})
@@ -217,7 +240,7 @@ func TestLeasesThatCannotBe(t *testing.T) {
 	o := mem.NewBucket()
 	p := create(t, o, bucket.Settings{Note: noted(sound())})
 	for _, holder := range []string{"", "null", "[]", "build-1"} {
-		if _, err := p.Lease(t.Context(), stage, []byte(holder), nil); err == nil {
+		if _, err := p.Lease(t.Context(), stage, []byte(holder), nil, nil); err == nil {
 			t.Errorf("holder %q was accepted", holder)
 		}
 	}
@@ -227,7 +250,7 @@ func TestLeasesThatCannotBe(t *testing.T) {
 		}
 		return nil
 	}
-	if _, err := p.Lease(t.Context(), stage, []byte(`{}`), nil); !errors.Is(err, artifacts.ErrUnreachable) {
+	if _, err := p.Lease(t.Context(), stage, []byte(`{}`), nil, nil); !errors.Is(err, artifacts.ErrUnreachable) {
 		t.Errorf("Lease of an unreachable bucket = %v", err)
 	}
 }
@@ -239,14 +262,14 @@ func TestTheOnlyWriterNeedsNoLease(t *testing.T) {
 	o := careless{mem.NewBucket()}
 	p := create(t, o, bucket.Settings{Note: noted(found), SingleWriter: true})
 	damage(t, o.Bucket, leasedAs, `{"beat":1}`)
-	if err := lease(t, p, `{}`, nil).Release(); err != nil {
+	if err := lease(t, p, `{}`, nil).Release(t.Context()); err != nil {
 		t.Error(err)
 	}
 	reader, err := bucket.Open(t.Context(), o, bucket.Settings{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := reader.Lease(t.Context(), stage, []byte(`{}`), nil); !errors.Is(err, bucket.ErrNoConditions) {
+	if _, err := reader.Lease(t.Context(), stage, []byte(`{}`), nil, nil); !errors.Is(err, bucket.ErrNoConditions) {
 		t.Errorf("a reader's lease: %v", err)
 	}
 }
@@ -258,9 +281,6 @@ func FuzzLease(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		holder := bucket.DecodeLease(b)
-		if holder == nil {
-			return
-		}
 		own, err := bucket.EncodeLease(holder, "nonce", 1)
 		if err != nil {
 			t.Fatalf("%s cannot be a holder: %v", holder, err)

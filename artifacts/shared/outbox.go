@@ -22,10 +22,11 @@ type outbox struct {
 	mu     sync.Mutex
 	state  map[artifacts.Digest]state // of records
 	failed map[artifacts.Digest]error
-	closed error                     // the bucket cannot be reached, or refuses: nobody begins
-	active int                       // goroutines
-	idle   chan struct{}             // closed when there is none
-	blobs  map[artifacts.Digest]bool // are there whole
+	ended  map[artifacts.Digest]chan struct{} // closed when what waits does not any more
+	closed error                              // the bucket cannot be reached, or refuses: nobody begins
+	active int                                // goroutines
+	idle   chan struct{}                      // closed when there is none
+	blobs  map[artifacts.Digest]bool          // are there whole
 
 	done, total int64 // bytes of files
 }
@@ -44,7 +45,7 @@ func (o *outbox) init() {
 	o.ctx, o.cancel = context.WithCancelCause(context.Background())
 	o.slots, o.cut = make(turns, resultsAtOnce), make(turns, 1)
 	o.state, o.failed = make(map[artifacts.Digest]state), make(map[artifacts.Digest]error)
-	o.blobs = make(map[artifacts.Digest]bool)
+	o.blobs, o.ended = make(map[artifacts.Digest]bool), make(map[artifacts.Digest]chan struct{})
 }
 
 // Share says that the result with this record is to be in the bucket that is written to, and returns at once. One that came from there,
@@ -76,6 +77,8 @@ func (r *Remote) begin(record artifacts.Digest) {
 	o := &r.outbox
 	o.state[record] = waiting
 	delete(o.failed, record)
+	ended := make(chan struct{})
+	o.ended[record] = ended
 	if o.active++; o.active == 1 {
 		o.idle = make(chan struct{})
 	}
@@ -83,6 +86,7 @@ func (r *Remote) begin(record artifacts.Digest) {
 		won, err := r.shareNext(record)
 		o.mu.Lock()
 		defer o.mu.Unlock()
+		defer close(ended)
 		if o.state[record] = beaten; won {
 			o.state[record] = there
 		}
@@ -114,6 +118,16 @@ func (r *Remote) shareNext(record artifacts.Digest) (won bool, err error) {
 		return false, closed
 	}
 	return r.share(o.ctx, record)
+}
+
+// Await returns when a record is not on its way: it is in the bucket, or will not come there, or was never shared.
+func (r *Remote) Await(record artifacts.Digest) {
+	r.outbox.mu.Lock()
+	ended := r.outbox.ended[record]
+	r.outbox.mu.Unlock()
+	if ended != nil {
+		<-ended
+	}
 }
 
 // Wait returns when all that was shared is there, or will not be: the error tells how many results are not, and of one of them why. They

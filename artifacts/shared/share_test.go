@@ -59,6 +59,25 @@ func TestShareThenFindOnAnotherMachine(t *testing.T) {
 	}
 }
 
+// Whoever waits for a single record is told of its end, be it a good one or not; of what was never shared there is nothing to wait for.
+func TestAwaitOneResult(t *testing.T) {
+	w := newWorld(t)
+	m := w.machine(t)
+	one, two := m.make("x", "a=a"), m.make("y", "b=b")
+	m.remote.Await(one.record)
+	m.remote.Share(one.record)
+	m.remote.Await(one.record)
+	if !m.remote.Confirmed(one.record) {
+		t.Error("it is still on its way")
+	}
+	w.fail(func(string, string) error { return artifacts.ErrRefused })
+	m.remote.Share(two.record)
+	m.remote.Await(two.record)
+	if err := m.remote.Wait(t.Context()); !errors.Is(err, artifacts.ErrRefused) {
+		t.Errorf("Wait = %v", err)
+	}
+}
+
 // TestShareOrder: at no moment does a name lead to what is not there yet.
 func TestShareOrder(t *testing.T) {
 	w := newWorld(t)
