@@ -35,6 +35,7 @@ type building struct {
 	maxRuns   int  // stages that may run; negative: any number
 	update    bool // of the lock: what is pinned already is pinned anew
 
+	claims *claims       // nil where no other machine builds
 	commit func() string // waits for what askCommit has asked
 }
 
@@ -114,6 +115,9 @@ func (b *building) build(ctx context.Context, path string) error {
 	tally := newTally()
 	made, err := b.execute(ctx, t, o, tally, t.outlook(f))
 	t.executor.Close()
+	if b.claims != nil {
+		b.claims.end()
+	}
 	if sweep := t.store.SweepWork(context.WithoutCancel(ctx)); sweep != nil {
 		fmt.Fprintln(b.app.stderr, "tinfra: cleaning up:", sweep)
 	}
@@ -163,6 +167,10 @@ func (b *building) options(ctx context.Context, t *site, started time.Time) (run
 	}
 	if t.remote != nil {
 		o.Share = sharer{t.remote}
+	}
+	if t.writes != nil {
+		b.claims = newClaims(ctx, t.writes, t.remote, artifacts.NewCache(t.store, t.store))
+		o.Claims = b.claims
 	}
 	return o, nil
 }

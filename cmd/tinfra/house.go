@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/hcl/v2"
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
+	"github.com/Ruihan11/tiny-infra/artifacts/bucket"
 	"github.com/Ruihan11/tiny-infra/artifacts/disk"
 	"github.com/Ruihan11/tiny-infra/artifacts/shared"
 	"github.com/Ruihan11/tiny-infra/cmd/tinfra/view"
@@ -35,6 +36,7 @@ type house struct {
 	cache      *artifacts.Cache
 	asks       bool           // a verb that only looks asks the shared cache for what is not here
 	remote     *shared.Remote // see join; nil where only this machine's cache is asked
+	writes     *bucket.Place  // where remote brings results; nil where it brings none
 	fresh      *lineage.Index // see freshIndex
 }
 

@@ -104,6 +104,7 @@ func (h *house) join(ctx context.Context, write bool) error {
 	o := shared.Options{Local: h.store, Read: places}
 	if write {
 		o.Write, o.Read = places[0], places[1:]
+		h.writes = places[0]
 	}
 	h.remote = shared.New(o)
 	joined := h.remote.Joined()

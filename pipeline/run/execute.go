@@ -26,7 +26,8 @@ type builder struct {
 	plan   *plan.Plan
 	o      Options
 	build  *artifacts.Build
-	me     []byte // holder, as JSON
+	who    holder
+	me     []byte // who, as JSON
 	redact *redactor
 	pool   *pool
 
@@ -110,7 +111,8 @@ func (b *builder) identify() {
 		}
 	}
 	b.build = &build
-	b.me, _ = json.Marshal(holder{build.ID, build.Host, os.Getpid(), build.Started.UTC()}) // has nothing that could fail
+	b.who = holder{Build: build.ID, Host: build.Host, PID: os.Getpid(), Since: build.Started.UTC()}
+	b.me, _ = json.Marshal(b.who) // has nothing that could fail
 }
 
 func (b *builder) add(order int, s *plan.Step) {

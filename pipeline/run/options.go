@@ -25,6 +25,7 @@ type Options struct {
 	Events     *event.Bus
 	Lock       Lock
 	Share      Sharer // nil: results stay on this machine
+	Claims     Claims // nil: no other machine would do the same work
 
 	Checkpoints Checkpoints // nil: nothing outlives an attempt
 

@@ -25,6 +25,7 @@ type reporter struct {
 	clock   Clock
 	redact  *redactor
 	log     *storedLog
+	claim   *told // hears of progress; nil where no other machine waits
 	attempt int
 	last    time.Time // when progress was passed on
 	held    *event.Event
@@ -37,6 +38,9 @@ func (r *reporter) tell(e event.Event, printed int64) {
 	e = r.worded(e)
 	r.log.add(e, printed)
 	r.bus.Publish(e)
+	if e.Type == event.Progress && r.claim != nil {
+		r.claim.progress(e)
+	}
 }
 
 // worded is the event as anyone may see it.

@@ -82,6 +82,7 @@ func (b *builder) launch(ctx context.Context, t *task, handed chan<- *task) bool
 		return false
 	}
 	t.report.base.Key = keyText(t.step.Key)
+	t.booked = make(chan struct{})
 	b.enqueue(t)
 	b.workers.Go(func() {
 		if err := b.run(ctx, t); err != nil {
@@ -89,6 +90,7 @@ func (b *builder) launch(ctx context.Context, t *task, handed chan<- *task) bool
 		}
 		leave, r := t.leave, *t.report
 		handed <- t
+		<-t.booked // else another machine would have the key before the result is on its way there
 		b.left(leave, r)
 	})
 	return true
@@ -209,9 +211,12 @@ func (b *builder) finish(ctx context.Context, t *task) []*task {
 	if t.record != nil {
 		t.step.Record, t.step.RecordDigest = t.record, t.digest
 		b.share(t)
-		if t.err == nil {
-			t.err = b.require(context.WithoutCancel(ctx), t)
-		}
+	}
+	if t.booked != nil {
+		close(t.booked)
+	}
+	if t.record != nil && t.err == nil {
+		t.err = b.require(context.WithoutCancel(ctx), t)
 	}
 	if t.err != nil && t.state != artifacts.Blocked {
 		t.state, t.reason = artifacts.Failed, t.report.redact.clean(oneLine(t.err))

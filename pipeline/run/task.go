@@ -2,7 +2,6 @@ package run
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -26,6 +25,7 @@ type task struct {
 	report  *reporter
 	ticket  *ticket
 	vacate  func()         // gives back resources before the end of its run
+	booked  chan struct{}  // closed when its result, if it has one, is on its way to other machines
 	kept    bool           // its action is stored or on the way, with what that names
 	storing chan error     // of its action; nil when that was waited for
 	leave   []func() error // what is left to be done once it has been handed back, in this order
@@ -57,6 +57,8 @@ type holder struct {
 	Host  string    `json:"host"`
 	PID   int       `json:"pid"`
 	Since time.Time `json:"since"` // when the build began
+
+	Progress *progress `json:"progress,omitempty"` // of the stage; told to other machines only
 }
 
 // run makes a step's record: it waits for resources and for other builds, and looks again whether there is anything
@@ -131,33 +133,6 @@ func (b *builder) ticketed(ctx context.Context, t *task) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-}
-
-// lease makes this build the only one that works on the key. While another one does, the resources are given back:
-// whoever holds resources and waits for a lease, while the other build does the reverse, waits for ever.
-func (b *builder) lease(ctx context.Context, t *task) (func() error, error) {
-	var other *follower
-	release, err := b.o.Leaser.Lease(ctx, t.workKey(), b.me, func(who []byte) {
-		b.pool.release(t.ticket)
-		if other == nil {
-			other = b.watchOther(ctx, t)
-		}
-		other.held(who)
-	})
-	if other != nil {
-		other.stop()
-	}
-	if err != nil {
-		return nil, cacheTrouble{err}
-	}
-	if other == nil {
-		return release, nil
-	}
-	b.enqueue(t)
-	if err := b.granted(ctx, t); err != nil {
-		return nil, errors.Join(err, release())
-	}
-	return release, nil
 }
 
 // leased looks once more for a record, since another build may just have made it; then it makes one.
@@ -315,64 +290,4 @@ func (b *builder) storeLog(ctx context.Context, t *task) (artifacts.Digest, erro
 	}
 	t.log = blob.Digest
 	return blob.Digest, nil
-}
-
-// follower tells what another build does with a key that this one waits for.
-type follower struct {
-	b      *builder
-	t      *task
-	mu     sync.Mutex // guards the task's reporter while both goroutines may speak
-	ended  chan struct{}
-	done   sync.WaitGroup
-	recent elsewhere
-}
-
-func (b *builder) watchOther(ctx context.Context, t *task) *follower {
-	f := &follower{b: b, t: t, ended: make(chan struct{})}
-	f.done.Go(func() { // stop waits for it
-		tick := time.NewTicker(tailEvery)
-		defer tick.Stop()
-		for {
-			select {
-			case <-tick.C:
-				f.progress()
-			case <-f.ended:
-				return
-			case <-ctx.Done():
-				return
-			}
-		}
-	})
-	return f
-}
-
-func (f *follower) progress() {
-	p := f.recent.look(f.b.o.Workspaces, f.t.workKey())
-	if p == nil {
-		return
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	e := event.Event{Type: event.Progress, Done: p.Done, Total: p.Total}
-	if f.b.unseal(f.recent.dir, f.t.step.Node.Stage) { // else its worker knows secrets that we do not
-		e.Unit, e.What = p.Unit, p.What
-	}
-	f.t.report.progress(e)
-}
-
-func (f *follower) held(who []byte) {
-	message := "waits for another build that makes it"
-	var h holder
-	if json.Unmarshal(who, &h) == nil && h.Build != "" {
-		message = fmt.Sprintf("waits for build %s (process %d on %s), which makes it", h.Build, h.PID, h.Host)
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.t.report.say(event.Event{Type: event.Queued, Message: message})
-}
-
-func (f *follower) stop() {
-	close(f.ended)
-	f.done.Wait()
-	f.t.report.held = nil // its progress is not ours
 }
