@@ -62,8 +62,8 @@ func startOf(pid int) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("looking at process %d: %w", pid, err)
 	}
-	// The second field is the program's name in brackets and may hold anything; the third begins after the last one.
-	const state, started = 3 - 3, 22 - 3
+	// The second field is the program's name in brackets and may hold anything; the third, its state, begins after the last one.
+	const state, started = 0, 22 - 3
 	fields := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
 	if len(fields) <= started {
 		return "", fmt.Errorf("process %d: its state has %d fields", pid, len(fields))
