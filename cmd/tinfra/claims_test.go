@@ -61,6 +61,20 @@ func ofLeases(method string) func(*http.Request) bool {
 	return func(r *http.Request) bool { return r.Method == method && strings.Contains(r.URL.Path, "/leases/") }
 }
 
+// holdUntil keeps a request waiting; it is false where nobody waits for the answer any more.
+func holdUntil(r *http.Request, done func() bool) bool {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !done() {
+		select {
+		case <-tick.C:
+		case <-r.Context().Done():
+			return false
+		}
+	}
+	return true
+}
+
 // noLeases sees that none is left in the bucket.
 func noLeases(t *testing.T, s *s3test.Server, n *neighbours) {
 	t.Helper()
@@ -75,12 +89,24 @@ func noLeases(t *testing.T, s *s3test.Server, n *neighbours) {
 // Two machines want the same at once: one makes it, and the other one sees how far that is.
 func TestTwoMachinesOneRun(t *testing.T) {
 	s := s3test.Versity(t)
-	n, open := newGuarded(t, s, s.Endpoint)
+	f := s3test.Proxy(t, s)
+	n, open := newGuarded(t, s, f.Endpoint)
 	one := n.atTheGate("one")
 	two := n.on("two", "build", "--json")
 	two.waitsFor(one)
 	until(t, "the other one sees the progress", func() bool { return two.saw(gatedStage, event.Progress, "at the gate") > 0 })
-	open()
+	looks := asked(f, http.MethodGet, "leases")
+	f.On(func(r *http.Request) bool {
+		return r.Method == http.MethodPut && strings.Contains(r.URL.Path, "/keys/")
+	}, 0, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		enough := func() bool {
+			return asked(f, http.MethodGet, "leases") > looks+2 || strings.Contains(two.said(), `"type":"started"`) // then it has not waited
+		}
+		if holdUntil(r, enough) {
+			next.ServeHTTP(w, r)
+		}
+	})
+	open() // the result is not in the bucket before the other machine has looked at the lease twice more
 	one.well()
 	two.well()
 	n.ranOnce(guardedKinds...)
