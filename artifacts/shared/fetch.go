@@ -22,8 +22,12 @@ func (r *Remote) Fetch(ctx context.Context, m *artifacts.Manifest, tell func(don
 	}
 	defer end()
 	missing, err := r.missing(ctx, m)
-	if err != nil || len(missing) == 0 {
+	if err != nil {
 		return err
+	}
+	if len(missing) == 0 {
+		r.trees.came(manifest)
+		return nil
 	}
 	meter := newMeter(missing, tell)
 	lost := fmt.Errorf("%s: %w", mapName(manifest), artifacts.ErrMissing)
@@ -33,6 +37,7 @@ func (r *Remote) Fetch(ctx context.Context, m *artifacts.Manifest, tell func(don
 			err = r.bring(ctx, t, missing, meter)
 		}
 		if err == nil {
+			r.trees.came(manifest)
 			return nil
 		}
 		if !gone(err) {

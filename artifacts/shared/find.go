@@ -21,7 +21,9 @@ type finding struct {
 	digest  artifacts.Digest
 	closure *artifacts.Closure
 	place   *bucket.Place
+
 	kept    bool // written down here; guarded by Remote.keeping
+	settled bool // all its bytes are here, and its key is set; guarded by Remote.keeping
 }
 
 // findings is what was found, and what was found out to be gone.

@@ -14,11 +14,18 @@ import (
 )
 
 // Keep writes down here what Find has found since it was called last: records with all that describes them, and their names in runs/ and
-// records/, so that lineage knows them. keys/ stays as it is, which promises bytes. Logs and the files of workers come for it now; where
-// the bucket has lost one, the rest is kept all the same, and `cache verify` names it.
+// records/, so that lineage knows them. keys/ promises bytes: it is set for those of which Fetch has brought all. Logs and the files of
+// workers come for it now; where the bucket has lost one, the rest is kept all the same, and `cache verify` names it.
 func (r *Remote) Keep(ctx context.Context) error {
 	r.keeping.Lock()
 	defer r.keeping.Unlock()
+	if err := r.keepFound(ctx); err != nil {
+		return err
+	}
+	return r.settle(ctx)
+}
+
+func (r *Remote) keepFound(ctx context.Context) error {
 	var all []*finding
 	for _, f := range r.findings.all() {
 		if !f.kept {

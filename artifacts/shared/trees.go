@@ -30,6 +30,7 @@ type trees struct {
 	pieces   map[artifacts.Digest]known         // of maps that were read, or written
 	asked    map[artifacts.Digest]bool          // manifests whose maps were read for what they may have in common with others
 	fetching map[artifacts.Digest]chan struct{} // manifests whose files are on their way here; closed when they are
+	fetched  map[artifacts.Digest]bool          // manifests whose files are all here
 }
 
 type known struct {
@@ -114,6 +115,22 @@ func (t *trees) known(piece artifacts.Digest) (pieces.Loc, bool) {
 		return pieces.Loc{}, false
 	}
 	return k.Loc, true
+}
+
+// came notes that all files of a manifest are here.
+func (t *trees) came(manifest artifacts.Digest) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.fetched == nil {
+		t.fetched = make(map[artifacts.Digest]bool)
+	}
+	t.fetched[manifest] = true
+}
+
+func (t *trees) isHere(manifest artifacts.Digest) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.fetched[manifest]
 }
 
 // begin is for one at a time per manifest; whoever comes second waits. end is nil where the context has ended.
