@@ -11,7 +11,7 @@ import (
 
 func newCache(a *app) *cobra.Command {
 	cmd := &cobra.Command{Use: "cache", Short: "Look after the cache", Args: cobra.NoArgs, RunE: needsVerb}
-	cmd.AddCommand(newCacheStat(a), newCacheVerify(a), newCacheGC(a), newCachePush(a))
+	cmd.AddCommand(newCacheStat(a), newCacheVerify(a), newCacheGC(a), newCachePush(a), newCachePull(a))
 	return cmd
 }
 
