@@ -31,20 +31,28 @@ type usageJSON struct {
 	Builds  int64  `json:"builds"`
 	Envs    int64  `json:"envs"`
 	EnvSize int64  `json:"envBytes"`
+
+	Shared *sharedUsage `json:"shared,omitempty"` // absent without a shared cache
 }
 
 func newCacheStat(a *app) *cobra.Command {
-	var asJSON bool
+	var asJSON, offline bool
 	cmd := &cobra.Command{
 		Use:   "stat",
 		Short: "Say where the cache is and how much it holds",
-		Args:  cobra.NoArgs,
+		Long: `stat says where the cache is and how much it holds, and the same of the shared cache where there is one: the objects in it, the
+bytes of the files that it stands for, those that are stored, and what is saved since results have pieces in common and since pieces
+are compressed. For that it lists the bucket and reads all maps of pieces; --offline leaves it out.`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			h, err := a.openHouse("")
 			if err != nil {
 				return err
 			}
 			u, err := h.usage(cmd.Context())
+			if err == nil && !offline {
+				u.Shared, err = h.sharedUsage(cmd.Context())
+			}
 			if err != nil {
 				return err
 			}
@@ -53,10 +61,14 @@ func newCacheStat(a *app) *cobra.Command {
 			}
 			fmt.Fprintf(a.stdout, "cache         %s\nblobs         %d, %s\nresults       %d\nrecords       %d\nbuilds        %d\nenvironments  %d, %s\n",
 				u.Dir, u.Blobs, view.Bytes(u.Bytes), u.Results, u.Records, u.Builds, u.Envs, view.Bytes(u.EnvSize))
+			if u.Shared != nil {
+				u.Shared.write(a.stdout)
+			}
 			return nil
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "write JSON")
+	alone(cmd, &offline)
 	return cmd
 }
 

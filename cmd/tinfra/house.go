@@ -17,6 +17,7 @@ import (
 	"github.com/Ruihan11/tiny-infra/artifacts"
 	"github.com/Ruihan11/tiny-infra/artifacts/bucket"
 	"github.com/Ruihan11/tiny-infra/artifacts/disk"
+	"github.com/Ruihan11/tiny-infra/artifacts/s3"
 	"github.com/Ruihan11/tiny-infra/artifacts/shared"
 	"github.com/Ruihan11/tiny-infra/cmd/tinfra/view"
 	"github.com/Ruihan11/tiny-infra/lineage"
@@ -37,6 +38,7 @@ type house struct {
 	asks       bool           // a verb that only looks asks the shared cache for what is not here
 	remote     *shared.Remote // see join; nil where only this machine's cache is asked
 	writes     *bucket.Place  // where remote brings results; nil where it brings none
+	client     *s3.Client     // that remote sends its requests by
 	fresh      *lineage.Index // see freshIndex
 }
 

@@ -106,7 +106,7 @@ func (h *house) join(ctx context.Context, write bool) error {
 		o.Write, o.Read = places[0], places[1:]
 		h.writes = places[0]
 	}
-	h.remote = shared.New(o)
+	h.remote, h.client = shared.New(o), client
 	joined := h.remote.Joined()
 	h.cache = artifacts.NewCache(joined, joined).Beside(h.remote)
 	return nil
