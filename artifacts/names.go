@@ -11,13 +11,17 @@ import (
 
 // Folders of pointers. Nothing else can be named through Pointers.
 const (
-	keysFolder    = "keys/"
+	keysFolder    = KeysFolder
 	runsFolder    = "runs/"
 	recordsFolder = "records/"
-	buildsFolder  = "builds/"
+	buildsFolder  = BuildsFolder
 	refsFolder    = "refs/"
 	leasesFolder  = "leases/"
 	lostFolder    = "lost/"
+
+	// KeysFolder and BuildsFolder are for who lists the names of another place.
+	KeysFolder   = "keys/"
+	BuildsFolder = "builds/"
 
 	// BlobsFolder is where Sweeper.Delete finds bytes: BlobsFolder + hex.
 	BlobsFolder = "blobs/sha256/"

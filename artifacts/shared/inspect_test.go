@@ -1,0 +1,138 @@
+package shared_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/Ruihan11/tiny-infra/artifacts"
+	"github.com/Ruihan11/tiny-infra/artifacts/s3/s3test"
+	"github.com/Ruihan11/tiny-infra/artifacts/shared"
+)
+
+func (m *machine) inspects(quick bool) []*shared.Problem {
+	m.t.Helper()
+	return must[[]*shared.Problem](m.t)(m.remote.Inspect(m.t.Context(), quick))
+}
+
+// TestInspectAndMend: whatever is damaged is named, with the stage that it touches and no other, and sent again by a machine that has it.
+// One that has it not changes nothing.
+func TestInspectAndMend(t *testing.T) {
+	log := func(one result) string { return artifacts.BlobsFolder + one.rec.Log.Hex() }
+	blob := func(d artifacts.Digest) string { return artifacts.BlobsFolder + d.Hex() }
+	for name, c := range map[string]struct {
+		damage func(w *world, one result) string // what is named
+		deep   bool                              // quick does not see it
+	}{
+		"pack flipped": {func(w *world, one result) string { n := w.packs(t, one.manifest)[0]; w.flip(t, n); return n }, true},
+		"pack short": {func(w *world, one result) string {
+			n := w.packs(t, one.manifest)[0]
+			w.overwrite(t, n, w.bytes(t, n)[1:])
+			return n
+		}, false},
+		"pack missing":     {func(w *world, one result) string { n := w.packs(t, one.manifest)[0]; w.remove(t, n); return n }, false},
+		"map flipped":      {func(w *world, one result) string { n := "maps/" + one.manifest.Hex(); w.flip(t, n); return n }, false},
+		"map missing":      {func(w *world, one result) string { n := "maps/" + one.manifest.Hex(); w.remove(t, n); return n }, false},
+		"manifest flipped": {func(w *world, one result) string { w.flip(t, blob(one.manifest)); return blob(one.manifest) }, false},
+		"record missing":   {func(w *world, one result) string { w.remove(t, blob(one.record)); return blob(one.record) }, false},
+		"action flipped":   {func(w *world, one result) string { w.flip(t, blob(one.key.Digest())); return blob(one.key.Digest()) }, false},
+		"log flipped":      {func(w *world, one result) string { w.flip(t, log(one)); return log(one) }, true},
+		"log missing":      {func(w *world, one result) string { w.remove(t, log(one)); return log(one) }, false},
+		"key is nonsense": {func(w *world, one result) string {
+			w.overwrite(t, artifacts.KeyName(one.key), []byte("nonsense"))
+			return artifacts.KeyName(one.key)
+		}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			a := w.machine(t)
+			one, two := a.make("x", "a="+noise(1, 100_000)), a.make("y", "b="+noise(2, 100_000))
+			a.mustShare(two)
+			if err := a.remote.ShareBuild(t.Context(), a.build("r.hcl", 1, one, two)); err != nil {
+				t.Fatal(err)
+			}
+			a.again()
+			if found := append(a.inspects(false), a.inspects(true)...); len(found) != 0 {
+				t.Fatalf("before any damage: %+v", found[0])
+			}
+			named := c.damage(w, one)
+			before := w.names(t, "")
+			if got := len(a.inspects(true)); (got == 0) != c.deep {
+				t.Errorf("a quick look finds %d problems", got)
+			}
+			found := a.inspects(false)
+			if len(found) != 1 || found[0].Name != named || len(found[0].Builds) != 1 || !strings.HasSuffix(found[0].Builds[0], " (test.s0)") {
+				t.Fatalf("found %d: %+v, want %s of test.s0", len(found), found[0], named)
+			}
+			stranger := w.machine(t)
+			if n, err := stranger.remote.Mend(t.Context(), found); n != 0 || err != nil || !slices.Equal(w.names(t, ""), before) {
+				t.Errorf("a machine that has nothing has mended %d: %v", n, err)
+			}
+			if n, err := a.remote.Mend(t.Context(), found); n != 1 || err != nil {
+				t.Errorf("mended %d: %v", n, err)
+			}
+			if left := a.inspects(false); len(left) != 0 {
+				t.Errorf("left: %+v", left[0])
+			}
+			for _, n := range before {
+				if !slices.Contains(w.names(t, ""), n) {
+					t.Errorf("%s was removed", n)
+				}
+			}
+			w.whole(t, one, true)
+			w.whole(t, two, true)
+		})
+	}
+}
+
+// TestSwappedRemoteKeys are both named, and both set right.
+func TestSwappedRemoteKeys(t *testing.T) {
+	w := newWorld(t)
+	a := w.machine(t)
+	one, two := a.make("x", "a=1"), a.make("y", "b=2")
+	a.mustShare(one, two)
+	w.overwrite(t, artifacts.KeyName(one.key), []byte(two.record.String()))
+	w.overwrite(t, artifacts.KeyName(two.key), []byte(one.record.String()))
+	a.again()
+	found := a.inspects(true)
+	var names []string
+	for _, p := range found {
+		names = append(names, p.Name)
+	}
+	want := []string{artifacts.KeyName(one.key), artifacts.KeyName(two.key)}
+	slices.Sort(want)
+	if !slices.Equal(names, want) {
+		t.Fatalf("found %v", names)
+	}
+	if n, err := a.remote.Mend(t.Context(), found); n != 2 || err != nil {
+		t.Errorf("mended %d: %v", n, err)
+	}
+	w.whole(t, one, true)
+	w.whole(t, two, true)
+}
+
+// TestInspectOnAServer: a pack that two results share, and a file of many packs, on a real server.
+func TestInspectOnAServer(t *testing.T) {
+	w := onServer(t, s3test.MinIO(t))
+	a := w.machine(t)
+	big := "a.safetensors=" + tensor("U8", noise(9, 20<<20))
+	one, two := a.make("x", big), a.make("y", big, "b=2")
+	a.mustShare(one)
+	a.mustShare(two)
+	packs := w.packs(t, one.manifest)
+	w.flip(t, packs[0])
+	w.remove(t, packs[len(packs)-1])
+	a.again()
+	found := a.inspects(false)
+	if len(found) != min(len(packs), 2) {
+		t.Fatalf("%d problems of %d packs", len(found), len(packs))
+	}
+	if n, err := a.remote.Mend(t.Context(), found); n != 2 || err != nil {
+		t.Errorf("mended %d: %v", n, err)
+	}
+	if left := a.inspects(false); len(left) != 0 {
+		t.Errorf("left: %+v", left[0])
+	}
+	w.whole(t, one, true)
+	w.whole(t, two, true)
+}
