@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -47,5 +48,33 @@ func cmdLose(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	for _, path := range found {
 		ts.Check(os.RemoveAll(path))
+	}
+}
+
+// cmdSpoil flips one bit of each file that the server keeps below a folder of this name, on its disk: "spoil packs".
+func cmdSpoil(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: spoil FOLDER")
+	}
+	spoiled := 0
+	ts.Check(filepath.WalkDir(ts.Getenv("BUCKETDIR"), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.Contains(path, "/"+args[0]+"/") {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		if err != nil || len(b) == 0 {
+			return err
+		}
+		b[len(b)-1] ^= 0x10 // where MinIO has bytes of the object in a file of its own about it
+		spoiled++
+		f, err := os.OpenFile(path, os.O_WRONLY, 0) // what the server notes beside the bytes stays
+		if err != nil {
+			return err
+		}
+		_, err = f.WriteAt(b[len(b)-1:], int64(len(b)-1))
+		return errors.Join(err, f.Close())
+	}))
+	if spoiled == 0 {
+		ts.Fatalf("the bucket has no %s", args[0])
 	}
 }

@@ -135,6 +135,7 @@ func stories(t *testing.T, dir string) testscript.Params {
 			"linkself":  cmdLinkSelf,
 			"bucket":    func(ts *testscript.TestScript, neg bool, args []string) { cmdBucket(t, ts, neg, args) },
 			"lose":      cmdLose,
+			"spoil":     cmdSpoil,
 		},
 	}
 }

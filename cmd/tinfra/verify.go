@@ -34,7 +34,8 @@ type findings struct {
 }
 
 func newCacheVerify(a *app) *cobra.Command {
-	var asJSON, repair bool
+	var asJSON, repair, quick bool
+	var remote string
 	cmd := &cobra.Command{
 		Use:   "verify",
 		Short: "Read everything in the cache and compare it with its digests",
@@ -45,10 +46,21 @@ index with the records. Each problem is named with the builds that used the thin
 With --repair, what is damaged is removed and the next build makes it again; names are set anew where the cache still
 says what they led to. What nothing can make again, such as the log of an old run, is given up: it is said then and by each
 verify from then on, and no problem any more. A file that shows by its times that it was written to is removed as soon as it
-is met, by this or any other verb.`,
+is met, by this or any other verb.
+
+With --remote it reads the shared cache in place of this machine's: each key is followed to its record, action, manifests, maps and
+packs, and all their bytes are compared with their digests; --quick only sees that maps are sound and packs there, with their sizes.
+What is wrong is named with the builds and stages that it touches. With --repair, results that this machine has whole are sent
+again, and nothing is removed; what is wrong then, exit code 5 says.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if quick && remote == "" {
+				return usage("--quick is for --remote: this machine's cache is always read whole")
+			}
 			h, err := a.openHouse("")
+			if err == nil && remote != "" {
+				return h.verifyShared(cmd.Context(), sharedVerification{remote, quick, repair, asJSON})
+			}
 			if err == nil && repair {
 				err = h.writable()
 			}
@@ -66,7 +78,10 @@ is met, by this or any other verb.`,
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "write JSON")
-	cmd.Flags().BoolVar(&repair, "repair", false, "remove what is damaged, so that the next build makes it again")
+	cmd.Flags().BoolVar(&repair, "repair", false, "remove what is damaged, so that the next build makes it again; with --remote: send again what this machine has")
+	cmd.Flags().BoolVar(&quick, "quick", false, "with --remote: do not read the bytes of packs and logs")
+	cmd.Flags().StringVar(&remote, "remote", "", "verify the shared cache: the one configured, or that of --remote=s3://BUCKET/PREFIX?endpoint=URL")
+	cmd.Flags().Lookup("remote").NoOptDefVal = configured
 	return cmd
 }
 
