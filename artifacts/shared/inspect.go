@@ -97,8 +97,12 @@ func (in *inspection) blob(ctx context.Context, p *bucket.Place, d artifacts.Dig
 	}
 	in.mu.Unlock()
 	one.once.Do(func() {
-		if one.b, one.err = in.remote.theirs(ctx, p, d); one.err != nil && gone(one.err) {
-			one.err = &badBlob{d, one.err}
+		b, err := in.remote.theirs(ctx, p, d)
+		if err != nil {
+			err = in.unreadable(ctx, err)
+		}
+		if one.b, one.err = b, err; err != nil && gone(err) {
+			one.err = &badBlob{d, err}
 		}
 	})
 	return one.b, one.err
@@ -145,6 +149,9 @@ func (in *inspection) key(ctx context.Context, name string) error {
 	k := artifacts.Key(d)
 	keys := map[artifacts.Key]bool{k: true}
 	val, _, err := in.remote.pointer(ctx, in.place, name)
+	if err != nil {
+		err = in.unreadable(ctx, err)
+	}
 	var f *finding
 	if err == nil {
 		f, err = getter(in.blob).lead(ctx, in.place, k, val)

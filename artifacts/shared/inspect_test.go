@@ -1,11 +1,15 @@
 package shared_test
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
+	"github.com/Ruihan11/tiny-infra/artifacts/s3"
 	"github.com/Ruihan11/tiny-infra/artifacts/s3/s3test"
 	"github.com/Ruihan11/tiny-infra/artifacts/shared"
 )
@@ -135,4 +139,40 @@ func TestInspectOnAServer(t *testing.T) {
 	}
 	w.whole(t, one, true)
 	w.whole(t, two, true)
+}
+
+// TestBitsFlippedOnTheServersDisk: MinIO does not give such an object at all, and says to come back later. It is damage all the same, and
+// the rest is looked at.
+func TestBitsFlippedOnTheServersDisk(t *testing.T) {
+	s := s3test.MinIO(t)
+	s.Setenv(t)
+	b := s.Bucket(t)
+	c := must[*s3.Client](t)(s3.New(t.Context(), s3.Config{Bucket: b, Endpoint: s.Endpoint, PathStyle: true, Prefix: "team", Patience: time.Second}))
+	w := newWorldOn(t, c.Below("main"))
+	a := w.machine(t)
+	one, two := a.make("x", "a="+noise(1, 300_000)), a.make("y", "b=2")
+	a.mustShare(one)
+	a.mustShare(two)
+	pack := w.packs(t, one.manifest)[0]
+	parts := must[[]string](t)(filepath.Glob(filepath.Join(s.Dir(), b, "team", "main", pack, "*", "part.1")))
+	if len(parts) != 1 {
+		t.Fatalf("MinIO keeps the pack in %v", parts)
+	}
+	bytes := must[[]byte](t)(os.ReadFile(parts[0]))
+	bytes[len(bytes)/2] ^= 0x10
+	if err := os.WriteFile(parts[0], bytes, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a.again()
+	found := a.inspects(false)
+	if len(found) != 1 || found[0].Name != pack || found[0].Kind != artifacts.Damaged {
+		t.Fatalf("found %d: %+v", len(found), found)
+	}
+	if n, err := a.remote.Mend(t.Context(), found); n != 1 || err != nil {
+		t.Errorf("mended %d: %v", n, err)
+	}
+	if left := a.inspects(false); len(left) != 0 {
+		t.Errorf("left: %+v", left[0])
+	}
+	w.whole(t, one, true)
 }
