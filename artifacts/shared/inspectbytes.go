@@ -149,7 +149,7 @@ func (in *inspection) unreadable(ctx context.Context, err error) error {
 	if body.Close(); other != nil {
 		return err
 	}
-	return fmt.Errorf("%w: the server cannot read it: %v", artifacts.ErrDamaged, err)
+	return fmt.Errorf("%w: the server cannot read it: %s", artifacts.ErrDamaged, err.Error())
 }
 
 // allBuilds says which builds, and stages of them, the problems touch. A build that cannot be read tells nothing.
