@@ -91,9 +91,13 @@ func blobPath(s *disk.Store, d artifacts.Digest) string {
 	return filepath.Join(s.Dir(), "blobs", "sha256", d.Hex())
 }
 
-func TestAdoptTree(t *testing.T) {
-	s := open(t, t.TempDir())
-	dir := filepath.Join(work(t, s), "out", "model")
+// oddFiles are the files of what writeOdd makes, as listing gives them.
+const oddFiles = "a/closed a/run.sh* again b.txt link* shortcut/closed shortcut/run.sh* z.txt"
+
+// writeOdd makes an output with all that one may have: a program, a file that nobody may read, equal files, an empty folder, links of each
+// kind, a folder that cannot be written to. The output itself gets the mode.
+func writeOdd(t *testing.T, dir string, mode os.FileMode) {
+	t.Helper()
 	write(t, filepath.Join(dir, "b.txt"), "b", 0o644)
 	write(t, filepath.Join(dir, "a", "run.sh"), "#!", 0o755)
 	write(t, filepath.Join(dir, "a", "closed"), "closed", 0)
@@ -104,9 +108,15 @@ func TestAdoptTree(t *testing.T) {
 		os.Symlink("a", filepath.Join(dir, "shortcut")),
 		os.Link(filepath.Join(dir, "b.txt"), filepath.Join(dir, "z.txt")),
 		os.Chmod(filepath.Join(dir, "a"), 0o500),
-		os.Chmod(dir, 0o500))
+		os.Chmod(dir, mode))
+}
+
+func TestAdoptTree(t *testing.T) {
+	s := open(t, t.TempDir())
+	dir := filepath.Join(work(t, s), "out", "model")
+	writeOdd(t, dir, 0o500)
 	m := adopt(t, s, dir)
-	if got, want := listing(m), "a/closed a/run.sh* again b.txt link* shortcut/closed shortcut/run.sh* z.txt"; got != want {
+	if got, want := listing(m), oddFiles; got != want {
 		t.Errorf("files %q, want %q", got, want)
 	}
 	for p, want := range map[string]string{"a/closed": "closed", "link": "#!", "shortcut/run.sh": "#!", "z.txt": "b", "again": "b"} {
