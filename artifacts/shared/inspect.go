@@ -154,7 +154,11 @@ func (in *inspection) key(ctx context.Context, name string) error {
 	}
 	var f *finding
 	if err == nil {
-		f, err = getter(in.blob).lead(ctx, in.place, k, val)
+		// What else is read for this key is given up when one blob of it is broken. Other keys may wait for the same blobs, so those are read on.
+		get := func(_ context.Context, p *bucket.Place, d artifacts.Digest) ([]byte, error) {
+			return in.blob(ctx, p, d)
+		}
+		f, err = getter(get).lead(ctx, in.place, k, val)
 	}
 	switch {
 	case err == nil:

@@ -1,14 +1,18 @@
 package shared_test
 
 import (
+	"context"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
+	"github.com/Ruihan11/tiny-infra/artifacts/mem"
 	"github.com/Ruihan11/tiny-infra/artifacts/s3"
 	"github.com/Ruihan11/tiny-infra/artifacts/s3/s3test"
 	"github.com/Ruihan11/tiny-infra/artifacts/shared"
@@ -86,6 +90,51 @@ func TestInspectAndMend(t *testing.T) {
 			w.whole(t, one, true)
 			w.whole(t, two, true)
 		})
+	}
+}
+
+// slowBeside is a bucket where whoever reads another blob than the broken one is still waiting when that has been found broken.
+type slowBeside struct {
+	artifacts.Objects
+	broken string
+	found  chan struct{}
+	once   sync.Once
+}
+
+func (s *slowBeside) Read(ctx context.Context, name string, off, n int64) (io.ReadCloser, artifacts.Object, error) {
+	if name == s.broken {
+		defer s.once.Do(func() { close(s.found) })
+		return s.Objects.Read(ctx, name, off, n)
+	}
+	if strings.HasPrefix(name, artifacts.BlobsFolder) {
+		select {
+		case <-s.found:
+		case <-time.After(100 * time.Millisecond): // it is read before the broken one, or is broken itself
+		}
+		select {
+		case <-ctx.Done():
+			return nil, artifacts.Object{}, context.Cause(ctx)
+		case <-time.After(20 * time.Millisecond): // the reader is not called off, as it should be
+		}
+	}
+	return s.Objects.Read(ctx, name, off, n)
+}
+
+// TestOneBrokenBlobSpeaksForItself: what is read beside it, and given up since it is broken, is not called broken.
+func TestOneBrokenBlobSpeaksForItself(t *testing.T) {
+	under := &slowBeside{Objects: mem.NewBucket(), found: make(chan struct{})}
+	w := newWorldOn(t, under)
+	a := w.machine(t)
+	one, two := a.make("x", "a=1"), a.make("y", "b=2")
+	a.mustShare(one, two)
+	name := artifacts.BlobsFolder + one.manifest.Hex()
+	w.flip(t, name)
+	a.again()
+	under.broken = name
+	if found := a.inspects(false); len(found) != 1 || found[0].Name != name {
+		for _, p := range found {
+			t.Errorf("found %s: %s", p.Name, p.Detail)
+		}
 	}
 }
 
