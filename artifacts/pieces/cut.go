@@ -14,29 +14,45 @@ type Span struct {
 	Width    int
 }
 
-// Cut gives the spans of a file of size bytes, one behind the other; they depend on its bytes and on how its name ends, on nothing else.
-// It reads as far as the spans are asked for, and stops at the first error. Where the file is shorter than size, so are its spans.
-func Cut(src io.ReaderAt, size int64, name string) iter.Seq2[Span, error] {
-	if h := header(src, size, name); h != nil {
+// Cut gives the spans of a file of size bytes, one behind the other; they depend on its bytes, on how its name ends and on which tensors
+// others say that it has (nil where nobody does), on nothing else. It reads as far as the spans are asked for, and stops at the first
+// error. Where the file is shorter than size, so are its spans.
+func Cut(src io.ReaderAt, size int64, name string, said []tensor.Tensor) iter.Seq2[Span, error] {
+	if h := header(src, size, name, said); h != nil {
 		return cutTensors(src, size, h)
 	}
 	return cutContent(src, 0, size)
 }
 
-// header is what a file says of its tensors. One that cannot be read is cut by its content: whoever reads that meets the same error.
-func header(src io.ReaderAt, size int64, name string) *tensor.Header {
-	read := tensor.ReadSafetensors
+// header is what a file says of its tensors, or else what others say of it. One that cannot be read is cut by its content: whoever reads
+// that meets the same error.
+func header(src io.ReaderAt, size int64, name string, said []tensor.Tensor) *tensor.Header {
+	var h *tensor.Header
+	var err error
 	switch {
+	case strings.HasSuffix(name, ".safetensors"):
+		h, err = tensor.ReadSafetensors(src, size)
 	case strings.HasSuffix(name, ".gguf"):
-		read = tensor.ReadGGUF
-	case !strings.HasSuffix(name, ".safetensors"):
-		return nil
+		h, err = tensor.ReadGGUF(src, size)
+	default:
+		h = told(said, size)
 	}
-	h, err := read(src, size)
 	if err != nil {
 		return nil
 	}
 	return h
+}
+
+// told is the header of a file whose tensors others name. Those that it cannot have are left out.
+func told(said []tensor.Tensor, size int64) *tensor.Header {
+	end := len(said)
+	for end > 0 && said[end-1].Offset >= size {
+		end--
+	}
+	if end == 0 {
+		return nil
+	}
+	return &tensor.Header{Tensors: said[:end], Data: said[0].Offset}
 }
 
 // incompressible tries size bytes at off by a sample of their middle.

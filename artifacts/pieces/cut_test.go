@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/Ruihan11/tiny-infra/artifacts/pieces"
+	"github.com/Ruihan11/tiny-infra/artifacts/tensor"
 )
 
 type tensorBytes struct {
@@ -58,11 +59,34 @@ func gguf(all ...tensorBytes) []byte {
 	return slices.Concat(b, make([]byte, -len(b)&31), data)
 }
 
+// onnxOf is a model whose tensors lie in a file, at these offsets; and that file.
+func onnxOf(data string, all ...tensorBytes) (model, beside []byte) {
+	field := func(number uint64, b ...[]byte) []byte {
+		whole := slices.Concat(b...)
+		return slices.Concat(binary.AppendUvarint(nil, number<<3|2), binary.AppendUvarint(nil, uint64(len(whole))), whole)
+	}
+	pair := func(k, v string) []byte { return field(13, field(1, []byte(k)), field(2, []byte(v))) }
+	types := map[string]byte{"F32": 1, "U8": 2, "F16": 10, "BF16": 16}
+	var graph []byte
+	for _, t := range all {
+		graph = append(graph, field(5, []byte{2 << 3, types[t.dtype], 14 << 3, 1}, pair("location", data),
+			pair("offset", fmt.Sprint(len(beside))), pair("length", fmt.Sprint(len(t.bytes))))...)
+		beside = append(beside, t.bytes...)
+		beside = append(beside, make([]byte, -len(beside)&4095)...)
+	}
+	return field(7, graph), beside
+}
+
 func spans(t testing.TB, b []byte, name string) []pieces.Span {
+	t.Helper()
+	return spansSaid(t, b, name, nil)
+}
+
+func spansSaid(t testing.TB, b []byte, name string, said []tensor.Tensor) []pieces.Span {
 	t.Helper()
 	var all []pieces.Span
 	var at int64
-	for s, err := range pieces.Cut(bytes.NewReader(b), int64(len(b)), name) {
+	for s, err := range pieces.Cut(bytes.NewReader(b), int64(len(b)), name, said) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -126,6 +150,48 @@ func TestGGUFIsCutAtItsTensors(t *testing.T) {
 	if n := len(d.where) - before; n != 2 {
 		t.Errorf("a tensor more has made %d pieces; want its own and the header", n)
 	}
+}
+
+// TestWeightsOfAGraphAreCutAtItsTensors: the file beside an ONNX model has no header; the model says what is in it, in any folder. Two models
+// may share it.
+func TestWeightsOfAGraphAreCutAtItsTensors(t *testing.T) {
+	weights := func(seed uint64, n int) tensorBytes { return tensorOf("F16", bf16(seed, n)) }
+	all := []tensorBytes{weights(1, 200_000), weights(2, 10), weights(3, 300_000), tensorOf("U8", noise(4, 2<<20))}
+	model, beside := onnxOf("model.data", all...)
+	d := newDepot()
+	before := d.cut(t, pieces.Packer{}, source("a/decode.onnx", model), source("a/model.data", beside), source("a/prefill.onnx", model))
+	var lengths []uint32
+	for _, p := range before.Pieces {
+		if int(p.Raw) != len(model) {
+			lengths = append(lengths, p.Raw)
+		}
+	}
+	if want := []uint32{401_408, 4096, 602_112, 2 << 20}; !slices.Equal(lengths, want) {
+		t.Errorf("pieces of %v bytes, want %v", lengths, want)
+	}
+	first := d.stored()
+	model, beside = onnxOf("model.data", slices.Insert(all, 1, weights(5, 200_000))...)
+	d.cut(t, pieces.Packer{Known: d.knowing}, source("model.data", beside), source("z.onnx", model))
+	if more := d.stored() - first; more > 400_000*70/100+10_000 {
+		t.Errorf("one tensor more takes %d bytes", more)
+	}
+}
+
+// TestAGraphThatLies: of a file that is not there, of tensors that it cannot have, of its own folder's parent.
+func TestAGraphThatLies(t *testing.T) {
+	b := text(3 << 20)
+	want := spans(t, b, "x.bin")
+	for name, said := range map[string][]tensor.Tensor{
+		"beyond the end": {{Offset: 3 << 20}, {Offset: 1 << 60, Size: 1 << 60}},
+		"nothing":        {},
+	} {
+		if got := spansSaid(t, b, "x.bin", said); !slices.Equal(got, want) {
+			t.Errorf("%s: %v, not %v", name, got, want)
+		}
+	}
+	spansSaid(t, b, "x.bin", []tensor.Tensor{{Offset: 5}, {Offset: 2 << 20, Size: 1 << 60}, {Offset: 3<<20 - 1}})
+	model, _ := onnxOf("../../x.bin", tensorOf("F16", b))
+	newDepot().cut(t, pieces.Packer{}, source("a/m.onnx", model), source("a/n.onnx", text(300_000)), source("x.bin", b))
 }
 
 // TestAHeaderOfLiesIsCutByContent: and so is a file that only has the name of one.

@@ -17,8 +17,10 @@ func FuzzCutAndJoin(f *testing.F) {
 	b, n = head(gguf(tensorOf("F16", make([]byte, 600_000)), tensorOf("Q8_0", make([]byte, 34*20_000))), 1_280_000)
 	f.Add(b, n, uint8(1))
 	f.Add(text(5000), uint32(300_000), uint8(2))
+	model, _ := onnxOf("large.onnx", tensorOf("BF16", make([]byte, 600_000)), tensorOf("F32", make([]byte, 300_000)))
+	f.Add(model, uint32(1<<20), uint8(3))
 	f.Fuzz(func(t *testing.T, b []byte, zeros uint32, kind uint8) {
-		ext := []string{".safetensors", ".gguf", ".bin"}[kind%3]
+		ext := []string{".safetensors", ".gguf", ".bin", ".onnx"}[kind%4]
 		whole := slices.Concat(b, make([]byte, zeros%(3<<20)))
 		spans(t, b, "small"+ext)
 		spans(t, whole, "large"+ext)
@@ -32,7 +34,7 @@ func BenchmarkCut(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			b.SetBytes(int64(len(file)))
 			for b.Loop() {
-				for _, err := range pieces.Cut(bytes.NewReader(file), int64(len(file)), name) {
+				for _, err := range pieces.Cut(bytes.NewReader(file), int64(len(file)), name, nil) {
 					if err != nil {
 						b.Fatal(err)
 					}

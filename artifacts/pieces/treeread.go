@@ -6,21 +6,27 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
+	"github.com/Ruihan11/tiny-infra/artifacts/tensor"
 )
 
 // read cuts all files.
 func (t *tree) read(ctx context.Context, files []Source) error {
 	defer close(t.work)
 	defer close(t.ordered)
+	said, err := graphs(files)
+	if err != nil {
+		return err
+	}
 	sizes := make(map[artifacts.Digest]int64, len(files))
 	for _, s := range files {
 		if size, ok := sizes[s.Blob.Digest]; ok && size == s.Blob.Size {
 			continue
 		}
 		sizes[s.Blob.Digest] = s.Blob.Size
-		f, err := t.file(ctx, s)
+		f, err := t.file(ctx, s, said[s.Name])
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 			err = fmt.Errorf("it is %w: it is shorter than %d bytes", artifacts.ErrDamaged, s.Blob.Size)
 		}
@@ -36,7 +42,7 @@ func (t *tree) read(ctx context.Context, files []Source) error {
 	return nil
 }
 
-func (t *tree) file(ctx context.Context, s Source) (layout, error) {
+func (t *tree) file(ctx context.Context, s Source, said []tensor.Tensor) (layout, error) {
 	f := layout{blob: s.Blob}
 	if s.Blob.Size == 0 && s.Blob.Digest == emptyDigest {
 		return f, nil
@@ -49,7 +55,7 @@ func (t *tree) file(ctx context.Context, s Source) (layout, error) {
 	if s.Blob.Size < smallFile {
 		err = t.smallFile(ctx, &f, src)
 	} else {
-		err = t.largeFile(ctx, &f, s.Name, src)
+		err = t.largeFile(ctx, &f, src, Cut(src, f.blob.Size, s.Name, said))
 	}
 	return f, err
 }
@@ -94,10 +100,10 @@ func (t *tree) endJoined(ctx context.Context) error {
 }
 
 // largeFile hashes the whole of a file in the same read, but for one that is a single piece, whose hash that is.
-func (t *tree) largeFile(ctx context.Context, f *layout, name string, src File) error {
+func (t *tree) largeFile(ctx context.Context, f *layout, src File, spans iter.Seq2[Span, error]) error {
 	sum := sha256.New()
 	var at int64
-	for s, err := range Cut(src, f.blob.Size, name) {
+	for s, err := range spans {
 		if err != nil {
 			return err
 		}
