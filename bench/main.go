@@ -128,13 +128,15 @@ func (o options) prepare(wanted func(string) bool) (*bench, error) {
 	if err := replaced(b.dir); err != nil {
 		return nil, err
 	}
-	b.tools = workshop{filepath.Join(at, "tools"), uv}.open(b.ctx, program, wanted)
+	b.workshop = workshop{filepath.Join(at, "tools"), uv}
+	b.tools = b.workshop.open(b.ctx, program, wanted)
 	b.meter, err = newMeter(b.ctx, filepath.Join(at, "tools"))
 	return b, err
 }
 
 // clear removes what was set aside, of this run and of those before it.
 func (b *bench) clear() {
+	b.endServer()
 	old, _ := filepath.Glob(filepath.Join(filepath.Dir(b.dir), wastePrefix+"*"))
 	graphs, _ := filepath.Glob(filepath.Join(b.dir, "graphs", "*", wastePrefix+"*"))
 	for _, dir := range append(old, graphs...) {
@@ -154,7 +156,8 @@ func (b *bench) version() string {
 // rows of the page, in the order in which they are measured.
 func (b *bench) rows() []row {
 	var all []row
-	for _, some := range [][]row{graphRows(b), answerRows(b), fileRows(b), weightRows(b), manyRows(b), startRows(), lineageRows(b)} {
+	for _, some := range [][]row{graphRows(b), answerRows(b), fileRows(b), weightRows(b), manyRows(b), startRows(), lineageRows(b),
+		transferRows(b), warmRows(b)} {
 		all = append(all, some...)
 	}
 	return all

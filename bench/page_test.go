@@ -68,3 +68,36 @@ func TestSpread(t *testing.T) {
 		}
 	}
 }
+
+// TestPageTellsWhatIsStored: a row has the columns that its tools have figures for, and aims are read from them.
+func TestPageTellsWhatIsStored(t *testing.T) {
+	all, err := readResults("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{scale: 1}
+	told := map[string]row{}
+	for _, r := range b.rows() {
+		told[r.Name] = r
+	}
+	of := func(wall time.Duration, stored, requests int64) []sample {
+		return []sample{{Wall: wall, CPU: wall, Memory: 100 << 20, Stored: stored, Requests: requests}}
+	}
+	run := "20260101T000000Z"
+	all.Runs[run] = circumstances{Scale: 1}
+	all.add(told["push, large"], run, map[string][]sample{"tinfra": of(10*time.Second, 0, 0), "minio-go": of(8*time.Second, 600<<20, 0)})
+	all.add(told["warm plan"], run, map[string][]sample{"tinfra": of(time.Second, 0, 31)})
+	page := b.page(all)
+	for _, want := range []string{
+		"at least 0.9 × the speed of minio-go | 0.80 × the speed of minio-go | falls short |",
+		"at most 30 requests | 31 requests | falls short |",
+		"| memory | rounds | stored |\n", "| memory | rounds | requests |\n", "| 1 | 600 MiB |\n", "| 1 | 31 |\n",
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+	if t.Failed() {
+		t.Log(page)
+	}
+}

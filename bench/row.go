@@ -34,7 +34,9 @@ type entry struct {
 	Begin  func(e entry) error
 	Before func(e entry, round int) error
 	// Check looks at what it said: a run that did something else is none to be measured.
-	Check  func(said string) error
+	Check func(said string) error
+	// Count adds to a sample what only a look at what was made can tell, or says that it is not what was to be made.
+	Count  func(e entry, s *sample) error
 	Server func(dir string) server
 	End    func(e entry)
 }
@@ -51,11 +53,13 @@ func (e entry) owner() string {
 type bench struct {
 	ctx      context.Context
 	dir      string
+	workshop workshop
 	tools    toolbox
 	meter    meter
 	scale    float64
 	patience time.Duration // a tool that has taken longer than this in a row gets no more rounds
 	ready    map[string]bool
+	minio    *minioServer // the one that runs, or nil
 }
 
 // spare is what stays free on the disk.
@@ -66,6 +70,10 @@ func (b *bench) run(r row, wanted func(tool string) bool) (map[string][]sample, 
 	if err := b.room(r.Disk); err != nil {
 		return nil, err
 	}
+	return b.rounds(r, wanted)
+}
+
+func (b *bench) rounds(r row, wanted func(tool string) bool) (map[string][]sample, error) {
 	dir := filepath.Join(b.dir, strings.ReplaceAll(r.Name, ", ", "-"))
 	entries := slices.DeleteFunc(r.Entries(b, dir), func(e entry) bool { return e.Argv[0] == "" || !wanted(e.owner()) })
 	defer func() {
@@ -127,6 +135,9 @@ func (b *bench) measure(e entry) (sample, error) {
 	}
 	if e.Check != nil {
 		err = e.Check(said)
+	}
+	if e.Count != nil && err == nil {
+		err = e.Count(e, &s)
 	}
 	return s, err
 }
