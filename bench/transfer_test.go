@@ -36,7 +36,8 @@ func benchHere(t *testing.T) *bench {
 // TestRowsOfTheBucket: each row does with the real program and a real server what it says, and leaves neither server nor files.
 func TestRowsOfTheBucket(t *testing.T) {
 	b := benchHere(t)
-	for _, r := range append(transferRows(b), warmRows(b)...) {
+	rows := append(transferRows(b), warmRows(b)...)
+	for _, r := range append(rows, shareRows(b)[1]) {
 		r.Rounds = 1
 		if strings.HasSuffix(r.Name, ", small") {
 			r.Rounds = 2 // what the first one leaves is in the way of none
@@ -47,7 +48,7 @@ func TestRowsOfTheBucket(t *testing.T) {
 		}
 		for tool, all := range samples {
 			for _, s := range all {
-				if pushes := strings.HasPrefix(r.Name, "push, "); pushes != (s.Stored > 0) {
+				if pushes := strings.HasPrefix(r.Name, "push, ") || strings.HasPrefix(r.Name, "share, "); pushes != (s.Stored > 0) {
 					t.Errorf("%s: %s has stored %d bytes", r.Name, tool, s.Stored)
 				}
 				if warm := r.Name == "warm plan"; warm != (s.Requests > 0) {
