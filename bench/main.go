@@ -88,6 +88,7 @@ func (o options) measure(b *bench, all results, wantedRow, wanted func(string) b
 		switch {
 		case errors.As(err, &full):
 			all.Left[r.Name] = err.Error()
+			fmt.Fprintln(os.Stderr, "bench: left out:", err)
 		case err != nil:
 			problems = append(problems, err)
 			fmt.Fprintln(os.Stderr, "bench:", err)

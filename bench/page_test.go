@@ -108,3 +108,23 @@ func TestPageTellsWhatIsStored(t *testing.T) {
 		t.Log(page)
 	}
 }
+
+// TestPageSaysWhatWasLeftOut: a row without room has its reason on the page, until it is measured.
+func TestPageSaysWhatWasLeftOut(t *testing.T) {
+	all, err := readResults("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{scale: 1}
+	noop := b.rows()[2]
+	all.Left[noop.Name] = tooFull{20 << 30, 16 << 30}.Error()
+	all.add(noop, "20260101T000000Z", nil)
+	const want = "Not measured: it takes up to 20 GiB, and of 16 GiB that are free 15 GiB shall stay."
+	if page := b.page(all); !strings.Contains(page, want) {
+		t.Errorf("the page lacks %q:\n%s", want, page)
+	}
+	all.add(noop, "20260102T000000Z", map[string][]sample{"ninja": samplesOf(time.Second)})
+	if page := b.page(all); strings.Contains(page, want) {
+		t.Error("a row that was measured is said to be left out")
+	}
+}

@@ -69,7 +69,9 @@ func (all results) add(r row, run string, samples map[string][]sample) {
 		all.Rows[r.Name][tool] = measured{run, s}
 	}
 	all.Stages[r.Name] = r.Stages
-	delete(all.Left, r.Name)
+	if len(samples) > 0 {
+		delete(all.Left, r.Name)
+	}
 }
 
 // tidy forgets runs of which nothing counts any more.

@@ -24,7 +24,7 @@ func shareRows(b *bench) []row {
 		{Name: "share, Gaussian", Doc: "the same with numbers at random, which have the least in common", Size: of, Rounds: 3, Disk: 8 * size,
 			Entries: func(b *bench, dir string) []entry { return pair(atRandom).shared(b, dir) }, Aims: []aim{storedBelow(int64(b.scaled(850)) << 20), memoryBelow(256)}},
 		{Name: "share, variants", Doc: "one model in ten mixtures of precisions: each layer in 16, 8 or 4 bits", Size: fmt.Sprintf("%d × up to %d MiB, safetensors", variants, variant>>20), Rounds: 3,
-			Disk: 40 * variant, Aims: []aim{storedWithin(2.5, oneVariant), memoryBelow(256)},
+			Disk: 24 * variant, Aims: []aim{storedWithin(2.5, oneVariant), memoryBelow(256)},
 			Entries: func(b *bench, dir string) []entry {
 				one := some(1).pushed(b, filepath.Join(dir, "one"), false, "tinfra")[0]
 				one.Tool, one.Own = oneVariant, true
