@@ -54,7 +54,7 @@ ROWS  ?= .
 PEERS ?= .
 FLAGS ?=
 BENCH  = $(GO) run ./bench -uv $(UV) -rows '$(ROWS)' -peers '$(PEERS)' $(FLAGS)
-bench: build $(UV) ## the packages' benchmarks, and a tenth of bench-full: ten minutes
+bench: build $(UV) ## the packages' benchmarks, and a tenth of bench-full: a quarter of an hour
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 	$(BENCH) -scale 0.1 -patience 2s
 
