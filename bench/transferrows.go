@@ -26,8 +26,8 @@ func transferRows(b *bench) []row {
 	return []row{
 		of("push, large", "files that nothing can compress, to an empty bucket on loopback", large.String(), 3, heap(large), 3, push, speedOf(0.9, "minio-go"), memoryBelow(256)),
 		of("pull, large", "the same files, to a machine that has none of them", large.String(), 3, heap(large), 4, pull, speedOf(0.9, "minio-go"), memoryBelow(256)),
-		of("push, small", "to an empty bucket on loopback; rclone with 32 transfers at once", size, 5, grains(small), 20, push, within(1.5, "restic"), faster(5, "rclone")),
-		of("pull, small", "the same files, to a machine that has none of them; rclone with 32 transfers at once", size, 5, grains(small), 20, pull,
+		of("push, small", "to an empty bucket on loopback; rclone with 32 transfers at once", size, 5, grains(small), 50, push, within(1.5, "restic"), faster(5, "rclone")),
+		of("pull, small", "the same files, to a machine that has none of them; rclone with 32 transfers at once", size, 5, grains(small), 30, pull,
 			within(1.5, "restic"), faster(5, "rclone")),
 		of("push again", "the same once more: nothing has changed", few.String(), 9, heap(few), 5, again, wallBelow(200*time.Millisecond)),
 	}
