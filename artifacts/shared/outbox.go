@@ -60,6 +60,10 @@ func (r *Remote) Share(record artifacts.Digest) {
 	if s := o.state[record]; s == waiting || s == there || s == beaten {
 		return
 	}
+	if r.findings.has(record) { // it is from there; later it may be forgotten, and its bytes are not here
+		o.state[record] = there
+		return
+	}
 	again := []artifacts.Digest{record}
 	if o.closed != nil && o.active == 0 {
 		o.closed = nil // it may answer again by now

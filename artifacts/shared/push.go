@@ -16,9 +16,6 @@ import (
 //
 // won is false where another record stands for the key.
 func (r *Remote) share(ctx context.Context, d artifacts.Digest) (won bool, err error) {
-	if r.findings.has(d) {
-		return true, nil // it is from there
-	}
 	rec, err := r.cache.Record(ctx, d)
 	if err != nil {
 		return false, err
