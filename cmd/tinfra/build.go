@@ -70,7 +70,7 @@ func newBuild(a *app) *cobra.Command {
 	f.BoolVarP(&b.keepGoing, "keep-going", "k", false, "after a failure, go on with what does not depend on it")
 	f.BoolVar(&b.offline, "offline", false, "reach for no network: fail where something must be downloaded or installed")
 	f.BoolVar(&b.locked, "locked", false, "refuse downloads that the lock file does not pin")
-	f.IntVar(&b.maxRuns, "max-runs", -1, "refuse to begin when more than this many stages may run; 0: all must be in the cache")
+	f.IntVar(&b.maxRuns, "max-runs", -1, "run at most this many stages, and refuse to begin when more may run; 0: all must be in the cache")
 	b.viewing(cmd)
 	return cmd
 }
@@ -155,7 +155,7 @@ func (b *building) options(ctx context.Context, t *site, started time.Time) (run
 		jobs = t.project.Jobs
 	}
 	o := run.Options{
-		Cache: t.cache, Workspaces: workspaces{t.store}, Layer: layer{t.store, t.remote, t.makers()}, Adopter: t.store, Leaser: t.store, Checkpoints: t.store,
+		Cache: t.cache, Workspaces: workspaces{t.store}, Layer: layer{t.store, t.remote}, Adopter: t.store, Leaser: t.store, Checkpoints: t.store,
 		Executor: t.executor, Meter: t.executor, Envs: t.envs, Lock: newLockFile(t.recipe, b.update), Facts: t.facts,
 		Jobs: jobs, KeepGoing: b.keepGoing, Locked: b.locked, Force: b.selection.forced,
 		Settings: settings(t.project), Builder: builder(), Kill: b.app.killed.Done(), Clock: clock,
@@ -166,7 +166,10 @@ func (b *building) options(ctx context.Context, t *site, started time.Time) (run
 		},
 	}
 	if t.remote != nil {
-		o.Share = sharer{t.remote}
+		o.Share, o.Forget = sharer{t.remote}, t.remote.Forget
+	}
+	if b.maxRuns >= 0 {
+		o.MaxRuns = &b.maxRuns
 	}
 	if t.writes != nil {
 		b.claims = newClaims(ctx, t.writes, t.remote, artifacts.NewCache(t.store, t.store))

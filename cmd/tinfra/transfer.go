@@ -32,7 +32,7 @@ func (s sharer) Wait(ctx context.Context) error {
 	return err
 }
 
-// lost is of bytes that the shared cache has promised and does not have. It is no ErrMissing: to build again would not help.
+// lost is of bytes that the shared cache has promised and does not have. It is no ErrMissing: that is of bytes of this machine.
 type lost struct {
 	key  artifacts.Key
 	text string
@@ -41,23 +41,17 @@ type lost struct {
 func (l *lost) Error() string          { return l.text }
 func (l *lost) GoneKey() artifacts.Key { return l.key }
 
-// bring fetches the files of a manifest that are not on this machine. Where they are gone, it names the stage that makes them again, if
-// that is among makers.
-func bring(ctx context.Context, from *shared.Remote, m *artifacts.Manifest, makers map[artifacts.Key]string) error {
+// bring fetches the files of a manifest that are not on this machine. Where they are gone, the error is a lost.
+func bring(ctx context.Context, from *shared.Remote, m *artifacts.Manifest) error {
 	err := from.Fetch(ctx, m, func(done, total int64) {
 		if tell := artifacts.Teller(ctx); tell != nil {
 			tell(artifacts.Progress{What: "downloading", Done: done, Total: total, Unit: "bytes"})
 		}
 	})
-	gone, ok := errors.AsType[*shared.Gone](err)
-	if !ok {
-		return err
+	if gone, ok := errors.AsType[*shared.Gone](err); ok {
+		return &lost{gone.Key, gone.Error()}
 	}
-	maker := "STAGE"
-	if stage, ok := makers[gone.Key]; ok {
-		maker = shellWord(stage)
-	}
-	return &lost{gone.Key, fmt.Sprintf("%v; `tinfra build --force %s` makes them again", gone, maker)}
+	return err
 }
 
 // fetch brings the files of what a verb asks for, shown to who waits. false where there is no shared cache.
@@ -78,7 +72,11 @@ func (h *house) fetch(ctx context.Context, what string, m *artifacts.Manifest) (
 	ctx = artifacts.Telling(ctx, func(p artifacts.Progress) {
 		line.say(fmt.Sprintf("%s %s: %s of %s", p.What, what, view.Bytes(p.Done), view.Bytes(p.Total)))
 	})
-	if err := bring(ctx, h.remote, m, nil); err != nil {
+	err := bring(ctx, h.remote, m)
+	if _, gone := errors.AsType[*lost](err); gone { // a build that finds a result has no need of its files
+		err = fmt.Errorf("%w; `tinfra build --force STAGE` makes them again", err)
+	}
+	if err != nil {
 		return false, h.remoteTrouble(ctx, fmt.Errorf("%s: %w", what, err))
 	}
 	return true, nil

@@ -39,8 +39,7 @@ func opened(ws *disk.Workspace, err error) (run.Workspace, error) {
 // layer does the same for inputs. Those that are not on this machine are brought here first.
 type layer struct {
 	*disk.Store
-	from   *shared.Remote // nil: all that there is is here
-	makers map[artifacts.Key]string
+	from *shared.Remote // nil: all that there is is here
 }
 
 func (l layer) Lay(ctx context.Context, m *artifacts.Manifest, dir string) (func() error, error) {
@@ -48,7 +47,7 @@ func (l layer) Lay(ctx context.Context, m *artifacts.Manifest, dir string) (func
 		if err := l.from.Keep(ctx); err != nil { // what is made of these inputs names them
 			return nil, err
 		}
-		if err := bring(ctx, l.from, m, l.makers); err != nil {
+		if err := bring(ctx, l.from, m); err != nil {
 			return nil, err
 		}
 	}
@@ -61,17 +60,6 @@ func (l layer) Lay(ctx context.Context, m *artifacts.Manifest, dir string) (func
 
 func (l layer) Found(m *artifacts.Manifest, dir string) func() error {
 	return l.Store.Found(m, dir).Check
-}
-
-// makers are the stages by their keys, as far as those are known before the build begins.
-func (t *site) makers() map[artifacts.Key]string {
-	all := make(map[artifacts.Key]string, len(t.plan.Steps))
-	for _, s := range t.plan.Steps {
-		if !s.Key.IsZero() {
-			all[s.Key] = s.Node.Stage.Address
-		}
-	}
-	return all
 }
 
 // localFiles takes down which files were digested.

@@ -8,7 +8,7 @@ import "time"
 type Type string
 
 const (
-	Planned  Type = "planned"  // once a stage: State is hit, run or pending
+	Planned  Type = "planned"  // a stage: State is hit, run or pending; again where a hit must run after all
 	Queued   Type = "queued"   // ready, waiting for resources or for another build's lease (Message says which)
 	Started  Type = "started"  // an attempt began
 	Progress Type = "progress" // Done of Total Units

@@ -54,9 +54,9 @@ func (b *builder) lease(ctx context.Context, t *task) (func() error, error) {
 	}
 	if claim != nil {
 		t.report.claim = &told{claim, b.who}
-		local := release
+		local, stay := release, t.stay
 		release = func() error {
-			claim.Release(t.digest) // nobody changes it any more
+			claim.Release(stay.made)
 			return local()
 		}
 	}

@@ -40,6 +40,7 @@ type builder struct {
 	// Of the scheduler's goroutine.
 	tasks     []*task
 	byAddress map[string]*task
+	reopened  bool // a task was done and is, or was, not any more
 	leaders   map[artifacts.Key]*task
 	shared    map[artifacts.Digest]bool // records that are on their way to other machines
 	troubles  []error
@@ -130,7 +131,7 @@ func (b *builder) add(order int, s *plan.Step) {
 func (b *builder) link() {
 	for _, t := range b.tasks {
 		seen := map[*task]bool{}
-		for _, n := range append(append(t.step.Node.Data[:0:0], t.step.Node.Data...), t.step.Node.Gates...) {
+		for _, n := range t.before() {
 			from := b.byAddress[n.Stage.Address]
 			if from == nil || seen[from] {
 				continue

@@ -26,11 +26,13 @@ type Options struct {
 	Lock       Lock
 	Share      Sharer // nil: results stay on this machine
 	Claims     Claims // nil: no other machine would do the same work
+	Forget     Forget // nil: nothing is promised by other machines
 
 	Checkpoints Checkpoints // nil: nothing outlives an attempt
 
 	Facts     map[string]string // of the executor, as planned with; nil: it is asked
 	Jobs      int               // most stages at once; 0: as many as resources allow
+	MaxRuns   *int              // most stages that run, those too whose results turn out to be lost; nil: any number
 	KeepGoing bool              // after a failure, go on with what does not depend on it
 	Locked    bool              // refuse a download that the lock does not pin
 	Retries   int               // of transient failures, for stages that do not say; 0: 2, negative: none
@@ -103,6 +105,10 @@ type Lock interface {
 	Entry(source string) (*recipe.Source, error)
 	Add(ctx context.Context, entry *recipe.Source) error
 }
+
+// Forget says that what other machines have made under a key is of no use, since its bytes are gone: the cache finds it no more, and what is
+// shared under that key takes its place.
+type Forget func(key artifacts.Key)
 
 // Clock is what time it is, and a way to wait.
 type Clock interface {

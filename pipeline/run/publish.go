@@ -273,19 +273,27 @@ func (b *builder) observed(t *task, at *attempt, r *protocol.Result) map[string]
 	return seen
 }
 
-// compare looks at what an earlier run of the same Action gave, where there was one.
+// compare looks at what an earlier run of the same Action gave, where there was one. Where its files are gone, it cannot stay.
 func (b *builder) compare(ctx context.Context, t *task, rec *artifacts.Record) error {
 	old, digest, err := b.o.Cache.Lookup(ctx, rec.Key)
-	if errors.Is(err, artifacts.ErrMissing) {
+	lost := errors.Is(err, artifacts.ErrMissing) && t.was != nil && t.was.gone
+	switch {
+	case lost:
+		old, digest = t.was.record, t.was.digest
+	case errors.Is(err, artifacts.ErrMissing):
 		return nil
-	}
-	if err != nil {
+	case err != nil:
 		return cacheTrouble{err}
 	}
 	if maps.Equal(old.Outputs, rec.Outputs) {
 		return nil
 	}
-	if t.step.Node.Stage.Kind.Determinism != stages.Exact {
+	exact := t.step.Node.Stage.Kind.Determinism == stages.Exact
+	if lost && exact {
+		t.report.warn(fmt.Sprintf("kind %s is declared exact, but this run made other bytes than record %s, whose files are gone",
+			t.step.Node.Stage.Kind.Name, digest.Short()))
+	}
+	if lost || !exact {
 		rec.Observed["diverged_from"] = digest.String()
 		return nil
 	}

@@ -55,7 +55,11 @@ func (b *builder) lay(ctx context.Context, trees []tree, ws string) (func() erro
 	for _, t := range trees {
 		check, err := b.o.Layer.Lay(ctx, t.Manifest, filepath.Join(ws, filepath.FromSlash(t.path)))
 		if remoteTrouble(err) {
-			return nil, cacheTrouble{fmt.Errorf("laying out %s: %w", t.what, err)}
+			_, gone := errors.AsType[goneError](err)
+			if err = (cacheTrouble{fmt.Errorf("laying out %s: %w", t.what, err)}); gone && t.port != "" {
+				err = lostInput{err, t.port}
+			}
+			return nil, err
 		}
 		if errors.Is(err, artifacts.ErrMissing) { // it was there when the build was planned
 			return nil, cacheTrouble{fmt.Errorf("laying out %s: %w any more; build again, and what made it runs anew", t.what, err)}

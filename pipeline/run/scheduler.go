@@ -28,6 +28,10 @@ func (b *builder) schedule(ctx context.Context) {
 			slices.SortFunc(ready, func(x, y *task) int { return cmp.Compare(x.order, y.order) })
 			t := ready[0]
 			ready = ready[1:]
+			if t.waits > 0 || t.busy || t.state != "" {
+				continue // one that it needs was opened again since it was ready: it is told when that is done
+			}
+			t.busy = true
 			if b.launch(ctx, t, handed) {
 				running++
 				continue
@@ -39,7 +43,10 @@ func (b *builder) schedule(ctx context.Context) {
 		}
 		t := <-handed
 		running--
-		ready = b.finish(ctx, t)
+		var again bool
+		if ready, again = b.reopen(ctx, t); !again {
+			ready = b.finish(ctx, t)
+		}
 	}
 }
 
@@ -52,6 +59,9 @@ func (b *builder) launch(ctx context.Context, t *task, handed chan<- *task) bool
 	}
 	if err := b.plan.Settle(context.WithoutCancel(ctx), t.step); err != nil {
 		b.fail(t, settleTrouble(err))
+		return false
+	}
+	if t.restore() {
 		return false
 	}
 	if t.step.State == plan.Hit {
@@ -74,35 +84,53 @@ func (b *builder) launch(ctx context.Context, t *task, handed chan<- *task) bool
 		}
 	}
 	if leader := b.leader(t); leader != nil {
-		if leader.state == "" {
+		if !leader.done() {
 			leader.same = append(leader.same, t)
 			return false
 		}
 		b.adoptFrom(t, leader)
 		return false
 	}
-	t.report.base.Key = keyText(t.step.Key)
-	t.booked = make(chan struct{})
+	if err := b.exceeds(t); err != nil {
+		b.fail(t, err)
+		return false
+	}
+	b.spawn(ctx, t, handed)
+	return true
+}
+
+// spawn has a task run on a goroutine of its own, which hands it back.
+func (b *builder) spawn(ctx context.Context, t *task, handed chan<- *task) {
+	booked, stay := make(chan struct{}), &stay{}
+	t.report.base.Key, t.report.claim = keyText(t.step.Key), nil
+	t.booked, t.stay, t.tried = booked, stay, 0
+	if t.was != nil && !t.was.gone {
+		t.report.say(event.Event{Type: event.Planned, State: string(plan.Run), Reason: t.step.Reason})
+	}
 	b.enqueue(t)
 	b.workers.Go(func() {
 		if err := b.run(ctx, t); err != nil {
 			t.err = err
 		}
 		leave, r := t.leave, *t.report
+		t.leave, stay.made = nil, t.digest
+		if isLost(t.err) { // it comes back, and would wait for its own lease
+			b.left(leave, r)
+			handed <- t
+			return
+		}
 		handed <- t
-		<-t.booked // else another machine would have the key before the result is on its way there
+		<-booked // else another machine would have the key before the result is on its way there
 		b.left(leave, r)
 	})
-	return true
 }
 
 // withheld says why a task is not even looked at.
 func (b *builder) withheld(t *task) string {
-	n := t.step.Node
-	for _, p := range slices.Concat(n.Data, n.Gates) {
+	for _, p := range t.before() {
 		from := b.byAddress[p.Stage.Address]
 		switch {
-		case from == nil:
+		case from == nil, !from.done():
 		case from.state == artifacts.Blocked:
 			return fmt.Sprintf("waits for %s, which is blocked", from.address())
 		case from.err != nil && isRequire(from.err):
@@ -207,13 +235,21 @@ func (b *builder) finish(ctx context.Context, t *task) []*task {
 	if t.state == "" && t.err == nil && t.record == nil {
 		return nil // parked with its leader
 	}
+	t.busy = false
 	t.conclude(ctx)
 	if t.record != nil {
-		t.step.Record, t.step.RecordDigest = t.record, t.digest
+		b.plan.Made(t.step, t.record, t.digest)
 		b.share(t)
 	}
 	if t.booked != nil {
+		if t.state == artifacts.Ran || t.state == artifacts.Failed && t.tried > 0 {
+			t.runs++
+		}
 		close(t.booked)
+		t.booked = nil
+	}
+	if t.record != nil && t.err == nil && b.overtaken(t) {
+		return b.outdated(ctx, t)
 	}
 	if t.record != nil && t.err == nil {
 		t.err = b.require(context.WithoutCancel(ctx), t)
@@ -230,18 +266,17 @@ func (b *builder) finish(ctx context.Context, t *task) []*task {
 			t.report.problem(t.err.Error())
 		}
 	}
-	b.sayFinished(ctx, t)
+	if !t.told || t.err != nil {
+		b.sayFinished(ctx, t)
+		t.told = true
+	}
 	var ready []*task
 	for _, s := range t.same {
 		b.adoptFrom(s, t)
 		ready = append(ready, b.finish(ctx, s)...)
 	}
-	for _, u := range t.users {
-		if u.waits--; u.waits == 0 {
-			ready = append(ready, u)
-		}
-	}
-	return ready
+	t.same = nil
+	return append(ready, b.free(t)...)
 }
 
 // conclude sets the state of a task that came back from its run.

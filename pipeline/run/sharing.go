@@ -105,12 +105,6 @@ func (b *builder) bringing(ctx context.Context, t *task) context.Context {
 	})
 }
 
-// goneError is of bytes that another machine's result has promised and nobody has any more. GoneKey names the result.
-type goneError interface {
-	error
-	GoneKey() artifacts.Key
-}
-
 // remoteTrouble tells trouble of the shared cache from that of a stage or of this machine.
 func remoteTrouble(err error) bool {
 	_, gone := errors.AsType[goneError](err)

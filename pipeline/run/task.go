@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
 	"github.com/Ruihan11/tiny-infra/pipeline/event"
+	"github.com/Ruihan11/tiny-infra/pipeline/graph"
 	"github.com/Ruihan11/tiny-infra/pipeline/plan"
 )
 
@@ -21,6 +23,15 @@ type task struct {
 	users  []*task // wait for this one
 	same   []*task // have the same key: one run makes all
 	forced bool
+	busy   bool // it runs, or waits for the run of an equal one
+
+	// Of a build in which results turn out to be lost; see reopen.go.
+	was    *ended           // nil: it was not opened again
+	used   artifacts.Digest // the record by which its users were settled
+	stale  bool             // something that it uses was made again while it was busy
+	remade int              // how often its files were found to be gone
+	runs   int              // that have ended
+	told   bool             // its end was
 
 	report  *reporter
 	ticket  *ticket
@@ -29,8 +40,9 @@ type task struct {
 	kept    bool           // its action is stored or on the way, with what that names
 	storing chan error     // of its action; nil when that was waited for
 	leave   []func() error // what is left to be done once it has been handed back, in this order
-	place   artifacts.Key  // names the workspace and the lease of a step without a key
-	tried   int            // attempts in this build
+	stay    *stay
+	place   artifacts.Key // names the workspace and the lease of a step without a key
+	tried   int           // attempts in this build
 
 	state   artifacts.State // "" until done
 	reason  string
@@ -41,7 +53,23 @@ type task struct {
 	seconds float64
 }
 
+// stay is one run of a task, from its start until all is left as it was found.
+type stay struct {
+	made artifacts.Digest // its record; set when it is handed back
+}
+
 func (t *task) address() string { return t.step.Node.Stage.Address }
+
+// done tells whether it has ended, and was not opened again.
+func (t *task) done() bool { return !t.busy && t.state != "" }
+
+// running tells whether its own goroutine owns it.
+func (t *task) running() bool { return t.booked != nil }
+
+// before are the stages that it waits for, some perhaps twice.
+func (t *task) before() []*graph.Node {
+	return slices.Concat(t.step.Node.Data, t.step.Node.Gates)
+}
 
 // workKey is the step's key; before the lock knows its source, a name that two builds of the same download share.
 func (t *task) workKey() artifacts.Key {
@@ -65,7 +93,7 @@ type holder struct {
 // left to do.
 func (b *builder) run(ctx context.Context, t *task) (err error) {
 	defer func() {
-		if err != nil && !isNotStarted(err) {
+		if err != nil && !isNotStarted(err) && !isLost(err) {
 			b.stopped.CompareAndSwap(nil, t)
 		}
 		b.pool.release(t.ticket)
@@ -229,7 +257,7 @@ func (b *builder) settleAgain(ctx context.Context, t *task) error {
 			t.place = artifacts.Key{}
 		}
 	}
-	if !t.place.IsZero() || t.forced {
+	if !t.place.IsZero() || t.forced || t.remade == maxRemade {
 		return nil
 	}
 	rec, digest, err := b.o.Cache.Lookup(ctx, t.step.Key)
