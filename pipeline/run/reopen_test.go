@@ -93,6 +93,24 @@ stage "third" "e" { text = same.d.files }
 	}
 }
 
+// An earlier result that nobody has cannot stay, so what a kind promises is no reason to fail. It is said, and written down.
+func TestAnExactKindMakesOtherBytesThanWereLost(t *testing.T) {
+	dir := t.TempDir()
+	ks := passing(dir)
+	ks["liar"] = kind{"", "cat /proc/sys/kernel/random/uuid > out/files/x\n" + done}
+	before := `stage "liar" "a" {}
+`
+	b, _, far := joined(t, dir, ks, before, before+`stage "third" "b" { text = liar.a.files }`)
+	got := b.ok()
+	b.states(map[string]artifacts.State{"liar.a": "ran", "third.b": "ran"}, got)
+	if d := b.record(got["liar.a"]).Observed["diverged_from"]; d != far["liar.a"].Record.String() {
+		t.Errorf("diverged from %q", d)
+	}
+	if !strings.Contains(b.seen.text(), "kind liar is declared exact, but this run made other bytes than record "+far["liar.a"].Record.Short()) {
+		t.Errorf("it was not said: %s", b.seen.text())
+	}
+}
+
 // A stage that runs while another port of its producer turns out to be lost is run again if that one has other bytes by then.
 func TestWhatRanMeanwhileIsSettledAgain(t *testing.T) {
 	dir := t.TempDir()
