@@ -82,6 +82,7 @@ func Execute(ctx context.Context, p *plan.Plan, o Options) (*artifacts.Build, er
 	} else {
 		b.schedule(ctx)
 		b.workers.Wait()
+		b.tidyPromised()
 	}
 	return b.conclude(ctx, diags, failed, exposed.HasErrors())
 }

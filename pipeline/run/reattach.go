@@ -11,6 +11,7 @@ import (
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
 	"github.com/Ruihan11/tiny-infra/pipeline/event"
+	"github.com/Ruihan11/tiny-infra/pipeline/plan"
 	"github.com/Ruihan11/tiny-infra/stages/protocol"
 )
 
@@ -72,6 +73,18 @@ func (b *builder) tidy(t *task) {
 	if t.step.Source != "" {
 		if place, err := b.placeOf(t.step); err == nil {
 			b.tidyKey(t, place)
+		}
+	}
+}
+
+// tidyPromised does so at the end of a build in which hits may turn out to have no files: then what a dead build has left of one goes on.
+func (b *builder) tidyPromised() {
+	if b.o.Forget == nil {
+		return
+	}
+	for _, t := range b.tasks {
+		if t.state == artifacts.Hit && t.step.State == plan.Hit {
+			b.tidy(t)
 		}
 	}
 }

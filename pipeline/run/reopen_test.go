@@ -295,6 +295,46 @@ func TestTheSecondMachinesResultIsLostToo(t *testing.T) {
 	}
 }
 
+// A build that dies while it makes again what was lost leaves its worker to the next one, for which the stage is a hit at first.
+func TestKilledWhileItIsMadeAgain(t *testing.T) {
+	dir := t.TempDir()
+	ks := passing(dir)
+	ks["slow"] = slow(dir)
+	if err := os.WriteFile(filepath.Join(dir, "go"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	before := `stage "slow" "a" {}
+`
+	b, _, _ := joined(t, dir, ks, before, before)
+	if err := os.Remove(b.path("go")); err != nil {
+		t.Fatal(err)
+	}
+	b.orphan()
+	b.recipe += `stage "third" "b" { text = slow.a.files }`
+	b.options.Executor = watched{b.options.Executor, func() { b.write("go", "") }}
+	got := b.ok()
+	b.states(map[string]artifacts.State{"slow.a": "ran", "third.b": "ran"}, got)
+	if b.ran() != "ran third" || b.record(got["slow.a"]).Observed["reattached"] != "true" {
+		t.Errorf("ran %q, observed %v", b.ran(), b.record(got["slow.a"]).Observed)
+	}
+}
+
+// Where its files are there, nobody needs what the dead build has left.
+func TestWhatAKilledBuildLeftOfAHitIsRemoved(t *testing.T) {
+	dir := t.TempDir()
+	ks := kinds{"slow": slow(dir)}
+	if err := os.WriteFile(filepath.Join(dir, "go"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	text := `stage "slow" "a" {}`
+	b, _, _ := joined(t, dir, ks, text, text)
+	if err := os.Remove(b.path("go")); err != nil {
+		t.Fatal(err)
+	}
+	b.orphan()
+	b.states(map[string]artifacts.State{"slow.a": "hit"}, b.ok()) // which leaves no workspace
+}
+
 func TestInterruptedWhileItIsMadeAgain(t *testing.T) {
 	dir := t.TempDir()
 	before := `stage "first" "a" {}

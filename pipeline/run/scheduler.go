@@ -69,7 +69,9 @@ func (b *builder) launch(ctx context.Context, t *task, handed chan<- *task) bool
 		if !t.step.Known {
 			b.keepAction(context.WithoutCancel(ctx), t)
 		}
-		b.tidy(t)
+		if b.o.Forget == nil { // else it may have to run yet
+			b.tidy(t)
+		}
 		return false
 	}
 	if why := b.halted(ctx); why != "" {
