@@ -14,8 +14,9 @@ import (
 const (
 	// FormatNumber is the newest layout of a bucket that this program knows.
 	FormatNumber = 1
-	formatName   = "format"
-	maxFormat    = 64 << 10 // bytes
+	// FormatName is the object in which a bucket says of itself what Format holds.
+	FormatName = "format"
+	maxFormat  = 64 << 10 // bytes
 )
 
 // How a bucket lists names.
@@ -90,7 +91,7 @@ var layout = append(slices.Clone(pointerFolders),
 
 // foreign tells the name of an object that is not of a shared cache. A probe that runs beside is none.
 func foreign(name string) bool {
-	if name == formatName || strings.HasPrefix(name, "probe-") {
+	if name == FormatName || strings.HasPrefix(name, "probe-") {
 		return false
 	}
 	return !slices.ContainsFunc(layout, func(folder string) bool { return strings.HasPrefix(name, folder) })

@@ -80,7 +80,7 @@ func placeOf(o artifacts.Objects, f Format, s Settings) *Place {
 }
 
 func readFormat(ctx context.Context, o artifacts.Objects) (Format, artifacts.Version, error) {
-	b, at, err := readSmall(ctx, o, formatName, maxFormat)
+	b, at, err := readSmall(ctx, o, FormatName, maxFormat)
 	switch {
 	case errors.Is(err, artifacts.ErrMissing):
 		return Format{}, artifacts.Absent, ErrNoFormat
@@ -153,7 +153,7 @@ func writeFormat(ctx context.Context, o artifacts.Objects, f Format, old artifac
 	if !f.sound() {
 		condition = nil
 	}
-	if _, err := o.Write(ctx, formatName, artifacts.Text(b), condition); err != nil {
+	if _, err := o.Write(ctx, FormatName, artifacts.Text(b), condition); err != nil {
 		return fmt.Errorf("writing the format of the shared cache: %w", err)
 	}
 	return nil

@@ -49,7 +49,7 @@ func New(_ context.Context, c Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &server{bucket: c.Bucket, wallet: usualPlaces(c.Endpoint), stall: c.Stall, patience: c.Patience}
+	s := &server{bucket: c.Bucket, wallet: usualPlaces(c), stall: c.Stall, patience: c.Patience}
 	s.wire = &wire{network: network, wallet: s.wallet}
 	if s.stall <= 0 {
 		s.stall = defaultStall

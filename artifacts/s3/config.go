@@ -37,6 +37,8 @@ type Config struct {
 	Prefix   string // folder in the bucket; may be ""
 	CA       string // file of PEM certificates that are trusted besides those of the system
 
+	Anonymous bool // where no credentials are found, requests are sent without any: for buckets that everybody may read
+
 	PathStyle bool // the bucket is in the path, not in the host name; always so where the host is an address
 
 	Stall    time.Duration // without any byte for so long a try is given up; 0: 30 s

@@ -32,19 +32,21 @@ type source struct {
 // wallet is a credentials.Provider that takes the first source which has any. minio-go's own chain drops the reasons why none had, and
 // then asks without credentials.
 type wallet struct {
-	sources []source
-	client  *http.Client // for token services: requests for credentials are not watched, nor counted, as those of the bucket
+	sources   []source
+	anonymous bool         // where none has any, requests are not signed
+	client    *http.Client // for token services: requests for credentials are not watched, nor counted, as those of the bucket
 
 	mu         sync.Mutex
 	value      credentials.Value
-	renewAt    time.Time // zero: these do not expire
-	generation int       // counts what was retrieved, so that of many calls that were told of an expiry one renews
+	renewAt    time.Time      // zero: these do not expire
+	missing    *noCredentials // why requests are not signed; nil where they are
+	generation int            // counts what was retrieved, so that of many calls that were told of an expiry one renews
 }
 
 // usualPlaces are those of AWS. The metadata service of a machine is asked only on AWS, or where the environment says that there is
 // one: elsewhere nobody answers at its address, and the call would hang.
-func usualPlaces(endpoint string) *wallet {
-	w := &wallet{client: &http.Client{Timeout: fetchPatience}}
+func usualPlaces(c Config) *wallet {
+	w := &wallet{anonymous: c.Anonymous, client: &http.Client{Timeout: fetchPatience}}
 	profile := os.Getenv("AWS_PROFILE")
 	if profile == "" {
 		profile = "default"
@@ -60,7 +62,7 @@ func usualPlaces(endpoint string) *wallet {
 		w.sources = append(w.sources, source{"the role of AWS_WEB_IDENTITY_TOKEN_FILE", &credentials.IAM{Client: w.client}})
 	case container:
 		w.sources = append(w.sources, source{"the role of this container", &credentials.IAM{Client: w.client}})
-	case endpoint == "" && !strings.EqualFold(os.Getenv("AWS_EC2_METADATA_DISABLED"), "true"):
+	case c.Endpoint == "" && !strings.EqualFold(os.Getenv("AWS_EC2_METADATA_DISABLED"), "true"):
 		short := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DialContext: (&net.Dialer{Timeout: time.Second}).DialContext}}
 		w.sources = append(w.sources, source{"the role of this machine", &credentials.IAM{Client: short}})
 	}
@@ -88,10 +90,15 @@ func (w *wallet) RetrieveWithCredContext(cc *credentials.CredContext) (credentia
 	for _, s := range w.sources {
 		v, err := s.provider.RetrieveWithCredContext(&credentials.CredContext{Client: w.client, Context: ctx})
 		if err == nil && v.AccessKeyID != "" && v.SecretAccessKey != "" {
-			w.keep(v)
+			w.keep(v, nil)
 			return v, nil
 		}
 		missing.looked = append(missing.looked, s.name+" ("+reason(v, err)+")")
+	}
+	if w.anonymous && ctx.Err() == nil {
+		unsigned := credentials.Value{SignerType: credentials.SignatureAnonymous}
+		w.keep(unsigned, missing)
+		return unsigned, nil
 	}
 	return credentials.Value{}, missing
 }
@@ -99,9 +106,10 @@ func (w *wallet) RetrieveWithCredContext(cc *credentials.CredContext) (credentia
 // Retrieve is the old form of the interface.
 func (w *wallet) Retrieve() (credentials.Value, error) { return w.RetrieveWithCredContext(nil) }
 
-func (w *wallet) keep(v credentials.Value) {
+func (w *wallet) keep(v credentials.Value, missing *noCredentials) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.missing = missing
 	w.value, w.renewAt = v, time.Time{}
 	if !v.Expiration.IsZero() {
 		w.renewAt = v.Expiration.Add(-min(earlyRenewal, time.Until(v.Expiration)/5))
@@ -121,6 +129,16 @@ func (w *wallet) current() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.generation
+}
+
+// unsigned says why requests bear no signature; "" where they do.
+func (w *wallet) unsigned() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.missing == nil {
+		return ""
+	}
+	return w.missing.Error()
 }
 
 // scrub takes credentials out of a text: servers repeat what they were sent.

@@ -180,7 +180,7 @@ func TestWhenCredentialsAreRenewed(t *testing.T) {
 			}
 			v := w.value
 			v.Expiration = time.Now().Add(life)
-			w.keep(v)
+			w.keep(v, nil)
 			<-time.After(want - time.Second)
 			early := w.IsExpired()
 			<-time.After(time.Second)
@@ -188,5 +188,42 @@ func TestWhenCredentialsAreRenewed(t *testing.T) {
 				t.Errorf("a life of %v does not end after %v", life, want)
 			}
 		})
+	}
+}
+
+// Where that is allowed, a bucket is asked without credentials rather than not at all; what is refused then is told with where they were
+// looked for. Credentials that are there sign.
+func TestAnonymousWhereThereAreNoCredentials(t *testing.T) {
+	home(t, nil)
+	f := newFake()
+	f.put("x", "everybody's")
+	signed := ""
+	w := &wireTo{to: f, trouble: func(_ int, r *http.Request) trouble {
+		signed = r.Header.Get("Authorization")
+		if r.Method == http.MethodPut {
+			return answers(http.StatusForbidden, "AccessDenied")
+		}
+		return nil
+	}}
+	client := func() *Client {
+		c, err := New(t.Context(), Config{Bucket: "box", Endpoint: "http://127.0.0.1:9", Transport: w, Anonymous: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	c := client()
+	if o, _, err := c.stat(t.Context(), "x"); err != nil || o.Size == 0 || signed != "" {
+		t.Errorf("%+v, %v; signed by %q", o, err, signed)
+	}
+	_, err := c.Write(t.Context(), "x", artifacts.Text(nil), nil)
+	if !errors.Is(err, artifacts.ErrRefused) || !strings.Contains(err.Error(), "without credentials") || !strings.Contains(err.Error(), "AWS_ACCESS_KEY_ID") {
+		t.Errorf("it does not say why: %v", err)
+	}
+	t.Setenv("AWS_ACCESS_KEY_ID", testKey)
+	t.Setenv("AWS_SECRET_ACCESS_KEY", testSecret)
+	_, err = client().Write(t.Context(), "x", artifacts.Text(nil), nil)
+	if !strings.Contains(signed, testKey) || !strings.Contains(err.Error(), "read_only") {
+		t.Errorf("signed by %q: %v", signed, err)
 	}
 }

@@ -175,7 +175,13 @@ func (k *call) hint(a *attempt, code string) string {
 	case code == "SignatureDoesNotMatch", code == "InvalidAccessKeyId", code == "ExpiredToken", code == "InvalidToken":
 		return "; the credentials are wrong or have ended"
 	case a.status == http.StatusUnauthorized || a.status == http.StatusForbidden:
+		if unsigned := k.c.wallet.unsigned(); unsigned != "" {
+			return "; it was asked without credentials: " + unsigned
+		}
 		hint := "; it takes the permission " + k.right
+		if k.right == mayWrite || k.right == mayRemove {
+			return hint + "; a machine that may only read says so by read_only = true in tinfra.hcl, or &read_only=true in the bucket's address"
+		}
 		if k.right == mayRead {
 			hint += ", and " + mayList + ", without which what is missing looks forbidden"
 		}

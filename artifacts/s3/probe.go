@@ -39,19 +39,36 @@ const (
 	probeLength = 1 << 10
 )
 
-// probe is one run of Probe, in a folder of its own.
+// probe is one run of Probe, in a folder of its own, or of ProbeReading.
 type probe struct {
 	*Client
 	report  func(Check)
 	finding Finding
+	sample  string // name of an object whose bytes are body
 	body    []byte
+}
+
+// trial is one thing that is tried. It tells what was seen.
+type trial struct {
+	name string
+	do   func(context.Context) (string, error)
 }
 
 // Probe tries in a folder below this client's what tinfra relies on, tells each check, and removes the folder again, also when ctx has ended. What
 // must work and does not is an error; that the bucket ignores conditions is not, but is in the finding.
 func (c *Client) Probe(ctx context.Context, report func(Check)) (Finding, error) {
-	p := &probe{Client: c.Below("probe-" + newMark()), report: report, body: bytes.Repeat([]byte("tinfra's probe. "), probeLength/16)}
-	err := p.all(ctx)
+	p := &probe{Client: c.Below("probe-" + newMark()), report: report, sample: "plain", body: bytes.Repeat([]byte("tinfra's probe. "), probeLength/16)}
+	err := p.all(ctx, []trial{
+		{"reach and write", p.reach},
+		{"clock", p.clocks},
+		{"read back", p.readBack},
+		{"read ranges", p.ranges},
+		{"list after write", p.list},
+		{"create on condition", p.create},
+		{"replace on condition", p.replace},
+		{"create in parts on condition", p.multipart},
+		{"delete", p.remove},
+	})
 	clean, end := context.WithTimeout(context.WithoutCancel(ctx), cleaningUp)
 	defer end()
 	if swept := p.sweep(clean); err == nil && swept != nil {
@@ -63,21 +80,8 @@ func (c *Client) Probe(ctx context.Context, report func(Check)) (Finding, error)
 	return p.finding, nil
 }
 
-func (p *probe) all(ctx context.Context) error {
-	for _, step := range []struct {
-		name string
-		do   func(context.Context) (string, error)
-	}{
-		{"reach and write", p.reach},
-		{"clock", p.clocks},
-		{"read back", p.readBack},
-		{"read ranges", p.ranges},
-		{"list after write", p.list},
-		{"create on condition", p.create},
-		{"replace on condition", p.replace},
-		{"create in parts on condition", p.multipart},
-		{"delete", p.remove},
-	} {
+func (p *probe) all(ctx context.Context, trials []trial) error {
+	for _, step := range trials {
 		begun := time.Now()
 		detail, err := step.do(ctx)
 		check := Check{Name: step.name, OK: err == nil, Detail: detail, Took: time.Since(begun)}
@@ -105,7 +109,7 @@ func (p *probe) reach(ctx context.Context) (string, error) {
 
 func (p *probe) clocks(ctx context.Context) (string, error) {
 	before := time.Now()
-	_, header, err := p.stat(ctx, "plain")
+	_, header, err := p.stat(ctx, p.sample)
 	if err != nil {
 		return "", err
 	}

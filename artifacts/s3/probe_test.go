@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -236,5 +237,26 @@ func TestProbeThatIsInterrupted(t *testing.T) {
 	}
 	if left := f.left(); len(left) != 0 {
 		t.Errorf("it leaves %q", left)
+	}
+}
+
+// Who only reads asks for what reading takes, and leaves the bucket as it is.
+func TestProbeReading(t *testing.T) {
+	keys(t)
+	f := newFake()
+	f.put("format", "what the bucket says of itself")
+	var writes atomic.Int64
+	client, _ := over(t, f, func(_ int, r *http.Request) trouble {
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			writes.Add(1)
+		}
+		return nil
+	})
+	var checks []Check
+	if err := client.ProbeReading(t.Context(), "format", func(k Check) { checks = append(checks, k) }); err != nil {
+		t.Fatal(err)
+	}
+	if len(failed(checks)) != 0 || len(checks) != 5 || writes.Load() != 0 {
+		t.Errorf("failed: %q of %+v, %d writes", failed(checks), checks, writes.Load())
 	}
 }

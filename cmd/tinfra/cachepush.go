@@ -55,6 +55,9 @@ func (h *house) push(ctx context.Context, all bool) error {
 	if settings == nil {
 		return usage("no shared cache is configured: name one by `remote \"s3\"` in tinfra.hcl, by --remote or by TINFRA_REMOTE")
 	}
+	if err := readOnly(settings, "cache push"); err != nil {
+		return err
+	}
 	what, err := h.toPush(ctx, all)
 	if err != nil {
 		return err

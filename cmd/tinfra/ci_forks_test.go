@@ -10,15 +10,28 @@ import (
 	"github.com/Ruihan11/tiny-infra/artifacts/s3/s3test"
 )
 
-// A pull request from a fork has no secrets: its job asks the bucket nothing, and makes everything itself.
+// A pull request from a fork has no secrets: its job uses what main has built where everybody may read that, makes the rest, and asks the
+// bucket for no change.
 func TestGuideOnGitHubFromAFork(t *testing.T) {
 	var flow githubFlow
 	ciFile(t, ".github/workflows/models.yml", &flow)
 	c := newCIScene(t)
-	c.github(&flow, "pull-request", "fork", c.values("13", false), ignore).well()
+	c.github(&flow, "main", "main", c.values("", true), ignore).well()
+	publish(t, c.server, c.bucket, "team-a")
+	before := len(writes(c.proxy))
+	if fork := c.github(&flow, "pull-request", "fork", c.values("13", false), ignore); fork.failed || !strings.Contains(fork.said, "3 hit") {
+		t.Errorf("the job:\n%s", fork.said)
+	}
 	c.ranOnce("make", "upper", "score")
-	if seen := c.proxy.Seen(); len(seen) > 0 {
-		t.Errorf("the bucket was asked: %q", seen)
+	if got := read1(filepath.Join(c.dir, "tokenizer", "text.txt")); got != "HELLO" {
+		t.Errorf("the output is %q", got)
+	}
+	c.write(ciRecipePath, strings.Replace(ciRecipe, "value = 3", "value = 2", 1))
+	if fork := c.github(&flow, "pull-request", "changed", c.values("13", false), ignore); fork.failed || !strings.Contains(fork.said, "2 hit, 1 ran") {
+		t.Errorf("the job:\n%s", fork.said)
+	}
+	if more := writes(c.proxy)[before:]; len(more) > 0 {
+		t.Errorf("the bucket was asked for changes: %q", more)
 	}
 }
 
@@ -77,10 +90,12 @@ func TestGuideOnGitLab(t *testing.T) {
 			t.Errorf("the artifacts %s are %q (%v)", pattern, found, err)
 		}
 	}
-	before = len(c.proxy.Seen())
+	publish(t, c.server, c.bucket, "team-a")
+	before = len(writes(c.proxy))
 	c.gitlab(&flow, &flow.Merge, "fork", map[string]string{"CI_MERGE_REQUEST_IID": "8"}).well()
-	if seen := c.proxy.Seen()[before:]; len(seen) > 0 {
-		t.Errorf("a fork's job asked the bucket: %q", seen)
+	c.ranOnce("make", "upper", "score")
+	if more := writes(c.proxy)[before:]; len(more) > 0 {
+		t.Errorf("a fork's job asked the bucket for changes: %q", more)
 	}
 }
 
@@ -126,9 +141,11 @@ func TestBuildThatMayNotWrite(t *testing.T) {
 	n := newNeighbours(t, s, f.Endpoint, s.Bucket(t))
 	n.on("one", "build").well()
 	f.On(s3test.Method(http.MethodPut, http.MethodPost, http.MethodDelete), 0, s3test.Answer(http.StatusForbidden, "AccessDenied", nil))
-	if said := n.on("two", "build").ends(exitCache); !strings.Contains(said, "refuses") {
+	if said := n.on("two", "build").ends(exitCache); !strings.Contains(said, "refuses") || !strings.Contains(said, "read_only = true") {
 		t.Errorf("it does not say why:\n%s", said)
 	}
+	n.with("two", []string{n.reading("")}, "build").well()
+	n.with("two", []string{n.reading("")}, "doctor").well()
 	n.on("three", "plan").well()
 	n.on("three", "why", "upper.loud").well()
 	n.on("three", "show", "upper.loud").well()

@@ -118,6 +118,7 @@ const ciRecipePath = "recipes/smollm2-int4.hcl"
 // ciScene is a project with a bucket, for jobs that each have a clean home.
 type ciScene struct {
 	*neighbours
+	server  *s3test.Server
 	proxy   *s3test.Faults
 	secrets map[string]string
 }
@@ -126,7 +127,7 @@ func newCIScene(t *testing.T) *ciScene {
 	t.Helper()
 	s := s3test.MinIO(t)
 	f := s3test.Proxy(t, s)
-	c := &ciScene{neighbours: newNeighbours(t, s, f.Endpoint, s.Bucket(t)), proxy: f, secrets: map[string]string{}}
+	c := &ciScene{neighbours: newNeighbours(t, s, f.Endpoint, s.Bucket(t)), server: s, proxy: f, secrets: map[string]string{}}
 	must(t, os.Mkdir(filepath.Join(c.dir, "recipes"), 0o755))
 	c.write(ciRecipePath, ciRecipe)
 	for _, pair := range s.Env() {

@@ -46,7 +46,8 @@ func newDoctor(a *app) *cobra.Command {
 		Long: `doctor looks whether the cache can be written to and locked, which Python environments this machine could have, and, where a
 shared cache is configured, what its bucket can do: reading back what was written, ranges, listing, and above all that of many
 who create or replace the same name at once one wins. It writes below the shared cache's own folder only, and removes that again.
-What it finds stands in the shared cache from then on; it begins one where there is none. Exit code 5 says that something failed.`,
+What it finds stands in the shared cache from then on; it begins one where there is none. Where the shared cache is read_only it only
+reads. Exit code 5 says that something failed.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			h, err := a.openHouse("")
@@ -111,6 +112,9 @@ func (x *examination) examineRemote(ctx context.Context, r *recipe.Remote) error
 		return err
 	}
 	own := client.Below(r.Tier)
+	if r.ReadOnly {
+		return x.examineReading(ctx, client, r)
+	}
 	p, err := bucket.Renew(ctx, own, bucket.Settings{SingleWriter: r.SingleWriter, Note: notes(own, x.heard)})
 	switch {
 	case ctx.Err() != nil:
@@ -131,6 +135,30 @@ func (x *examination) examineRemote(ctx context.Context, r *recipe.Remote) error
 	return nil
 }
 
+// examineReading looks at what may only be read: nothing is written. The first tier that was begun stands for the bucket.
+func (x *examination) examineReading(ctx context.Context, client *s3.Client, r *recipe.Remote) error {
+	probed := false
+	for _, tier := range append([]string{r.Tier}, r.Reads...) {
+		at := client.Below(tier)
+		if !x.examineTier(ctx, at, tier) || probed {
+			continue
+		}
+		probed = true
+		if err := at.ProbeReading(ctx, bucket.FormatName, x.heard); err != nil {
+			x.note("shared cache", failed, err.Error())
+			continue
+		}
+		x.note("shared cache", sound, at.String()+": it can be read; it is read_only for this machine")
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if !probed {
+		x.note("shared cache", failed, "none of its tiers can be read; it is read_only for this machine, and another one has to begin it")
+	}
+	return nil
+}
+
 // heard takes down a check of the probe. That one was not passed is not yet a failure: whether the bucket can be used is for the format to say.
 func (x *examination) heard(c s3.Check) {
 	result := sound
@@ -140,7 +168,8 @@ func (x *examination) heard(c s3.Check) {
 	x.Checks = append(x.Checks, checkJSON{"bucket: " + c.Name, result, c.Detail, c.Took.Seconds()})
 }
 
-func (x *examination) examineTier(ctx context.Context, at *s3.Client, tier string) {
+// examineTier tells whether it can be read.
+func (x *examination) examineTier(ctx context.Context, at *s3.Client, tier string) bool {
 	name := "tier " + tier
 	switch _, err := bucket.Open(ctx, at, bucket.Settings{}); {
 	case errors.Is(err, bucket.ErrNoFormat):
@@ -149,7 +178,9 @@ func (x *examination) examineTier(ctx context.Context, at *s3.Client, tier strin
 		x.note(name, failed, err.Error())
 	default:
 		x.note(name, sound, "can be read")
+		return true
 	}
+	return false
 }
 
 func (x *examination) tell(asJSON bool) error {

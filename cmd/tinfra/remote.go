@@ -57,7 +57,8 @@ func (h *house) remoteName() (string, error) {
 	if r == nil || err != nil {
 		return "", err
 	}
-	name, err := artifacts.JCS(map[string]any{"endpoint": r.Endpoint, "bucket": r.Bucket, "prefix": r.Prefix, "tiers": append([]string{r.Tier}, r.Reads...)})
+	name, err := artifacts.JCS(map[string]any{"endpoint": r.Endpoint, "bucket": r.Bucket, "prefix": r.Prefix, "tiers": append([]string{r.Tier}, r.Reads...),
+		"read_only": r.ReadOnly})
 	return string(name), err
 }
 
@@ -76,6 +77,7 @@ func alone(cmd *cobra.Command, to *bool) {
 func connect(ctx context.Context, r *recipe.Remote) (*s3.Client, error) {
 	c, err := s3.New(ctx, s3.Config{
 		Bucket: r.Bucket, Endpoint: r.Endpoint, Region: r.Region, Prefix: r.Prefix, CA: r.CA, PathStyle: r.PathStyle,
+		Anonymous: r.ReadOnly,
 	})
 	if err != nil {
 		return nil, &failure{code: exitCache, err: err}
@@ -83,8 +85,16 @@ func connect(ctx context.Context, r *recipe.Remote) (*s3.Client, error) {
 	return c, nil
 }
 
+// readOnly refuses what would write to a shared cache of which this machine says that it only reads it.
+func readOnly(r *recipe.Remote, what string) error {
+	if r == nil || !r.ReadOnly {
+		return nil
+	}
+	return usage("%s: the shared cache is read_only for this machine; take that setting out of tinfra.hcl, --remote or TINFRA_REMOTE where it may write", what)
+}
+
 // join puts the shared cache beside this machine's, where there is one. With write, results are brought there, and it is begun where
-// nobody has.
+// nobody has, unless this machine only reads it.
 func (h *house) join(ctx context.Context, write bool) error {
 	settings, err := h.remoteSettings()
 	if err != nil || settings == nil {
@@ -94,6 +104,7 @@ func (h *house) join(ctx context.Context, write bool) error {
 	if err != nil {
 		return err
 	}
+	write = write && !settings.ReadOnly
 	line := h.app.passing()
 	line.say("asking " + client.Below(settings.Tier).String())
 	places, err := h.places(ctx, client, settings, write)
@@ -146,7 +157,10 @@ func (h *house) places(ctx context.Context, client *s3.Client, r *recipe.Remote,
 			return nil, fmt.Errorf("%s: %w", client.Below(tier), err)
 		}
 	}
-	if len(all) == 0 {
+	switch {
+	case len(all) == 0 && r.ReadOnly:
+		return nil, fmt.Errorf("%w; not from here, where it is read_only", lacks)
+	case len(all) == 0:
 		return nil, lacks
 	}
 	return all, nil

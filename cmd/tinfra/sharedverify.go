@@ -23,6 +23,13 @@ func (h *house) verifyShared(ctx context.Context, v sharedVerification) error {
 		h.app.remote = v.remote
 	}
 	if v.repair {
+		settings, err := h.remoteSettings()
+		if err == nil {
+			err = readOnly(settings, "cache verify --repair")
+		}
+		if err != nil {
+			return err
+		}
 		if err := h.begin(); err != nil { // what is sent again must not be collected
 			return err
 		}

@@ -91,10 +91,10 @@ func (o *outcome) addStage(ctx context.Context, s *standing, step artifacts.Step
 	return true
 }
 
-// everywhere: the result of a step is on this machine, and is known to be where other machines find it.
+// everywhere: the result of a step is on this machine, and is known to be where other machines find it, or will not come there from here.
 func (t *site) everywhere(step artifacts.Step) bool {
 	_, err := os.Stat(t.store.KeyFile(step.Key))
-	return err == nil && t.remote.Confirmed(step.Record)
+	return err == nil && (t.writes == nil || t.remote.Confirmed(step.Record))
 }
 
 // stand takes down what is read of a stage's result; nil where that cannot be read.

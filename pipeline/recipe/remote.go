@@ -24,6 +24,7 @@ type Remote struct {
 	CA           string   // file with certificates that the endpoint is trusted by; "" for the system's
 	PathStyle    bool     // the bucket stands in the path of an address, and not in the host's name
 	SingleWriter bool     // the person says that nobody else writes, so conditions are not needed
+	ReadOnly     bool     // nothing is written there
 }
 
 // DefaultTier is written where nothing says which.
@@ -112,7 +113,7 @@ func (r *Remote) setReads(tiers []string) error {
 	return nil
 }
 
-// ParseRemote reads the address of a bucket: s3://bucket/prefix?endpoint=…&region=…&tier=…&reads=…,…&ca=…&path_style=…&single_writer=….
+// ParseRemote reads the address of a bucket: s3://bucket/prefix?endpoint=…&region=…&tier=…&reads=…,…&ca=…&path_style=…&single_writer=…&read_only=….
 func ParseRemote(address string) (*Remote, error) {
 	u, err := url.Parse(address)
 	switch {
@@ -160,12 +161,14 @@ func (r *Remote) setInAddress(name, value string) (err error) {
 		r.PathStyle, err = parseBool(value)
 	case "single_writer":
 		r.SingleWriter, err = parseBool(value)
+	case "read_only":
+		r.ReadOnly, err = parseBool(value)
 	default:
 		if holdsCredentials(name) {
 			return fmt.Errorf("%s in the address of a bucket: %w", name, errCredentials)
 		}
 		return fmt.Errorf("the address of a bucket has no %q.%s", name,
-			didYouMean(name, []string{"endpoint", "region", "tier", "reads", "ca", "path_style", "single_writer"}))
+			didYouMean(name, []string{"endpoint", "region", "tier", "reads", "ca", "path_style", "single_writer", "read_only"}))
 	}
 	if err != nil {
 		return fmt.Errorf("%s in the address of a bucket: %w", name, err)
@@ -202,6 +205,7 @@ func (r *projectReader) remote(b *hclsyntax.Block) {
 			to.PathStyle = r.truth(a)
 		},
 		"single_writer": func(a *hclsyntax.Attribute) { to.SingleWriter = r.truth(a) },
+		"read_only":     func(a *hclsyntax.Attribute) { to.ReadOnly = r.truth(a) },
 	}}
 	for _, name := range []string{"bucket", "endpoint", "region", "prefix", "tier"} {
 		known.attributes[name] = func(a *hclsyntax.Attribute) {

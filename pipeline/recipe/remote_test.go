@@ -21,6 +21,7 @@ remote "s3" {
   ca            = "ca.pem"
   path_style    = false
   single_writer = true
+  read_only     = true
 }
 `)
 	ca := filepath.Join(filepath.Dir(path), "ca.pem")
@@ -30,7 +31,7 @@ remote "s3" {
 	p, diags := LoadProject(filepath.Dir(path), nil)
 	want := &Remote{
 		Bucket: "models", Endpoint: "https://minio.example.org:9000", Region: "eu-central-1", Prefix: "team-a/llama",
-		Tier: "pr-12", Reads: []string{"main", "nightly"}, CA: ca, SingleWriter: true,
+		Tier: "pr-12", Reads: []string{"main", "nightly"}, CA: ca, SingleWriter: true, ReadOnly: true,
 	}
 	if len(diags) > 0 || !reflect.DeepEqual(p.Remote, want) {
 		t.Errorf("%+v, want %+v: %v", p.Remote, want, diags)
@@ -182,6 +183,7 @@ func TestParseRemote(t *testing.T) {
 		"s3://models/p?endpoint=http://127.0.0.1:9000&region=us-east-1":     {Bucket: "models", Prefix: "p", Endpoint: "http://127.0.0.1:9000", Region: "us-east-1", PathStyle: true},
 		"s3://models?path_style=false&endpoint=https%3A%2F%2Fx.example.org": {Bucket: "models", Endpoint: "https://x.example.org"},
 		"s3://models?single_writer=true":                                    {Bucket: "models", SingleWriter: true},
+		"s3://models?read_only=true":                                        {Bucket: "models", ReadOnly: true},
 	} {
 		if r, err := ParseRemote(address); err != nil || !reflect.DeepEqual(r, want) {
 			t.Errorf("%s: %+v, %v; want %+v", address, r, err, want)

@@ -219,6 +219,18 @@ func (s *Server) Bucket(t testing.TB) string {
 	return name
 }
 
+// Permit gives a bucket of MinIO's a policy: what others than AccessKey may do there.
+func (s *Server) Permit(t testing.TB, bucket, policy string) {
+	t.Helper()
+	client, err := s.client()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := client.SetBucketPolicy(t.Context(), bucket, policy); err != nil {
+		t.Fatalf("giving a bucket on %s a policy: %v", s.Kind, err)
+	}
+}
+
 // Kill ends the server as kill -9 does. Its bytes stay as they are on the disk.
 func (s *Server) Kill() {
 	s.process.end(true)
