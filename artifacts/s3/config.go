@@ -24,7 +24,10 @@ const (
 	// firstPatience is that with a server which has not answered this process once: that is a wrong address or a server that is down more
 	// often than one that is being restarted, and the user waits for the first word.
 	firstPatience = 10 * time.Second
-	dialPatience  = 10 * time.Second
+	// rottenPatience is that with one object that the server begins to give, or says it cannot read. No waiting mends a disk; what is short of
+	// it are servers that are being started.
+	rottenPatience = 20 * time.Second
+	dialPatience   = 10 * time.Second
 
 	amazon = "s3.amazonaws.com"
 )

@@ -36,6 +36,7 @@ func (r *refusal) Is(target error) bool { return target == artifacts.ErrRefused 
 type fate struct {
 	again  bool
 	after  time.Duration // at least, by the server's word
+	rotten bool          // the object may have rotted: others may be well
 	unsure bool          // the try may have taken effect
 	renew  bool          // with new credentials once more
 }
@@ -52,8 +53,8 @@ func (k *call) judge(a *attempt, err error) fate {
 		return fate{again: passing(a.err), unsure: !dialling(a.err)}
 	case a.status == 0: // nothing was sent: no credentials, or a name that cannot be
 		return fate{}
-	case a.status < 300: // the answer broke off, or is none
-		return fate{again: true, unsure: true}
+	case a.status < 300: // the answer broke off, or is none: MinIO also does so where bits have flipped on its disk
+		return fate{again: true, unsure: true, rotten: k.right == mayRead}
 	}
 	var answer minio.ErrorResponse
 	if !errors.As(err, &answer) { // the answer is an error, and broke off: mostly the network's fault, but servers that are spoken to in the wrong protocol do so
@@ -61,13 +62,15 @@ func (k *call) judge(a *attempt, err error) fate {
 		return fate{again: a.status >= 500 || k.broken < brokenAnswers, unsure: true}
 	}
 	switch answer.Code {
+	case "SlowDownRead": // what MinIO says of bits that have flipped on its disk, and of disks that it has lost
+		return fate{again: true, after: asked(a.header), rotten: true}
 	case "ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired":
 		return fate{renew: true}
 	case bareBadRequest:
 		return fate{renew: k.doing == asking}
 	case "ConditionalRequestConflict", "OperationAborted":
 		return fate{again: true} // another write of the name is under way: neither of the two has lost yet
-	case "SlowDown", "SlowDownRead", "SlowDownWrite", "RequestTimeout", "Throttling", "ThrottlingException", "RequestLimitExceeded", "RequestThrottled", "InternalError":
+	case "SlowDown", "SlowDownWrite", "RequestTimeout", "Throttling", "ThrottlingException", "RequestLimitExceeded", "RequestThrottled", "InternalError":
 		return fate{again: true, after: asked(a.header), unsure: true}
 	}
 	switch a.status {
@@ -133,7 +136,11 @@ func (k *call) interrupted(ctx context.Context) error {
 
 // gaveUp is that of one whose patience has run out.
 func (k *call) gaveUp(a *attempt, err error) error {
-	return fmt.Errorf("%s: %w: no success for %v, at last: %s", k, artifacts.ErrUnreachable, k.limit(), k.c.words(a, err))
+	kind := artifacts.ErrUnreachable
+	if k.right == mayRead && a.status != 0 && !a.stalled() {
+		kind = artifacts.ErrWithheld
+	}
+	return fmt.Errorf("%s: %w: no success for %v, at last: %s", k, kind, k.limit(fate{}), k.c.words(a, err))
 }
 
 // told is the error of a failure that would come again.

@@ -64,7 +64,7 @@ func (k *call) again(ctx context.Context, a *attempt, err error) error {
 		return k.told(a, err)
 	}
 	k.unsure = k.unsure || f.unsure
-	delay, left := k.next(k.limit(), f.after)
+	delay, left := k.next(k.limit(f), f.after)
 	if !left {
 		return k.gaveUp(a, err)
 	}
@@ -78,9 +78,12 @@ func (k *call) again(ctx context.Context, a *attempt, err error) error {
 	}
 }
 
-func (k *call) limit() time.Duration {
-	if !k.c.wire.answered.Load() {
+func (k *call) limit(f fate) time.Duration {
+	switch {
+	case !k.c.wire.answered.Load():
 		return min(firstPatience, k.c.patience)
+	case f.rotten:
+		return min(rottenPatience, k.c.patience)
 	}
 	return k.c.patience
 }

@@ -259,3 +259,33 @@ func TestDelays(t *testing.T) {
 		}
 	})
 }
+
+// An object that the server answers for, and does not give, is waited for less long than a server, and told apart from one that is away.
+func TestWhatTheServerWithholds(t *testing.T) {
+	for name, c := range map[string]struct {
+		trouble  trouble
+		withheld bool
+		patience time.Duration
+	}{
+		"bits that have flipped on MinIO's disk": {answers(503, "SlowDownRead"), true, rottenPatience},
+		"too many requests":                      {answers(503, "SlowDown"), true, defaultPatience},
+		"nobody there":                           {fails(errReset), false, defaultPatience},
+		"silence":                                {silent, false, defaultPatience},
+	} {
+		t.Run(name, func(t *testing.T) {
+			keys(t)
+			synctest.Test(t, func(t *testing.T) {
+				client, _ := over(t, newFake(), always(c.trouble))
+				client.wire.answered.Store(true)
+				begun := time.Now()
+				_, err := readAll(t, client, "x")
+				if took := time.Since(begun); took < c.patience || took > c.patience+defaultStall {
+					t.Errorf("it took %v, want %v", took, c.patience)
+				}
+				if !errors.Is(err, artifacts.ErrUnreachable) || errors.Is(err, artifacts.ErrWithheld) != c.withheld {
+					t.Errorf("the error is %v", err)
+				}
+			})
+		})
+	}
+}

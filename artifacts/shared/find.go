@@ -155,8 +155,11 @@ func (r *Remote) Forget(k artifacts.Key) {
 
 func (r *Remote) findIn(ctx context.Context, p *bucket.Place, k artifacts.Key) (*finding, error) {
 	val, _, err := r.pointer(ctx, p, artifacts.KeyName(k))
-	if err != nil {
+	if absent(err) {
 		return nil, err
+	}
+	if err != nil {
+		return nil, useless(k, err)
 	}
 	return r.follow(ctx, p, k, val, r.blob)
 }
@@ -166,7 +169,23 @@ func (r *Remote) pointer(ctx context.Context, p *bucket.Place, name string) ([]b
 		return nil, artifacts.Absent, err
 	}
 	defer r.small.give()
-	return p.Get(ctx, name)
+	val, v, err := p.Get(ctx, name)
+	if err == nil {
+		return val, v, nil
+	}
+	if err = unreadable(ctx, p, err); !gone(err) || absent(err) || v != artifacts.Absent {
+		return val, v, err
+	}
+	return nil, r.versionOf(ctx, p, name), err
+}
+
+// versionOf is that of a pointer whose bytes cannot be read, so that it can be replaced; Absent where it cannot be had.
+func (r *Remote) versionOf(ctx context.Context, p *bucket.Place, name string) artifacts.Version {
+	_, o, err := p.Objects().Read(ctx, name, 0, 0)
+	if err != nil {
+		return artifacts.Absent
+	}
+	return o.Version
 }
 
 // getter gives a blob that p should have.
@@ -175,10 +194,15 @@ type getter func(ctx context.Context, p *bucket.Place, d artifacts.Digest) ([]by
 // follow reads what a key's value leads to. Where any of it is not there or damaged, it is as good as not there: both errors.
 func (r *Remote) follow(ctx context.Context, p *bucket.Place, k artifacts.Key, val []byte, get getter) (*finding, error) {
 	f, err := get.lead(ctx, p, k, val)
-	if err != nil && gone(err) {
-		return nil, fmt.Errorf("key %s is of no use in the shared cache: %w, %w: %w", k.Short(), artifacts.ErrMissing, artifacts.ErrDamaged, err)
+	return f, useless(k, err)
+}
+
+// useless makes a miss of damage to what a key stands for.
+func useless(k artifacts.Key, err error) error {
+	if err == nil || !gone(err) {
+		return err
 	}
-	return f, err
+	return fmt.Errorf("key %s is of no use in the shared cache: %w, %w: %w", k.Short(), artifacts.ErrMissing, artifacts.ErrDamaged, err)
 }
 
 func (get getter) lead(ctx context.Context, p *bucket.Place, k artifacts.Key, val []byte) (*finding, error) {

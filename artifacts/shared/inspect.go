@@ -98,9 +98,6 @@ func (in *inspection) blob(ctx context.Context, p *bucket.Place, d artifacts.Dig
 	in.mu.Unlock()
 	one.once.Do(func() {
 		b, err := in.remote.theirs(ctx, p, d)
-		if err != nil {
-			err = in.unreadable(ctx, err)
-		}
 		if one.b, one.err = b, err; err != nil && gone(err) {
 			one.err = &badBlob{d, err}
 		}
@@ -149,9 +146,6 @@ func (in *inspection) key(ctx context.Context, name string) error {
 	k := artifacts.Key(d)
 	keys := map[artifacts.Key]bool{k: true}
 	val, _, err := in.remote.pointer(ctx, in.place, name)
-	if err != nil {
-		err = in.unreadable(ctx, err)
-	}
 	var f *finding
 	if err == nil {
 		// What else is read for this key is given up when one blob of it is broken. Other keys may wait for the same blobs, so those are read on.

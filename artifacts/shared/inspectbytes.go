@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -38,7 +37,7 @@ func (in *inspection) allTrees(ctx context.Context) error {
 func (in *inspection) tree(ctx context.Context, d artifacts.Digest, keys map[artifacts.Key]bool) error {
 	t, err := in.remote.tree(ctx, in.place, d)
 	if err != nil {
-		return in.unreadable(ctx, err)
+		return err
 	}
 	b, err := in.blob(ctx, in.place, d)
 	if err != nil {
@@ -116,7 +115,7 @@ func (in *inspection) object(ctx context.Context, name string, d artifacts.Diges
 	}
 	body, o, err := in.place.Objects().Read(ctx, name, 0, n)
 	if err != nil {
-		return fmt.Errorf("reading it: %w", in.unreadable(ctx, err))
+		return fmt.Errorf("reading it: %w", unreadable(ctx, in.place, err))
 	}
 	defer body.Close()
 	if size >= 0 && o.Size != size {
@@ -128,28 +127,11 @@ func (in *inspection) object(ctx context.Context, name string, d artifacts.Diges
 	got, read, err := artifacts.SumReader(body)
 	switch {
 	case err != nil:
-		return fmt.Errorf("reading it: %w", in.unreadable(ctx, short(err)))
+		return fmt.Errorf("reading it: %w", unreadable(ctx, in.place, short(err)))
 	case got != d:
 		return fmt.Errorf("%w: its %d bytes have the digest %s", artifacts.ErrDamaged, read, got)
 	}
 	return nil
-}
-
-// unreadable makes damage of an object that the server does not give while it gives others: MinIO answers 503 for ever where bits have
-// flipped on its disk.
-func (in *inspection) unreadable(ctx context.Context, err error) error {
-	if !errors.Is(err, artifacts.ErrUnreachable) || ctx.Err() != nil {
-		return err
-	}
-	body, _, other := in.place.Objects().Read(ctx, "format", 0, -1)
-	if other != nil {
-		return err
-	}
-	_, other = io.Copy(io.Discard, body)
-	if body.Close(); other != nil {
-		return err
-	}
-	return fmt.Errorf("%w: the server cannot read it: %s", artifacts.ErrDamaged, err.Error())
 }
 
 // allBuilds says which builds, and stages of them, the problems touch. A build that cannot be read tells nothing.

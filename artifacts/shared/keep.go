@@ -117,15 +117,15 @@ func (r *Remote) keepLog(ctx context.Context, f *finding, d artifacts.Digest) er
 	defer r.small.give()
 	body, o, err := f.place.Objects().Read(ctx, artifacts.BlobsFolder+d.Hex(), 0, -1)
 	if err != nil {
-		return fmt.Errorf("reading the log %s from the shared cache: %w", d.Short(), err)
+		return fmt.Errorf("reading the log %s from the shared cache: %w", d.Short(), unreadable(ctx, f.place, err))
 	}
 	defer body.Close()
 	if o.Size > largeFile {
-		return r.local.Put(ctx, artifacts.Blob{Digest: d, Size: o.Size}, body)
+		return unreadable(ctx, f.place, r.local.Put(ctx, artifacts.Blob{Digest: d, Size: o.Size}, body))
 	}
 	b, err := io.ReadAll(io.LimitReader(body, o.Size))
 	if err != nil {
-		return fmt.Errorf("reading the log %s from the shared cache: %w", d.Short(), err)
+		return fmt.Errorf("reading the log %s from the shared cache: %w", d.Short(), unreadable(ctx, f.place, err))
 	}
 	if artifacts.Sum(b) != d {
 		return fmt.Errorf("the log %s in the shared cache: %w", d.Short(), artifacts.ErrDamaged)

@@ -66,8 +66,8 @@ func (r *Remote) mapThere(ctx context.Context, d artifacts.Digest) (there bool, 
 	if body != nil {
 		body.Close()
 	}
-	switch {
-	case absent(err):
+	switch err = unreadable(ctx, r.write, err); {
+	case gone(err):
 		return false, artifacts.Absent, nil
 	case err != nil:
 		return false, artifacts.Absent, fmt.Errorf("asking the shared cache for %s: %w", mapName(d), err)

@@ -106,7 +106,7 @@ func (r *Remote) read(ctx context.Context, p *bucket.Place, name string, limit i
 	defer r.small.give()
 	body, o, err := p.Objects().Read(ctx, name, 0, -1)
 	if err != nil {
-		return nil, o, fmt.Errorf("reading %s from the shared cache: %w", name, err)
+		return nil, o, fmt.Errorf("reading %s from the shared cache: %w", name, unreadable(ctx, p, err))
 	}
 	defer body.Close()
 	if o.Size > limit {
@@ -114,7 +114,7 @@ func (r *Remote) read(ctx context.Context, p *bucket.Place, name string, limit i
 	}
 	b := make([]byte, o.Size)
 	if _, err := io.ReadFull(body, b); err != nil {
-		return nil, o, fmt.Errorf("reading %s from the shared cache: %w", name, short(err))
+		return nil, o, fmt.Errorf("reading %s from the shared cache: %w", name, unreadable(ctx, p, short(err)))
 	}
 	return b, o, nil
 }

@@ -46,7 +46,7 @@ func (r *Remote) readSpan(ctx context.Context, t *tree, s span) ([]byte, error) 
 	n := int64(s.end - s.off)
 	body, o, err := t.place.Objects().Read(ctx, packName(pack.Digest), int64(s.off), n)
 	if err != nil {
-		return nil, r.unread(ctx, t, s.pack, err)
+		return nil, r.unread(ctx, t, s.pack, unreadable(ctx, t.place, err))
 	}
 	defer body.Close()
 	if o.Size != int64(pack.Size) {
@@ -56,7 +56,7 @@ func (r *Remote) readSpan(ctx context.Context, t *tree, s span) ([]byte, error) 
 	if _, err = io.ReadFull(body, b); err == nil {
 		return b, nil
 	}
-	if err = short(err); gone(err) {
+	if err = unreadable(ctx, t.place, short(err)); gone(err) {
 		return nil, r.spoiled(t, s.pack, err)
 	}
 	return nil, fmt.Errorf("reading %s from the shared cache: %w", packName(pack.Digest), err)
@@ -84,7 +84,7 @@ func (r *Remote) soundPack(ctx context.Context, t *tree, pack uint32) error {
 	if body != nil {
 		body.Close()
 	}
-	switch {
+	switch err = unreadable(ctx, t.place, err); {
 	case gone(err):
 		return r.spoiled(t, pack, err)
 	case err != nil:
