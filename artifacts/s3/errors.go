@@ -140,7 +140,7 @@ func (k *call) gaveUp(a *attempt, err error) error {
 	if k.right == mayRead && a.status != 0 && !a.stalled() {
 		kind = artifacts.ErrWithheld
 	}
-	return fmt.Errorf("%s: %w: no success for %v, at last: %s", k, kind, k.limit(fate{}), k.c.words(a, err))
+	return fmt.Errorf("%s: %w: no success for %v, at last: %s", k, kind, k.idle(), k.c.words(a, err))
 }
 
 // told is the error of a failure that would come again.

@@ -111,6 +111,17 @@ func (p *patience) moved() {
 	p.since, p.tries = time.Now(), 0
 }
 
+// idle is how long there was no progress, for people.
+func (p *patience) idle() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	idle := time.Since(p.since)
+	if idle < 5*time.Second {
+		return idle.Round(100 * time.Millisecond)
+	}
+	return idle.Round(time.Second)
+}
+
 // next is how long to wait: a random part (so that many clients do not come back at once) of a time that doubles, but at least what the server
 // asked for. It is false when patience has run out; the last try is made when it does.
 func (p *patience) next(limit, asked time.Duration) (time.Duration, bool) {

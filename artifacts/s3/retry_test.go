@@ -289,3 +289,27 @@ func TestWhatTheServerWithholds(t *testing.T) {
 		})
 	}
 }
+
+// It is told how long it really took: a try that stalls ends after the patience does.
+func TestHowLongThereWasNoSuccess(t *testing.T) {
+	for name, c := range map[string]struct {
+		answered bool
+		trouble  trouble
+		want     string
+	}{
+		"the first call stalls":    {false, silent, "no success for 30s, at last: nothing moved for 30s"},
+		"nobody has ever answered": {false, fails(errReset), "no success for 10s, at last: "},
+		"patience":                 {true, answers(503, "SlowDown"), "no success for 2m0s, at last: 503"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			keys(t)
+			synctest.Test(t, func(t *testing.T) {
+				client, _ := over(t, newFake(), always(c.trouble))
+				client.wire.answered.Store(c.answered)
+				if _, err := readAll(t, client, "x"); err == nil || !strings.Contains(err.Error(), c.want) {
+					t.Errorf("%v; want %q", err, c.want)
+				}
+			})
+		})
+	}
+}
