@@ -25,21 +25,48 @@ type Problem struct {
 	keys  map[artifacts.Key]bool    // results that it touches
 	trees map[artifacts.Digest]bool // manifests whose files cannot be had for it
 	pack  artifacts.Digest          // zero where it is no pack
-	story bool                      // it is a log: no result is the worse for it
+	place *bucket.Place
+	story bool // it is a log: no result is the worse for it
 }
 
-// Inspect follows every key of the first bucket to all that it stands for: record, action, what describes them, maps, packs and logs, and
+// Inspected is what Inspect has found in one tier.
+type Inspected struct {
+	Place    string // its address, for people; "" where it has none
+	Problems []*Problem
+}
+
+// Inspect follows every key of each bucket to all that it stands for: record, action, what describes them, maps, packs and logs, and
 // compares all bytes with their digests. With quick it asks of packs and logs only whether they are there, with their sizes. Problems are
 // sorted by name. What no key leads to is not looked at: nobody is served with it.
-func (r *Remote) Inspect(ctx context.Context, quick bool) ([]*Problem, error) {
+func (r *Remote) Inspect(ctx context.Context, quick bool) ([]Inspected, error) {
+	all := make([]Inspected, len(r.reads))
+	for i, p := range r.reads {
+		all[i].Place = addressOf(p)
+		var err error
+		if all[i].Problems, err = r.inspect(ctx, p, quick); err != nil {
+			return nil, fmt.Errorf("inspecting the shared cache: %w", err)
+		}
+	}
+	return all, nil
+}
+
+// addressOf is "" where it has none.
+func addressOf(p *bucket.Place) string {
+	if s, ok := p.Objects().(fmt.Stringer); ok {
+		return s.String()
+	}
+	return ""
+}
+
+func (r *Remote) inspect(ctx context.Context, p *bucket.Place, quick bool) ([]*Problem, error) {
 	in := &inspection{
-		remote: r, place: r.reads[0], quick: quick, problems: map[string]*Problem{}, blobs: map[artifacts.Digest]*reading{},
+		remote: r, place: p, quick: quick, problems: map[string]*Problem{}, blobs: map[artifacts.Digest]*reading{},
 		trees: map[artifacts.Digest]map[artifacts.Key]bool{}, logs: map[artifacts.Digest]map[artifacts.Key]bool{},
 		packs: map[artifacts.Digest]*packed{},
 	}
 	for _, step := range []func(context.Context) error{in.allKeys, in.allTrees, in.allPacks, in.allLogs, in.allBuilds} {
 		if err := step(ctx); err != nil {
-			return nil, fmt.Errorf("inspecting the shared cache: %w", err)
+			return nil, err
 		}
 	}
 	all := make([]*Problem, 0, len(in.problems))
@@ -111,7 +138,7 @@ func (in *inspection) report(name string, err error, keys map[artifacts.Key]bool
 	defer in.mu.Unlock()
 	p := in.problems[name]
 	if p == nil {
-		p = &Problem{Name: name, Kind: artifacts.Damaged, Detail: err.Error(), keys: map[artifacts.Key]bool{}, trees: map[artifacts.Digest]bool{}}
+		p = &Problem{Name: name, place: in.place, Kind: artifacts.Damaged, Detail: err.Error(), keys: map[artifacts.Key]bool{}, trees: map[artifacts.Digest]bool{}}
 		if absent(err) {
 			p.Kind = artifacts.Missing
 		}

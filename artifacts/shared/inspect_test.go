@@ -20,7 +20,29 @@ import (
 
 func (m *machine) inspects(quick bool) []*shared.Problem {
 	m.t.Helper()
-	return must[[]*shared.Problem](m.t)(m.remote.Inspect(m.t.Context(), quick))
+	all := must[[]shared.Inspected](m.t)(m.remote.Inspect(m.t.Context(), quick))
+	if len(all) != 1 {
+		m.t.Fatalf("%d tiers were inspected", len(all))
+	}
+	return all[0].Problems
+}
+
+// TestInspectAllTiers: what is wrong with a tier that is only read is found too, and is not mended in the own one.
+func TestInspectAllTiers(t *testing.T) {
+	own, main := newWorld(t), newWorld(t)
+	a, b := main.machine(t), own.machine(t)
+	one, two := a.make("x", "a=1"), b.make("y", "b=2")
+	a.mustShare(one)
+	b.mustShare(two)
+	main.remove(t, artifacts.BlobsFolder+one.record.Hex())
+	a.join(own, main)
+	all := must[[]shared.Inspected](t)(a.remote.Inspect(t.Context(), false))
+	if len(all) != 2 || len(all[0].Problems) != 0 || len(all[1].Problems) != 1 {
+		t.Fatalf("found %+v", all)
+	}
+	if n, err := a.remote.Mend(t.Context(), all[1].Problems); n != 0 || err != nil || len(own.names(t, "keys/")) != 1 {
+		t.Errorf("mended %d in another tier: %v", n, err)
+	}
 }
 
 // TestInspectAndMend: whatever is damaged is named, with the stage that it touches and no other, and sent again by a machine that has it.

@@ -8,11 +8,15 @@ import (
 	"github.com/Ruihan11/tiny-infra/artifacts"
 )
 
-// Mend sends again what Inspect has found wanting, for each result that this machine has whole, and tells how many these are. Nothing is
-// removed: blobs and packs are written over themselves, maps and keys by If-Match. What is right now, Inspect tells.
+// Mend sends again what Inspect has found wanting where results are brought, for each result that this machine has whole, and tells how
+// many these are. Nothing is removed: blobs and packs are written over themselves, maps and keys by If-Match. What is right now, Inspect
+// tells.
 func (r *Remote) Mend(ctx context.Context, all []*Problem) (results int, err error) {
 	touched := map[artifacts.Key]bool{} // false: by what is only history
 	for _, p := range all {
+		if p.place != r.write {
+			continue
+		}
 		for d := range p.trees {
 			r.trees.lose(d)
 		}

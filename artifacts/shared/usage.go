@@ -59,10 +59,7 @@ func (r *Remote) Usage(ctx context.Context) ([]*Usage, error) {
 }
 
 func (r *Remote) usageOf(ctx context.Context, p *bucket.Place) (*Usage, error) {
-	m := &measuring{usage: &Usage{}, seen: map[spot]bool{}}
-	if s, ok := p.Objects().(fmt.Stringer); ok {
-		m.usage.Place = s.String()
-	}
+	m := &measuring{usage: &Usage{Place: addressOf(p)}, seen: map[spot]bool{}}
 	maps, each := errgroup.WithContext(ctx)
 	maps.SetLimit(mapsAtOnce)
 	for o, err := range p.Objects().Walk(ctx, "", "") {

@@ -38,6 +38,8 @@ type house struct {
 	asks       bool           // a verb that only looks asks the shared cache for what is not here
 	remote     *shared.Remote // see join; nil where only this machine's cache is asked
 	writes     *bucket.Place  // where remote brings results; nil where it brings none
+	tiers      []string       // --tier of `cache verify`: in place of those configured
+	lacks      error          // why a tier that is configured is not read; nil where all are
 	client     *s3.Client     // that remote sends its requests by
 	fresh      *lineage.Index // see freshIndex
 }

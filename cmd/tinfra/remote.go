@@ -45,6 +45,14 @@ func (h *house) remoteSettings() (*recipe.Remote, error) {
 		}
 		one.Tier = tier
 	}
+	for _, tier := range h.tiers {
+		if err := recipe.CheckTier(tier); err != nil {
+			return nil, usage("--tier: %w", err)
+		}
+	}
+	if len(h.tiers) > 0 {
+		one.Tier, one.Reads = h.tiers[0], h.tiers[1:]
+	}
 	one.Tier = cmp.Or(one.Tier, recipe.DefaultTier)
 	one.Reads = slices.DeleteFunc(slices.Clone(one.Reads), func(tier string) bool { return tier == one.Tier })
 	one.SingleWriter = one.SingleWriter || h.app.singleWriter
@@ -157,6 +165,7 @@ func (h *house) places(ctx context.Context, client *s3.Client, r *recipe.Remote,
 			return nil, fmt.Errorf("%s: %w", client.Below(tier), err)
 		}
 	}
+	h.lacks = lacks
 	switch {
 	case len(all) == 0 && r.ReadOnly:
 		return nil, fmt.Errorf("%w; not from here, where it is read_only", lacks)

@@ -31,14 +31,14 @@ func cmdBucket(t *testing.T, ts *testscript.TestScript, neg bool, args []string)
 	ts.Setenv("BUCKETDIR", filepath.Join(s.Dir(), name))
 }
 
-// cmdLose takes away all that the server keeps below a folder of this name, wherever in the bucket: "lose packs".
+// cmdLose takes away all that the server keeps below a folder of this name, wherever in the bucket: "lose packs", "lose main/packs".
 func cmdLose(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: lose FOLDER")
 	}
 	var found []string
 	ts.Check(filepath.WalkDir(ts.Getenv("BUCKETDIR"), func(path string, d fs.DirEntry, err error) error {
-		if err == nil && d.IsDir() && d.Name() == args[0] {
+		if err == nil && d.IsDir() && strings.HasSuffix(path, "/"+args[0]) {
 			found = append(found, path)
 		}
 		return err

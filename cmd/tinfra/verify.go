@@ -36,6 +36,7 @@ type findings struct {
 func newCacheVerify(a *app) *cobra.Command {
 	var asJSON, repair, quick bool
 	var remote string
+	var tiers []string
 	cmd := &cobra.Command{
 		Use:   "verify",
 		Short: "Read everything in the cache and compare it with its digests",
@@ -50,16 +51,20 @@ is met, by this or any other verb.
 
 With --remote it reads the shared cache in place of this machine's: each key is followed to its record, action, manifests, maps and
 packs, and all their bytes are compared with their digests; --quick only sees that maps are sound and packs there, with their sizes.
-What is wrong is named with the builds and stages that it touches. With --repair, results that this machine has whole are sent
-again, and nothing is removed; what is wrong then, exit code 5 says.`,
+What is wrong is named with the builds and stages that it touches. All tiers that are configured are read, one after the other, or those
+that --tier names. With --repair, results that this machine has whole are sent again to the first of them, the one that builds write
+to, and nothing is removed; what is wrong then, exit code 5 says.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if quick && remote == "" {
 				return usage("--quick is for --remote: this machine's cache is always read whole")
 			}
+			if len(tiers) > 0 && remote == "" {
+				return usage("--tier is for --remote: this machine's cache has no tiers")
+			}
 			h, err := a.openHouse("")
 			if err == nil && remote != "" {
-				return h.verifyShared(cmd.Context(), sharedVerification{remote, quick, repair, asJSON})
+				return h.verifyShared(cmd.Context(), sharedVerification{remote, tiers, quick, repair, asJSON})
 			}
 			if err == nil && repair {
 				err = h.writable()
@@ -80,6 +85,7 @@ again, and nothing is removed; what is wrong then, exit code 5 says.`,
 	cmd.Flags().BoolVar(&asJSON, "json", false, "write JSON")
 	cmd.Flags().BoolVar(&repair, "repair", false, "remove what is damaged, so that the next build makes it again; with --remote: send again what this machine has")
 	cmd.Flags().BoolVar(&quick, "quick", false, "with --remote: do not read the bytes of packs and logs")
+	cmd.Flags().StringSliceVar(&tiers, "tier", nil, "with --remote: these tiers, in place of those configured")
 	cmd.Flags().StringVar(&remote, "remote", "", "verify the shared cache: the one configured, or that of --remote=s3://BUCKET/PREFIX?endpoint=URL")
 	cmd.Flags().Lookup("remote").NoOptDefVal = configured
 	return cmd
