@@ -32,22 +32,26 @@ func (r *Remote) keepFound(ctx context.Context) error {
 			all = append(all, f)
 		}
 	}
-	if len(all) == 0 {
-		return nil
-	}
-	if err := r.keepHistory(ctx, all); err != nil {
-		return fmt.Errorf("writing down what the shared cache has: %w", err)
-	}
-	if err := r.keepBlobs(ctx, all); err != nil {
-		return fmt.Errorf("writing down what the shared cache has: %w", err)
-	}
-	if err := r.keepNames(ctx, all); err != nil {
+	if err := r.writeDown(ctx, all); err != nil {
 		return fmt.Errorf("writing down what the shared cache has: %w", err)
 	}
 	for _, f := range all {
 		f.kept = true
 	}
 	return nil
+}
+
+func (r *Remote) writeDown(ctx context.Context, all []*finding) error {
+	if len(all) == 0 {
+		return nil
+	}
+	if err := r.keepHistory(ctx, all); err != nil {
+		return err
+	}
+	if err := r.keepBlobs(ctx, all); err != nil {
+		return err
+	}
+	return r.keepNames(ctx, all)
 }
 
 // keepHistory brings what Find has left out: logs, and the files of workers.

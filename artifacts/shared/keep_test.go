@@ -171,3 +171,54 @@ func TestOneTierReadsAnother(t *testing.T) {
 		t.Errorf("its own tier has %v, want what it made alone", keys)
 	}
 }
+
+// TestKeepBuild: a build that was made elsewhere is listed here with all that it names, also records that stand for no key any more; one of
+// which a part is lost is not.
+func TestKeepBuild(t *testing.T) {
+	ctx := context.Background()
+	w := newWorld(t)
+	a := w.machine(t)
+	one, two := a.make("x", "a=1"), a.make("y", "b=2")
+	if err := a.remote.ShareBuild(ctx, a.build("r.hcl", 1, one, two)); err != nil {
+		t.Fatal(err)
+	}
+	b := w.machine(t)
+	own := b.makeAt("x", 5, "a=1")
+	if own.record == one.record {
+		t.Fatal("both machines have the same record")
+	}
+	if err := b.remote.Begin(ctx, "r.hcl"); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.remote.KeepBuild(ctx, b.remote.LastBuild()); err != nil {
+		t.Fatal(err)
+	}
+	last := must[*artifacts.Build](t)(b.cache.LastBuild(ctx, "r.hcl"))
+	if len(last.Steps) != 3 || last.Steps[0].Record != one.record {
+		t.Errorf("the last build is %+v", last)
+	}
+	b.clean()
+	later := b.build("r.hcl", 9, own)
+	if err := b.remote.KeepBuild(ctx, last); err != nil {
+		t.Fatal(err)
+	}
+	if now := must[*artifacts.Build](t)(b.cache.LastBuild(ctx, "r.hcl")); now.ID == last.ID {
+		t.Errorf("an earlier build has taken the place of %s", later.Short())
+	}
+
+	w.remove(t, artifacts.BlobsFolder+last.Recipe.Hex())
+	for _, name := range w.names(t, "indexes/") {
+		w.remove(t, name)
+	}
+	c := w.machine(t)
+	if err := c.remote.Begin(ctx, "r.hcl"); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.remote.KeepBuild(ctx, c.remote.LastBuild()); !errors.Is(err, artifacts.ErrMissing) {
+		t.Errorf("a build without its recipe is kept: %v", err)
+	}
+	if _, err := c.cache.LastBuild(ctx, "r.hcl"); !errors.Is(err, artifacts.ErrMissing) {
+		t.Errorf("it is listed: %v", err)
+	}
+	c.clean()
+}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -20,7 +21,7 @@ func newCachePull(a *app) *cobra.Command {
 		Short: "Bring results of the shared cache to this machine",
 		Long: `pull brings all bytes of the results of the recipe's last build here, of whichever machine it was: each file is verified by its
 digest, and what is here already does not come again. From then on these results are this machine's own, so that a build with
---offline or --remote none finds them. A build needs no pull: it brings what its stages read. Results that the shared cache has
+--offline or --remote none finds them, and so is the build: show, log, report and lineage know it. A build needs no pull: it brings what its stages read. Results that the shared cache has
 lost are named, the others come all the same, and exit code 5 says so.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -69,7 +70,20 @@ func (h *house) pull(ctx context.Context) error {
 	}
 	fmt.Fprintf(h.app.stdout, "%s of build %s brought here, %s downloaded; %d here before\n",
 		view.Count(got.Came, "result"), b.ID, view.Bytes(got.Bytes), got.Here)
-	return lostOf(b, got)
+	return errors.Join(lostOf(b, got), h.keepBuild(ctx, b))
+}
+
+// keepBuild writes the build down, too. One of which the shared cache has lost a part is told of, and not kept: its results came all the same.
+func (h *house) keepBuild(ctx context.Context, b *artifacts.Build) error {
+	err := h.remote.KeepBuild(ctx, b)
+	if err != nil && (errors.Is(err, artifacts.ErrMissing) || errors.Is(err, artifacts.ErrDamaged)) && !errors.Is(err, artifacts.ErrUnreachable) {
+		fmt.Fprintf(h.app.stderr, "tinfra: build %s is not listed here: %v\n", b.ID, err)
+		return nil
+	}
+	if err != nil {
+		return h.remoteTrouble(ctx, err)
+	}
+	return nil
 }
 
 // lostOf names the stages whose results did not come.

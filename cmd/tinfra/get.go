@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"strings"
 
@@ -24,8 +25,8 @@ func newGet(a *app) *cobra.Command {
 		Long: `get writes files of the last build to a folder of yours: those of an output of the recipe, as in
 ` + "`tinfra get model -o ./model`" + `, of a stage, as in ` + "`tinfra get gptq.int4.model -o ./model`" + `, or those of a digest or the
 beginning of one. The port can be left out where a stage has one output. The folder must be new or empty. The files are
-yours to change: they are copies. Those that only the shared cache has are brought from there; where this machine has not
-built the recipe, the last build there counts.`,
+yours to change: they are copies. Those that only the shared cache has are brought from there, and a result of which all has come is
+found without it from then on; where this machine has not built the recipe, the last build there counts.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if dir == "" {
@@ -47,7 +48,7 @@ built the recipe, the last build there counts.`,
 }
 
 func (h *house) get(ctx context.Context, what, dir string, s lookup) error {
-	d, err := h.outputDigest(ctx, what, s)
+	d, of, err := h.outputDigest(ctx, what, s)
 	if err != nil {
 		return err
 	}
@@ -64,6 +65,7 @@ func (h *house) get(ctx context.Context, what, dir string, s lookup) error {
 	if err := h.store.Extract(ctx, m, dir); err != nil {
 		return fmt.Errorf("writing %s: %w", what, err)
 	}
+	h.own(ctx, of)
 	fmt.Fprintf(h.app.stdout, "%s: %s, %s → %s\n", what, view.Count(len(m.Files), "file"), view.Bytes(m.Size()), dir)
 	return nil
 }
@@ -90,29 +92,49 @@ func (h *house) present(ctx context.Context, what string, m *artifacts.Manifest)
 	return nil
 }
 
-func (h *house) outputDigest(ctx context.Context, what string, s lookup) (artifacts.Digest, error) {
+// own makes a hit of this machine of the result of a step, where all its bytes have come. Nobody has asked for that: what is in the way
+// keeps nothing from anyone.
+func (h *house) own(ctx context.Context, of artifacts.Step) {
+	if h.remote == nil || of.Record.IsZero() {
+		return
+	}
+	local := artifacts.NewCache(h.store, h.store)
+	_, _, err := local.Adopt(ctx, of.Record)
+	if errors.Is(err, artifacts.ErrMissing) { // it may be described by the shared cache only
+		if _, _, err = h.remote.Find(ctx, of.Key); err == nil {
+			err = h.remote.Keep(ctx)
+		}
+	}
+	if err != nil {
+		slog.DebugContext(ctx, "a result that was fetched is no hit of this machine", "record", of.Record.Short(), "error", err)
+	}
+}
+
+// outputDigest is an output, and the step that it is of; none where it was named by its digest.
+func (h *house) outputDigest(ctx context.Context, what string, s lookup) (artifacts.Digest, artifacts.Step, error) {
 	if name, _, _ := strings.Cut(what, "["); !looksLikeAddress(name) {
 		named, err := h.namedOutput(ctx, what, s)
 		switch {
 		case err == nil:
 			what = named
 		case isDigest(what): // a digest may look like a name, and a name like a digest: the recipe's own word comes first
-			return h.findDigest(ctx, what)
+			d, err := h.findDigest(ctx, what)
+			return d, artifacts.Step{}, err
 		default:
-			return artifacts.Digest{}, err
+			return artifacts.Digest{}, artifacts.Step{}, err
 		}
 	}
 	address, port := splitPort(what)
 	step, err := h.findStep(ctx, address, s)
 	if err != nil {
-		return artifacts.Digest{}, err
+		return artifacts.Digest{}, step, err
 	}
 	if step.Record.IsZero() {
-		return artifacts.Digest{}, usage("%s made nothing: it is %s (%s)", address, step.State, step.Reason)
+		return artifacts.Digest{}, step, usage("%s made nothing: it is %s (%s)", address, step.State, step.Reason)
 	}
 	rec, err := h.cache.Record(ctx, step.Record)
 	if err != nil {
-		return artifacts.Digest{}, err
+		return artifacts.Digest{}, step, err
 	}
 	ports := sortedKeys(rec.Outputs)
 	if port == "" && len(ports) == 1 {
@@ -120,9 +142,9 @@ func (h *house) outputDigest(ctx context.Context, what string, s lookup) (artifa
 	}
 	d, ok := rec.Outputs[port]
 	if !ok {
-		return artifacts.Digest{}, usage("%s has no output %q; it has: %s", address, port, strings.Join(ports, ", "))
+		return artifacts.Digest{}, step, usage("%s has no output %q; it has: %s", address, port, strings.Join(ports, ", "))
 	}
-	return d, nil
+	return d, step, nil
 }
 
 func mustBeEmpty(dir string) error {

@@ -84,7 +84,7 @@ func (h *house) modelNamed(ctx context.Context, name string, s lookup) (*source,
 	if build != "" {
 		s.build = build
 	}
-	d, err := h.outputDigest(ctx, what, s)
+	d, _, err := h.outputDigest(ctx, what, s)
 	if err != nil {
 		return nil, err
 	}

@@ -64,7 +64,7 @@ func (h *house) fetch(ctx context.Context, what string, m *artifacts.Manifest) (
 			return false, err
 		}
 	}
-	if err := h.writable(); err != nil {
+	if err := h.begin(); err != nil { // what comes must not be collected before it was read
 		return false, err
 	}
 	line := h.app.passing()
