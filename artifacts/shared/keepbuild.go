@@ -84,6 +84,15 @@ func (r *Remote) keepParts(ctx context.Context, b *artifacts.Build) error {
 	return errors.Join(r.putAll(ctx, blobs)...)
 }
 
+// Blob gives a small blob of any of the buckets, whole and verified. It is not written down here.
+func (r *Remote) Blob(ctx context.Context, d artifacts.Digest) (b []byte, err error) {
+	err = r.anywhere(func(at int) error {
+		b, err = r.blob(ctx, r.reads[at], d)
+		return err
+	})
+	return b, err
+}
+
 // anywhere asks one bucket after the other, until one has it.
 func (r *Remote) anywhere(ask func(at int) error) (err error) {
 	for at := range r.reads {

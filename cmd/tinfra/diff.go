@@ -30,7 +30,7 @@ the beginning of an artifact's or a file's digest, or a file or folder of yours 
 or a name ending so. Tensors are found by name, in whichever file they are. For one that differs: how many of its numbers,
 the largest and the mean absolute difference, and the norm of the differences by that of A's numbers. What is not finite in both is
 counted, and left out of these. Of quantized blocks only the bytes are compared. Files that only the shared cache has are
-brought from there.`,
+brought from there; so is the history of the last build there, where this machine has not built the recipe.`,
 		Example: `  tinfra diff perplexity.base perplexity.int4
   tinfra diff gptq.int4@20260301T235000Z gptq.int4
   tinfra diff 70b01cf7 803b0244 --json
@@ -62,6 +62,7 @@ func (a *app) diff(ctx context.Context, names [2]string, s lookup, t *tensorDiff
 	if err != nil {
 		return err
 	}
+	r.asks = !t.offline
 	for _, name := range names {
 		model, err := r.storesModel(ctx, name)
 		if err != nil {
@@ -73,11 +74,26 @@ func (a *app) diff(ctx context.Context, names [2]string, s lookup, t *tensorDiff
 	}
 	var runs [2]*lineage.Run
 	for i, name := range names {
-		if runs[i], err = r.runNamed(ctx, name, s); err != nil {
+		if runs[i], err = r.runAnywhere(ctx, name, s); err != nil {
 			return err
 		}
 	}
 	return r.diff(ctx, runs[0], runs[1], t.asJSON)
+}
+
+// runAnywhere is runNamed, also of the last build in the shared cache where this machine knows of none.
+func (r *archive) runAnywhere(ctx context.Context, name string, s lookup) (*lineage.Run, error) {
+	run, unknown := r.runNamed(ctx, name, s)
+	if unknown == nil || codeOf(unknown) != exitUsage {
+		return run, unknown
+	}
+	switch brought, err := r.bringBuild(ctx); {
+	case err != nil:
+		return nil, err
+	case !brought:
+		return nil, unknown
+	}
+	return r.runNamed(ctx, name, s)
 }
 
 // runNamed is the one run that a person means. What is a model was told apart before.

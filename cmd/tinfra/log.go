@@ -16,18 +16,19 @@ import (
 
 func newLog(a *app) *cobra.Command {
 	var s lookup
-	var asJSON bool
+	var asJSON, offline bool
 	cmd := &cobra.Command{
 		Use:   "log STAGE",
 		Short: "Replay what a stage said when it ran",
 		Long: `log writes what a stage printed when it ran: in the build that ran it, also for a stage that was a hit in the last
-build, and for an attempt that failed.`,
+build, and for an attempt that failed. Where this machine has not built the recipe, the last build in the shared cache counts.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			h, err := a.openHouse(s.recipe)
 			if err != nil {
 				return err
 			}
+			h.asks = !offline
 			address, _ := splitPort(args[0])
 			step, err := h.findStep(cmd.Context(), address, s)
 			if err != nil {
@@ -47,6 +48,7 @@ build, and for an attempt that failed.`,
 	}
 	s.flags(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "write the events as JSON lines")
+	alone(cmd, &offline)
 	return cmd
 }
 
@@ -62,7 +64,7 @@ func (h *house) storedLog(cmd *cobra.Command, step artifacts.Step) ([]byte, erro
 	if d.IsZero() {
 		return nil, usage("%s has no log: it is %s (%s)", step.Address, step.State, step.Reason)
 	}
-	return h.cache.GetBytes(cmd.Context(), d)
+	return h.bytesElsewhere(cmd.Context(), d)
 }
 
 // logLines gives the events of a stored log; a line that is none is given as the text it is.
