@@ -140,7 +140,7 @@ func newPlan(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "plan [RECIPE]",
 		Short: "Say what a build would run, and why",
-		Long: `plan says of every stage whether its result is in the cache (hit), it would run (run), or that this depends on what
+		Long: `plan says of every stage whether its result is in the cache, or in the shared one (hit), it would run (run), or that this depends on what
 others make (pending), and why; and what that may take, going by earlier runs. It runs and changes nothing.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -211,10 +211,21 @@ func (a *app) standingNow(ctx context.Context, path string, s selection, alone b
 	return st, h, nil
 }
 
+// inTheSharedCache is the reason of a hit whose bytes this machine does not have.
+const inTheSharedCache = "in the shared cache"
+
+// reason is that of a step's state; where the result is, the plan does not know.
+func (t *site) reason(s *plan.Step) string {
+	if s.State == plan.Hit && s.Reason == plan.InTheCache && t.remote != nil && t.remote.Confirmed(s.RecordDigest) {
+		return inTheSharedCache
+	}
+	return s.Reason
+}
+
 func (t *site) planned(f forecast) []plannedJSON {
 	steps := make([]plannedJSON, 0, len(t.plan.Steps))
 	for _, s := range t.plan.Steps {
-		one := plannedJSON{Stage: s.Node.Stage.Address, Kind: s.Node.Stage.Kind.Name, State: s.State, Reason: s.Reason, runs: mayRun(s)}
+		one := plannedJSON{Stage: s.Node.Stage.Address, Kind: s.Node.Stage.Kind.Name, State: s.State, Reason: t.reason(s), runs: mayRun(s)}
 		if !s.Key.IsZero() {
 			one.Key = &s.Key
 		}

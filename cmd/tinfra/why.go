@@ -119,7 +119,7 @@ func (t *site) explain(cmd *cobra.Command, steps []*plan.Step, asJSON bool) erro
 		if i > 0 {
 			fmt.Fprintln(t.app.stdout)
 		}
-		fmt.Fprintf(t.app.stdout, "%s  %s: %s\n", step.Node.Stage.Address, step.State, step.Reason)
+		fmt.Fprintf(t.app.stdout, "%s  %s: %s\n", step.Node.Stage.Address, step.State, t.reason(step))
 		t.writeCause(t.app.stdout, c, "  ", map[*plan.Cause]bool{})
 	}
 	if asJSON {
@@ -174,7 +174,7 @@ type changeJSON struct {
 
 func (t *site) causeJSON(c *plan.Cause, seen map[*plan.Cause]bool) causeJSON {
 	j := causeJSON{
-		Stage: c.Step.Node.Stage.Address, State: c.Step.State, Reason: c.Step.Reason, Note: c.Note, Changes: []changeJSON{},
+		Stage: c.Step.Node.Stage.Address, State: c.Step.State, Reason: t.reason(c.Step), Note: c.Note, Changes: []changeJSON{},
 	}
 	if !c.Step.Key.IsZero() {
 		j.Key = &c.Step.Key
