@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"strings"
 	"sync"
 	"time"
@@ -53,7 +52,7 @@ func usualPlaces(c Config) *wallet {
 	}
 	w.sources = []source{
 		{"AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY", &credentials.EnvAWS{}},
-		{fmt.Sprintf("profile %q in ~/.aws/credentials and ~/.aws/config", profile), &credentials.FileAWSCredentials{}},
+		{fmt.Sprintf("profile %q in ~/.aws/credentials and ~/.aws/config", profile), &profileFiles{name: profile}},
 	}
 	token := os.Getenv("AWS_WEB_IDENTITY_TOKEN_FILE") != ""
 	container := os.Getenv("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI") != "" || os.Getenv("AWS_CONTAINER_CREDENTIALS_FULL_URI") != ""
@@ -84,7 +83,7 @@ func (w *wallet) RetrieveWithCredContext(cc *credentials.CredContext) (credentia
 	if cc != nil && cc.Context != nil {
 		ctx = cc.Context
 	}
-	ctx, end := context.WithTimeout(ctx, fetchPatience)
+	ctx, end := context.WithTimeoutCause(ctx, fetchPatience, errHung)
 	defer end()
 	missing := &noCredentials{}
 	for _, s := range w.sources {
@@ -156,7 +155,7 @@ func (w *wallet) scrub(text string) string {
 // reason words why a source has no credentials, by a list of what is known to be harmless: what a parser says of a file of secrets
 // quotes its lines.
 func reason(v credentials.Value, err error) string {
-	var exit *exec.ExitError
+	var process *processError
 	var file *fs.PathError
 	var network net.Error
 	switch {
@@ -164,10 +163,8 @@ func reason(v credentials.Value, err error) string {
 		return "not set"
 	case err == nil:
 		return "only one of the two is set"
-	case errors.As(err, &exit):
-		return "credential_process failed: " + exit.ProcessState.String()
-	case errors.Is(err, exec.ErrNotFound):
-		return "the program of credential_process is not there"
+	case errors.As(err, &process):
+		return process.Error()
 	case errors.Is(err, fs.ErrNotExist):
 		return "not there"
 	case errors.As(err, &file):
@@ -175,7 +172,7 @@ func reason(v credentials.Value, err error) string {
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &network):
 		return "no answer"
 	}
-	for _, harmless := range []string{"SSO", "sso_", "partial static credentials", "credential process", "does not exist"} {
+	for _, harmless := range []string{"SSO", "sso_", "partial static credentials", "does not exist"} {
 		if strings.Contains(err.Error(), harmless) {
 			return err.Error()
 		}

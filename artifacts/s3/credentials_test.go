@@ -1,15 +1,20 @@
 package s3
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/minio/minio-go/v7/pkg/credentials"
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
 )
@@ -225,5 +230,67 @@ func TestAnonymousWhereThereAreNoCredentials(t *testing.T) {
 	_, err = client().Write(t.Context(), "x", artifacts.Text(nil), nil)
 	if !strings.Contains(signed, testKey) || !strings.Contains(err.Error(), "read_only") {
 		t.Errorf("signed by %q: %v", signed, err)
+	}
+}
+
+// A credential_process that hangs is ended, with those that it has started, and named.
+func TestCredentialProcessThatHangs(t *testing.T) {
+	dir := home(t, nil)
+	begun := filepath.Join(dir, "begun")
+	if err := syscall.Mkfifo(begun, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	home := map[string]string{".aws/config": "[profile lab]\ncredential_process = exec 3> '" + begun + "' && echo begun >&3 && sleep 1000 && echo too late\n"}
+	for name, text := range home {
+		path := filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(text), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("AWS_PROFILE", "lab")
+	w := usualPlaces(Config{Endpoint: "http://127.0.0.1:9", Anonymous: true})
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	gone := make(chan error, 1)
+	go func() { // received from below
+		f, err := os.Open(begun)
+		if err == nil {
+			_, err = f.Read(make([]byte, 1))
+			cancel(errHung)
+			_, rest := io.Copy(io.Discard, f) // until nobody is left who could write
+			err = errors.Join(err, rest, f.Close())
+		}
+		gone <- err
+	}()
+	_, err := w.RetrieveWithCredContext(&credentials.CredContext{Context: ctx})
+	if !errors.Is(err, artifacts.ErrRefused) || !strings.Contains(err.Error(), `profile "lab"`) || !strings.Contains(err.Error(), "credential_process: no answer for 1m0s") {
+		t.Errorf("it is told as %v", err)
+	}
+	if err := <-gone; err != nil {
+		t.Error(err)
+	}
+}
+
+// What the files say besides a credential_process goes before it, as in AWS's own tools.
+func TestCredentialProcessOfAProfile(t *testing.T) {
+	keys := "aws_access_key_id = FILE\naws_secret_access_key = s\n"
+	answer := func(id string) string {
+		return `credential_process = echo '{"Version": 1, "AccessKeyId": "` + id + `", "SecretAccessKey": "s p a c e"}'` + "\n"
+	}
+	for name, c := range map[string]struct{ config, credentials, profile, want string }{
+		"in the configuration":   {"[default]\n" + answer("A"), "", "", "A"},
+		"of a profile":           {"[default]\n" + answer("A") + "[profile ci]\n" + answer("B"), "", "ci", "B"},
+		"in the other file":      {"[default]\n" + answer("A"), "[default]\n" + answer("B"), "", "B"},
+		"keys go before it":      {"[default]\n" + answer("A"), "[default]\n" + keys, "", "FILE"},
+		"not of another profile": {"[ci]\n" + answer("A"), "[ci]\n" + keys, "ci", "FILE"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			home(t, map[string]string{".aws/config": c.config, ".aws/credentials": c.credentials})
+			t.Setenv("AWS_PROFILE", c.profile)
+			v, err := usualPlaces(Config{Endpoint: "http://127.0.0.1:9"}).Retrieve()
+			if err != nil || v.AccessKeyID != c.want {
+				t.Errorf("%q, %v; want %q", v.AccessKeyID, err, c.want)
+			}
+		})
 	}
 }
