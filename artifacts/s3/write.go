@@ -51,6 +51,11 @@ func (c *Client) Write(ctx context.Context, name string, b artifacts.Body, old *
 				k.moved()
 			}
 		}}
+		if k.unsure && old != nil && b.Size >= worthAsking {
+			if err := c.unchanged(ctx, name, *old); err != nil {
+				return ownError{err}
+			}
+		}
 		if _, err := b.Bytes.Seek(0, io.SeekStart); err != nil {
 			return ownError{err}
 		}
@@ -70,6 +75,25 @@ func (c *Client) Write(ctx context.Context, name string, b artifacts.Body, old *
 	o := object(name, b.Size, a.header)
 	o.Modified = o.Now
 	return o, nil
+}
+
+// worthAsking is how many bytes are not sent once more before it is known that their condition may still hold. A server that answers 412 before
+// it has read them all, as versitygw does, and closes, is heard to reset the connection and nothing else, each time.
+const worthAsking = 256 << 10
+
+// unchanged is ErrConflict where a name has another version by now: perhaps the one that a lost try has given it.
+func (c *Client) unchanged(ctx context.Context, name string, old artifacts.Version) error {
+	there, _, err := c.stat(ctx, name)
+	switch {
+	case errors.Is(err, artifacts.ErrMissing):
+		there.Version = artifacts.Absent
+	case err != nil:
+		return err
+	}
+	if there.Version != old {
+		return fmt.Errorf("%w: it was written meanwhile", artifacts.ErrConflict)
+	}
+	return nil
 }
 
 // ours decides a conflict that came after a try whose answer was lost: if the mark there is ours, the lost try has won.

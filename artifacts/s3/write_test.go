@@ -186,3 +186,37 @@ func TestRemove(t *testing.T) {
 		}
 	})
 }
+
+// TestConflictThatIsOnlyAReset: some servers answer 412 while a large body is still being sent, and close: the answer is lost each time. It is
+// asked what is there before the body is sent again.
+func TestConflictThatIsOnlyAReset(t *testing.T) {
+	large := make([]byte, worthAsking)
+	for name, c := range map[string]struct {
+		there string
+		puts  []trouble
+		want  error
+	}{
+		"ours, of a lost try": {"", []trouble{loses, fails(errReset), fails(errReset)}, nil},
+		"another's":           {"other", []trouble{fails(errReset), fails(errReset)}, artifacts.ErrConflict},
+		"nobody's":            {"", []trouble{fails(errReset)}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			keys(t)
+			synctest.Test(t, func(t *testing.T) {
+				f := newFake()
+				if c.there != "" {
+					f.put("x", c.there)
+				}
+				client, w := over(t, f, only(http.MethodPut, c.puts...))
+				client.wire.answered.Store(true)
+				o, err := client.Write(t.Context(), "x", artifacts.Text(large), &absent)
+				if !errors.Is(err, c.want) || err == nil && (o.Size != worthAsking || f.get("x") != string(large)) {
+					t.Errorf("%+v, %v; want %v", o, err, c.want)
+				}
+				if len(w.sent) > 4 {
+					t.Errorf("sent %s", w.sent)
+				}
+			})
+		})
+	}
+}
