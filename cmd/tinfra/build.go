@@ -142,7 +142,7 @@ func (t *site) refuseNetwork() error {
 			Detail: fmt.Sprintf("%s must run (%s) and needs the network. Build once without --offline.", st.Address, s.Reason),
 		})
 	}
-	return t.told(diags, t.recipe.Files)
+	return t.told(diags, t.recipe.Texts)
 }
 
 func (b *building) options(ctx context.Context, t *site, started time.Time) (run.Options, error) {

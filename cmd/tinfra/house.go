@@ -211,7 +211,7 @@ func (h *house) load(path string, s *selection) (*recipe.Recipe, error) {
 		Catalog: h.catalog, Vars: s.variables(), VarFiles: s.varFiles, Env: h.app.reads.Environ(recipe.VariablePrefix), Set: s.assignments(),
 		Without: h.noInputs(), Reads: h.app.reads,
 	})
-	if err := h.told(diags, r.Files); err != nil {
+	if err := h.told(diags, r.Texts); err != nil {
 		return nil, err
 	}
 	return r, nil
@@ -231,13 +231,13 @@ func (a *app) read(path string, s *selection) (*house, *recipe.Recipe, error) {
 }
 
 // told writes warnings, and makes an error of mistakes.
-func (h *house) told(diags hcl.Diagnostics, files map[string]*hcl.File) error {
+func (h *house) told(diags hcl.Diagnostics, files func() map[string]*hcl.File) error {
 	if diags.HasErrors() {
-		return &mistakes{diags, files}
+		return &mistakes{diags, files()}
 	}
 	if len(diags) > 0 {
 		h.app.reads.Spoil() // the next build shall say it again
-		return view.Diagnostics(h.app.stderr, diags, files)
+		return view.Diagnostics(h.app.stderr, diags, files())
 	}
 	return nil
 }
@@ -245,7 +245,7 @@ func (h *house) told(diags hcl.Diagnostics, files map[string]*hcl.File) error {
 // graphOf orders the recipe's stages, and keeps those that the targets need.
 func (h *house) graphOf(r *recipe.Recipe, targets []string) (*graph.Graph, error) {
 	g, diags := graph.Build(r)
-	if err := h.told(diags, r.Files); err != nil {
+	if err := h.told(diags, r.Texts); err != nil {
 		return nil, err
 	}
 	if len(targets) == 0 {
@@ -256,7 +256,7 @@ func (h *house) graphOf(r *recipe.Recipe, targets []string) (*graph.Graph, error
 		wanted[i] = canonical(t)
 	}
 	g, diags = g.Select(wanted)
-	return g, h.told(diags, r.Files)
+	return g, h.told(diags, r.Texts)
 }
 
 // recipeArg is the recipe that a verb was given, or the only one in this folder.

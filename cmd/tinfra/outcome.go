@@ -269,7 +269,7 @@ func (o *outcome) failed(ctx context.Context, failed *run.Error) error {
 	if o.asJSON {
 		err := errors.Join(rest...)
 		if len(diags) > 0 {
-			if werr := view.DiagnosticsJSON(w, diags, o.site.recipe.Files); werr != nil {
+			if werr := view.DiagnosticsJSON(w, diags, o.site.recipe.Texts()); werr != nil {
 				return werr
 			}
 		}
@@ -281,7 +281,7 @@ func (o *outcome) failed(ctx context.Context, failed *run.Error) error {
 		o.writeTail(ctx, w, s)
 	}
 	if len(diags) > 0 {
-		if err := view.Diagnostics(w, diags, o.site.recipe.Files); err != nil {
+		if err := view.Diagnostics(w, diags, o.site.recipe.Texts()); err != nil {
 			return err
 		}
 	}

@@ -60,5 +60,5 @@ func (a *app) check(path string, s *selection) (*graph.Graph, error) {
 		return nil, err
 	}
 	g, diags := graph.Build(r)
-	return g, h.told(diags, r.Files)
+	return g, h.told(diags, r.Texts)
 }

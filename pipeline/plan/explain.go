@@ -158,7 +158,9 @@ func (d *differ) add(field, was, now string, at hcl.Range) {
 func (d *differ) header() {
 	at := d.step.Node.Stage.Range
 	d.add("kind", d.was.Kind, d.now.Kind, at)
-	d.add("salt", d.was.Salt, d.now.Salt, d.step.attributeRange("salt"))
+	if d.was.Salt != d.now.Salt { // the place of the attribute is looked for in all that was parsed
+		d.add("salt", d.was.Salt, d.now.Salt, d.step.attributeRange("salt"))
+	}
 	d.json("command", stringList(d.was.Command), stringList(d.now.Command), at)
 }
 

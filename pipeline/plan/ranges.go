@@ -26,7 +26,7 @@ func (s *Step) attributeRange(name string) hcl.Range {
 	if s.planner == nil {
 		return header
 	}
-	for _, f := range s.planner.graph.Recipe.Files {
+	for _, f := range s.planner.graph.Recipe.Texts() {
 		body, ok := f.Body.(*hclsyntax.Body)
 		if !ok {
 			continue

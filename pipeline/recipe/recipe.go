@@ -23,8 +23,18 @@ type Recipe struct {
 	Outputs     []*Output
 	Reports     []*Report // in source order, those of modules where the module is called
 	Lock        *Lock
-	Files       map[string]*hcl.File // for diagnostics' snippets
+	Files       map[string]*hcl.File // for diagnostics' snippets; nil of one that was restored: see Texts
 	Modules     map[string][]byte    // text of each module's file, by its path below Dir
+
+	texts func() map[string]*hcl.File // parses the files of one that was restored
+}
+
+// Texts are the Files, which a recipe that was restored parses when they are first asked for.
+func (r *Recipe) Texts() map[string]*hcl.File {
+	if r.texts != nil {
+		return r.texts()
+	}
+	return r.Files
 }
 
 // Stage finds an instance by its address, or nil.
