@@ -9,13 +9,14 @@ import (
 // known are results that were looked at a moment ago: pointer, record, manifests and action are the files that they were when a build
 // stood on them, and all blobs are there. So whatever else has changed, nobody needs to read them again. A nil one knows nothing.
 type known struct {
-	of     *standing
-	stages map[artifacts.Key]*stood
+	of         *standing
+	stages     map[artifacts.Key]*stood
+	sameRecipe bool // nothing has changed that the recipe was made from
 }
 
 // known are the stages of which nothing in the cache is among what has changed.
 func (s *standing) known(store *disk.Store, changed map[string]bool) *known {
-	k := &known{s, make(map[artifacts.Key]*stood, len(s.Stages))}
+	k := &known{of: s, stages: make(map[artifacts.Key]*stood, len(s.Stages))}
 	for i := range s.Stages {
 		if st := &s.Stages[i]; !st.changed(store, changed) {
 			k.stages[st.Key] = st

@@ -12,6 +12,7 @@ import (
 	"github.com/Ruihan11/tiny-infra/artifacts"
 	"github.com/Ruihan11/tiny-infra/cmd/tinfra/view"
 	"github.com/Ruihan11/tiny-infra/pipeline/plan"
+	"github.com/Ruihan11/tiny-infra/pipeline/reading"
 	"github.com/Ruihan11/tiny-infra/pipeline/recipe"
 	"github.com/Ruihan11/tiny-infra/pipeline/run/local"
 	"github.com/Ruihan11/tiny-infra/stages/env"
@@ -21,6 +22,8 @@ import (
 type site struct {
 	*house
 	recipe   *recipe.Recipe
+	loading  *reading.Log     // what was read for the recipe; nil where nobody wants to know
+	restored artifacts.Digest // of the snapshot that the recipe was restored from; zero: it was loaded
 	plan     *plan.Plan
 	envs     *env.Set
 	executor *local.Executor
@@ -40,10 +43,11 @@ type surveying struct {
 
 // survey reads a recipe and plans it. Unless it is for a build, it writes nothing to the cache.
 func (a *app) survey(ctx context.Context, path string, s *selection, how surveying) (*site, error) {
-	h, r, err := a.read(path, s)
-	if err != nil {
+	t := &site{known: how.known}
+	if err := t.read(a, path, s); err != nil {
 		return nil, err
 	}
+	h := t.house
 	if err := h.open(); err != nil {
 		return nil, err
 	}
@@ -58,10 +62,9 @@ func (a *app) survey(ctx context.Context, path string, s *selection, how surveyi
 		}
 	}
 	if how.unpin {
-		clear(r.Lock.Sources)
+		clear(t.recipe.Lock.Sources)
 	}
-	t := &site{house: h, recipe: r, known: how.known}
-	err = t.make(ctx, s, how)
+	err := t.make(ctx, s, how)
 	if how.build && (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)) { // of what holds the build's hits
 		err = &failure{code: exitCache, err: err}
 	}
@@ -95,7 +98,7 @@ func (t *site) make(ctx context.Context, s *selection, how surveying) error {
 		Known: how.known.record, Force: s.forced, Previous: t.previous, LookupEnv: t.app.reads.LookupEnv, Reads: t.app.reads,
 	})
 	if envs.failed != nil && errors.Is(err, envs.failed) {
-		return &mistakes{environmentMistakes(t.recipe, envs), t.recipe.Files}
+		return &mistakes{environmentMistakes(t.recipe, envs), t.recipe.Texts()}
 	}
 	return t.mistakes(err)
 }
@@ -120,7 +123,7 @@ func environmentMistakes(r *recipe.Recipe, envs *describer) hcl.Diagnostics {
 func (t *site) mistakes(err error) error {
 	var d plan.Diagnostics
 	if errors.As(err, &d) {
-		return &mistakes{d.Diagnostics, t.recipe.Files}
+		return &mistakes{d.Diagnostics, t.recipe.Texts()}
 	}
 	return err
 }

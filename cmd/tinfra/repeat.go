@@ -63,6 +63,7 @@ func (b *building) recall(path string) (h *house, name artifacts.Digest, s *stan
 	if s, err = decodeStanding(h.store.Recall(name)); err != nil {
 		return h, name, nil
 	}
+	s.name = name
 	return h, name, s
 }
 

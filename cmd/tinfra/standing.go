@@ -24,9 +24,12 @@ import (
 // that changes, the same request has the same results, and nobody needs to read the recipe to know them.
 type standing struct {
 	standingNote
-	Readings reading.Readings // of the recipe and what it names; and the pointers, records, manifests and actions in the cache
+	Loaded   reading.Readings // what the recipe was made from: its texts, the project's settings, the kinds, what its expressions read
+	Readings reading.Readings // of what it names; and the pointers, records, manifests and actions in the cache
 	Blobs    blobList         // files of outputs
 	Stages   []stood
+
+	name artifacts.Digest // that it is remembered by
 }
 
 // standingNote is the part that does not grow with the recipe's stages.
@@ -38,6 +41,7 @@ type standingNote struct {
 	Orders       map[string][]string // kind → its metrics, the most telling first
 	Reports      bool                // the recipe has some
 	Compared     *compared
+	Snapshot     artifacts.Digest // of the recipe, which is remembered beside this; zero: of this recipe there is none
 }
 
 // stood is one stage.
@@ -124,20 +128,23 @@ func (s *standing) look(ctx context.Context, h *house, offline bool) finding {
 	if err != nil || abandoned { // what a dead build has left is for one to take up, or away, that knows all its keys
 		return finding{}
 	}
-	var now reading.Comparison
-	var unread, gone, other error
+	var loaded, now reading.Comparison
+	var unloaded, unread, gone, other error
 	var work sync.WaitGroup
+	work.Go(func() { loaded, unloaded = s.Loaded.Compare(ctx) })
 	work.Go(func() { now, unread = s.Readings.Compare(ctx) })
 	work.Go(func() { gone = h.store.PresentIn(ctx, s.Blobs.parts(), s.Blobs.part) })
 	work.Go(func() { other = s.sameMachine(ctx, h, offline) })
 	work.Wait()
 	switch {
-	case unread != nil || gone != nil:
+	case unloaded != nil || unread != nil || gone != nil:
 		return finding{}
-	case other != nil || len(now.Changed) > 0:
-		return finding{known: s.known(h.store, now.Changed)}
+	case other != nil || len(loaded.Changed) > 0 || len(now.Changed) > 0:
+		k := s.known(h.store, now.Changed)
+		k.sameRecipe = len(loaded.Changed) == 0
+		return finding{known: k}
 	}
-	return finding{holds: true, learnt: now.Learnt}
+	return finding{holds: true, learnt: loaded.Learnt || now.Learnt}
 }
 
 // sameMachine asks again for what no file tells: the facts that are in keys, and what this machine's Python is.

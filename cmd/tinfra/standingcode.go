@@ -12,7 +12,7 @@ import (
 )
 
 // standingFormat changes with what is remembered, so that another tinfra's is not taken for ours.
-const standingFormat = 3
+const standingFormat = 4
 
 func (s *standing) encode() ([]byte, error) {
 	note, err := json.Marshal(s.standingNote)
@@ -22,6 +22,7 @@ func (s *standing) encode() ([]byte, error) {
 	p := &reading.Packer{Bytes: make([]byte, 0, 512*len(s.Stages)+blobRoom*s.Blobs.len()+len(note))}
 	p.Number(standingFormat)
 	p.Text(string(note))
+	s.Loaded.Pack(p)
 	s.Readings.Pack(p)
 	p.Text(s.Blobs.packed())
 	p.Number(int64(len(s.Stages)))
@@ -95,6 +96,7 @@ func decodeStanding(packed string) (*standing, error) {
 	if err := json.Unmarshal([]byte(u.Text()), &s.standingNote); err != nil {
 		return nil, fmt.Errorf("reading what is remembered of the build: %w", errors.Join(u.Err, err))
 	}
+	s.Loaded = reading.UnpackReadings(u)
 	s.Readings = reading.UnpackReadings(u)
 	s.Blobs.read = u.Text()
 	s.Stages = make([]stood, u.Count(leastStood))

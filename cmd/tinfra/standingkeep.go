@@ -33,11 +33,13 @@ func (o *outcome) remember(ctx context.Context, name artifacts.Digest, began tim
 	for _, d := range s.texts() {
 		t.app.reads.FileRead(t.store.BlobFile(d), began, d)
 	}
-	all, ok := t.app.reads.Readings()
-	if !ok {
+	var whole, all bool
+	s.Loaded, whole = t.loading.Readings()
+	s.Readings, all = t.app.reads.Readings()
+	if !whole || !all {
 		return
 	}
-	s.Readings = all
+	s.Snapshot = t.keepRecipe(name)
 	s.keep(t.house, name)
 }
 

@@ -144,6 +144,25 @@ func (l *Log) Again(f File) {
 	}
 }
 
+// AllAgain is Again of all that an earlier plan read.
+func (l *Log) AllAgain(r *Readings) {
+	if l == nil {
+		return
+	}
+	for _, f := range r.Files {
+		note(l, l.files, f.path(), f.sight)
+	}
+	for _, f := range r.Folders {
+		note(l, l.folders, f.Path, f.sight)
+	}
+	for _, k := range r.Kinds {
+		note(l, l.kinds, k.Path, k)
+	}
+	for _, v := range r.Variables {
+		note(l, l.variables, v.Name, v)
+	}
+}
+
 // Stat is os.Stat. What counts of its answer is whether something is there, and of which kind.
 func (l *Log) Stat(path string) (fs.FileInfo, error) {
 	fi, err := os.Stat(path)
