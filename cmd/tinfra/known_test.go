@@ -124,10 +124,9 @@ func TestKnownIsNotBelievedBlindly(t *testing.T) {
 	store, err := disk.Open(os.Getenv("TINFRA_CACHE"))
 	must(t, err)
 	defer store.Close()
-	files, err := s.files(store)
-	must(t, err)
+	blobs := s.blobs()
 	for name, path := range map[string]string{
-		"the pointer": files[0], "the action": files[1], "the record": files[2], "the manifest": files[3],
+		"the pointer": store.KeyFile(s.Key), "the action": store.BlobFile(blobs[0]), "the record": store.BlobFile(blobs[1]), "the manifest": store.BlobFile(blobs[2]),
 		"the output": store.BlobFile(k.of.Blobs.at(s.unpackRest().Files[0]).Digest),
 	} {
 		text, err := os.ReadFile(path)

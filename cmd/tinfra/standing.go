@@ -57,9 +57,9 @@ type stood struct {
 
 // stoodRest is what most builds do not ask of a stage: to make maps of it would take longer than all else that is read of it.
 type stoodRest struct {
-	Outputs  map[string]string // digests as texts, by port
-	Observed map[string]string
 	Files    []int // of its outputs, by their places among the blobs
+	Outputs  map[string]artifacts.Digest
+	Observed map[string]string
 }
 
 func (s *stood) seconds() float64 { return s.Ended.Sub(s.Started).Seconds() }
@@ -95,7 +95,11 @@ func (s *standing) hits() []run.Hit {
 // told is what is said of a hit to those who hear every event.
 func (s *standing) told(i int) run.Result {
 	rest := s.Stages[i].unpackRest()
-	return run.Result{Outputs: rest.Outputs, Metrics: s.Stages[i].Metrics, Observed: rest.Observed}
+	outputs := make(map[string]string, len(rest.Outputs))
+	for port, d := range rest.Outputs {
+		outputs[port] = d.String()
+	}
+	return run.Result{Outputs: outputs, Metrics: s.Stages[i].Metrics, Observed: rest.Observed}
 }
 
 // names are what a build that stands on this relies on.

@@ -13,6 +13,7 @@ import (
 type blobList struct {
 	read   string // "" while they are gathered
 	made   strings.Builder
+	count  int // of those that were gathered
 	placed map[artifacts.Digest]int
 }
 
@@ -28,7 +29,8 @@ func (l *blobList) place(b artifacts.Blob) int {
 		if l.placed == nil {
 			l.placed = map[artifacts.Digest]int{}
 		}
-		i = len(l.placed)
+		i = l.count
+		l.count++
 		l.placed[b.Digest] = i
 		var size [8]byte
 		binary.BigEndian.PutUint64(size[:], uint64(b.Size))
@@ -36,6 +38,13 @@ func (l *blobList) place(b artifacts.Blob) int {
 		l.made.Write(size[:])
 	}
 	return i
+}
+
+// again places a blob of another list. That it may be placed a second time, by itself, costs a look at it and nothing else.
+func (l *blobList) again(of *blobList, n int) int {
+	l.made.WriteString(of.packed()[n*blobRoom:][:blobRoom])
+	l.count++
+	return l.count - 1
 }
 
 func (l *blobList) packed() string {

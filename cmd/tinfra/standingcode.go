@@ -54,27 +54,81 @@ func (s *stood) pack(p *reading.Packer) {
 
 func (r *stoodRest) pack() string {
 	var p reading.Packer
-	packTexts(&p, r.Outputs)
+	packFiles(&p, r.Files)
+	p.Number(int64(len(r.Outputs)))
+	for _, port := range sortedKeys(r.Outputs) {
+		p.Text(port)
+		p.Digest(r.Outputs[port])
+	}
 	packTexts(&p, r.Observed)
-	p.Number(int64(len(r.Files)))
+	return string(p.Bytes)
+}
+
+func packFiles(p *reading.Packer, files []int) {
+	p.Number(int64(len(files)))
 	last := 0
-	for _, n := range r.Files {
+	for _, n := range files {
 		p.Number(int64(n - last))
 		last = n
 	}
-	return string(p.Bytes)
 }
 
 func (s *stood) unpackRest() stoodRest {
 	u := reading.NewUnpacker(s.rest)
-	r := stoodRest{Outputs: unpackTexts(u), Observed: unpackTexts(u), Files: make([]int, u.Count(1))}
-	last := 0
-	for i := range r.Files {
-		last += int(u.Number())
-		r.Files[i] = last
+	r := stoodRest{Files: unpackFiles(u), Outputs: map[string]artifacts.Digest{}}
+	for range u.Count(leastOutput) {
+		port := u.Text()
+		r.Outputs[port] = u.Digest()
 	}
+	r.Observed = unpackTexts(u)
 	return r
 }
+
+func unpackFiles(u *reading.Unpacker) []int {
+	files := make([]int, u.Count(1))
+	last := 0
+	for i := range files {
+		last += int(u.Number())
+		files[i] = last
+	}
+	return files
+}
+
+// renumber gives the rest with the files in other places; ok is false where one has none.
+func (s *stood) renumber(place func(int) (int, bool)) (rest string, ok bool) {
+	u := reading.NewUnpacker(s.rest)
+	files := unpackFiles(u)
+	same := true
+	for i, was := range files {
+		if files[i], ok = place(was); !ok {
+			return "", false
+		}
+		same = same && files[i] == was
+	}
+	if same {
+		return s.rest, true
+	}
+	var p reading.Packer
+	packFiles(&p, files)
+	return string(p.Bytes) + u.Rest(), true
+}
+
+// blobs are what a result is found by in the cache, beside the pointer of its key: action, record and manifests.
+func (s *stood) blobs() []artifacts.Digest {
+	u := reading.NewUnpacker(s.rest)
+	for range u.Count(1) {
+		u.Number()
+	}
+	all := append(make([]artifacts.Digest, 0, 4), s.Key.Digest(), s.Record)
+	for range u.Count(leastOutput) {
+		u.Text()
+		all = append(all, u.Digest())
+	}
+	return all
+}
+
+// leastOutput is the least room of an output, in bytes.
+const leastOutput = 1 + len(artifacts.Digest{})
 
 func packTexts(p *reading.Packer, m map[string]string) {
 	p.Number(int64(len(m)))

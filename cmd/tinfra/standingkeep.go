@@ -25,8 +25,9 @@ func (o *outcome) remember(ctx context.Context, name artifacts.Digest, began tim
 			Targets: o.build.Targets, Lock: o.build.Lock,
 		},
 	}}
+	carrier := t.known.carrier(s)
 	for _, step := range o.build.Steps {
-		if !o.addStage(ctx, s, step, began) {
+		if !o.addStage(ctx, s, step, carrier.carry(step), began) {
 			return
 		}
 	}
@@ -36,7 +37,7 @@ func (o *outcome) remember(ctx context.Context, name artifacts.Digest, began tim
 	var whole, all bool
 	s.Loaded, whole = t.loading.Readings()
 	s.Readings, all = t.app.reads.Readings()
-	if !whole || !all {
+	if !whole || !all || !carrier.addReadings() {
 		return
 	}
 	s.Snapshot = t.keepRecipe(name)
@@ -62,8 +63,8 @@ func (t *site) hasSecrets() bool {
 	return false
 }
 
-// addStage is false for a stage whose result cannot be stood on.
-func (o *outcome) addStage(ctx context.Context, s *standing, step artifacts.Step, began time.Time) bool {
+// addStage is false for a stage whose result cannot be stood on. one is what was known of it, or nil.
+func (o *outcome) addStage(ctx context.Context, s *standing, step artifacts.Step, one *stood, began time.Time) bool {
 	t := o.site
 	planned := t.plan.Step(step.Address)
 	if planned == nil || planned.Record == nil || planned.RecordDigest != step.Record || step.Key.IsZero() {
@@ -73,7 +74,6 @@ func (o *outcome) addStage(ctx context.Context, s *standing, step artifacts.Step
 		return false
 	}
 	kind := planned.Node.Stage.Kind
-	one := t.known.carry(step, t.store, t.app.reads, s)
 	if one == nil {
 		if one = o.stand(ctx, s, step, planned.Record, began); one == nil {
 			return false
@@ -88,7 +88,9 @@ func (o *outcome) addStage(ctx context.Context, s *standing, step artifacts.Step
 	if planned.Action != nil && !planned.Action.Env.IsZero() {
 		s.Environments[kind.Env] = planned.Action.Env
 	}
-	s.Orders[step.Kind] = metricNames(kind)
+	if _, told := s.Orders[step.Kind]; !told {
+		s.Orders[step.Kind] = metricNames(kind)
+	}
 	s.Stages = append(s.Stages, *one)
 	return true
 }
@@ -112,13 +114,12 @@ func (o *outcome) stand(ctx context.Context, s *standing, step artifacts.Step, r
 		},
 		Metrics: rec.Metrics, Builder: rec.Builder, Started: rec.Started, Ended: rec.Ended, PeakBytes: row.PeakBytes, Size: row.Size, Synthetic: row.Synthetic,
 	}
-	rest := stoodRest{Outputs: make(map[string]string, len(rec.Outputs)), Observed: rec.Observed}
+	rest := stoodRest{Outputs: rec.Outputs, Observed: rec.Observed}
 	reads := t.app.reads
 	reads.FileRead(t.store.KeyFile(step.Key), began, artifacts.Sum([]byte(step.Record.String())))
 	reads.FileRead(t.store.BlobFile(step.Key.Digest()), began, step.Key.Digest())
 	reads.FileRead(t.store.BlobFile(step.Record), began, step.Record)
-	for port, d := range rec.Outputs {
-		rest.Outputs[port] = d.String()
+	for _, d := range rec.Outputs {
 		reads.FileRead(t.store.BlobFile(d), began, d)
 		m, err := o.manifest(ctx, d)
 		if err != nil {

@@ -137,14 +137,7 @@ func (l *Log) FileRead(path string, began time.Time, d artifacts.Digest) {
 	note(l, l.files, abs, sight{Look: now, Digest: d, Young: err != nil || now.young(began)})
 }
 
-// Again takes down what an earlier plan read, and that stands: Compare has just found it so.
-func (l *Log) Again(f File) {
-	if l != nil {
-		note(l, l.files, f.path(), f.sight)
-	}
-}
-
-// AllAgain is Again of all that an earlier plan read.
+// AllAgain takes down what an earlier plan read, and that stands: Compare has just found it so.
 func (l *Log) AllAgain(r *Readings) {
 	if l == nil {
 		return

@@ -44,6 +44,9 @@ type Unpacker struct {
 // NewUnpacker is for all of it.
 func NewUnpacker(packed string) *Unpacker { return &Unpacker{rest: packed} }
 
+// Rest is what was not read.
+func (u *Unpacker) Rest() string { return u.rest }
+
 // Left is how many bytes were not read.
 func (u *Unpacker) Left() int { return len(u.rest) }
 

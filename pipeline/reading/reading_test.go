@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -210,12 +211,59 @@ func TestPackKeepsAll(t *testing.T) {
 	for i := range want.Files {
 		path := want.Files[i].path()
 		paths[path] = true
-		if f, ok := want.File(path); !ok || f != want.Files[i] {
-			t.Errorf("%s is not found", path)
+		if f := &want.Files[i]; f.Name == "" {
+			in := want.In(f.Folder)
+			if n := Named(in, f.Hex); n < 0 || in[n] != *f {
+				t.Errorf("%s is not found", path)
+			}
 		}
+	}
+	if in := want.In(dir + "/b/"); len(in) != 2 || Named(in, artifacts.Sum([]byte("3"))) >= 0 || len(want.In(dir+"/")) > 0 || len(want.In(dir+"/z/")) > 0 {
+		t.Errorf("of %s/b are %v", dir, in)
 	}
 	if len(paths) != 6 || !paths[filepath.Join(dir, "b", own.Hex())] {
 		t.Error(paths)
+	}
+}
+
+// TestAddedReadings: those of others come among one's own as if both had been taken down together, unless they say otherwise.
+func TestAddedReadings(t *testing.T) {
+	dir := t.TempDir()
+	read := func(names ...string) Readings {
+		l := NewLog()
+		for _, name := range names {
+			_, err := l.ReadFile(filepath.Join(dir, name))
+			must(t, err)
+		}
+		r, _ := l.Readings()
+		return r
+	}
+	hex := artifacts.Sum([]byte("1")).Hex()
+	all := []string{"a", "b/" + hex, "b/c", "c", "d"}
+	for _, name := range all {
+		put(t, filepath.Join(dir, name), name)
+	}
+	want := read(all...)
+	for n := range 1 << len(all) {
+		var some, rest []string
+		for i, name := range all {
+			if n>>i&1 == 0 {
+				some = append(some, name)
+			} else {
+				rest = append(rest, name)
+			}
+		}
+		for _, more := range [][]string{rest, all} {
+			got := read(some...)
+			if !got.Add(read(more...).Files) || !slices.Equal(got.Files, want.Files) {
+				t.Errorf("%v and %v are %+v", some, more, got.Files)
+			}
+		}
+	}
+	other := read("c")
+	other.Files[0].Digest = artifacts.Sum([]byte("other"))
+	if before := slices.Clone(want.Files); want.Add(other.Files) || !slices.Equal(want.Files, before) {
+		t.Error("two readings of one file do not say the same, and nobody minds")
 	}
 }
 

@@ -27,14 +27,53 @@ type Readings struct {
 	Variables []Variable
 }
 
-// File is the reading of a path, where it is among those of files.
-func (r *Readings) File(path string) (File, bool) {
-	want := fileAt(path, sight{})
-	i, ok := slices.BinarySearchFunc(r.Files, &want, func(f File, want *File) int { return f.compare(want) })
-	if !ok {
-		return File{}, false
+// In gives the readings of the files of one folder that are named by digests, in the order of these. The folder ends with a slash.
+func (r *Readings) In(folder string) []File {
+	first := File{Folder: folder}
+	from, _ := slices.BinarySearchFunc(r.Files, &first, func(f File, want *File) int { return f.compare(want) })
+	n := 0
+	for from+n < len(r.Files) && r.Files[from+n].Folder == folder && r.Files[from+n].Name == "" {
+		n++
 	}
-	return r.Files[i], true
+	return r.Files[from : from+n]
+}
+
+// Named finds the file of a digest among those of a folder, as In gives them; -1 where it was not read.
+func Named(in []File, d artifacts.Digest) int {
+	i, ok := slices.BinarySearchFunc(in, d, func(f File, d artifacts.Digest) int { return bytes.Compare(f.Hex[:], d[:]) })
+	if !ok {
+		return -1
+	}
+	return i
+}
+
+// Add adds readings of files, which are in the order of all, to those that are there. ok is false where a file was read another way
+// before.
+func (r *Readings) Add(more []File) (ok bool) {
+	all := make([]File, 0, len(r.Files)+len(more))
+	for i, j := 0, 0; i < len(r.Files) || j < len(more); {
+		order := 1
+		switch {
+		case j == len(more):
+			order = -1
+		case i < len(r.Files):
+			order = r.Files[i].compare(&more[j])
+		}
+		if order == 0 && !r.Files[i].Says(more[j].sight) {
+			return false
+		}
+		if order <= 0 {
+			all = append(all, r.Files[i])
+			i++
+		} else {
+			all = append(all, more[j])
+		}
+		if order >= 0 {
+			j++
+		}
+	}
+	r.Files = all
+	return true
 }
 
 // File is a regular file as it was read.
