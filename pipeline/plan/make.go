@@ -15,7 +15,8 @@ import (
 	"github.com/Ruihan11/tiny-infra/stages"
 )
 
-// planner is the state of one plan. mu guards all of it and every Step.
+// planner is the state of one plan. mu guards all of it and every Step. While steps are prepared side by side, each has its Step to
+// itself, and programMu guards what they share of programs. mu is locked before it where both are.
 type planner struct {
 	options   Options
 	graph     *graph.Graph
@@ -23,11 +24,13 @@ type planner struct {
 
 	mu       sync.Mutex
 	kinds    map[*stages.Kind]*parts
-	programs map[fileID]artifacts.Digest
-	resolved map[string]*program     // by the name in the command; nil: not found, and that is asked again for its mistake
 	leaders  map[artifacts.Key]*Step // the first step of a key that must run
 	history  *history
 	digested map[string]*digested // by filesName; set before the first step is prepared
+
+	programMu sync.Mutex // guards programs and resolved
+	programs  map[fileID]artifacts.Digest
+	resolved  map[string]*program // by the name in the command; nil: not found, and that is asked again for its mistake
 }
 
 // Make decides for every stage whether it is in the cache. All mistakes are reported at once, as Diagnostics.
@@ -54,8 +57,8 @@ func Make(ctx context.Context, g *graph.Graph, o Options) (*Plan, error) {
 	}
 	p.digestFiles(ctx)
 	var all hcl.Diagnostics
-	for _, s := range out.Steps {
-		diags, err := p.prepare(ctx, s)
+	for i, ready := range p.prepareAll(ctx, out.Steps) {
+		s, diags, err := out.Steps[i], ready.diags, ready.err
 		if err != nil {
 			return nil, err
 		}

@@ -44,6 +44,8 @@ func (p *planner) programOf(st *recipe.Stage) (*program, hcl.Diagnostics) {
 		return nil, hcl.Diagnostics{problem(at, "No command", "The command of %s must name a program.", st.Address)}
 	}
 	name, _ := list[0].(string)
+	p.programMu.Lock()
+	defer p.programMu.Unlock()
 	if found := p.resolved[name]; found != nil {
 		return found, nil
 	}
