@@ -4,10 +4,12 @@ import (
 	"errors"
 	"io/fs"
 	"path"
+	"runtime"
 	"sort"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
+	"golang.org/x/sync/errgroup"
 )
 
 // KindFile declares a kind; WorkerFile is its program where stage.hcl names no command.
@@ -33,28 +35,56 @@ func (c *Catalog) Add(fsys fs.FS, origin string) hcl.Diagnostics {
 		return problem(at, "Cannot read a folder of kinds", "%s.", err)
 	}
 	c.addEnvironments(fsys)
-	var diags hcl.Diagnostics
+	var files []*kindFile
 	for _, folder := range folders {
 		if !folder.IsDir() || strings.HasPrefix(folder.Name(), ".") {
 			continue
 		}
-		dir := folder.Name()
-		text, err := fs.ReadFile(fsys, path.Join(dir, KindFile))
-		if errors.Is(err, fs.ErrNotExist) {
+		f := &kindFile{dir: folder.Name(), filename: path.Join(origin, folder.Name(), KindFile)}
+		if f.text, f.err = fs.ReadFile(fsys, path.Join(f.dir, KindFile)); !errors.Is(f.err, fs.ErrNotExist) {
+			files = append(files, f)
+		}
+	}
+	decodeAll(files)
+	var diags hcl.Diagnostics
+	for _, f := range files {
+		if f.err != nil {
+			diags = append(diags, problem(at, "Cannot read a kind", "%s.", f.err)...)
 			continue
 		}
-		if err != nil {
-			diags = append(diags, problem(at, "Cannot read a kind", "%s.", err)...)
-			continue
-		}
-		diags = append(diags, c.addKind(fsys, text, path.Join(origin, dir, KindFile), dir)...)
+		diags = append(diags, c.addKind(fsys, f)...)
 	}
 	return diags
 }
 
-func (c *Catalog) addKind(fsys fs.FS, text []byte, filename, dir string) hcl.Diagnostics {
-	c.Files[filename] = &hcl.File{Bytes: text}
-	kind, diags := Decode(text, filename, dir)
+// kindFile is a stage.hcl as it was read, and then decoded.
+type kindFile struct {
+	dir, filename string
+	text          []byte
+	err           error
+	kind          *Kind
+	diags         hcl.Diagnostics
+}
+
+// decodeAll decodes side by side: most verbs begin with it.
+func decodeAll(files []*kindFile) {
+	var work errgroup.Group
+	work.SetLimit(runtime.GOMAXPROCS(0))
+	for _, f := range files {
+		if f.err == nil {
+			work.Go(func() error {
+				f.kind, f.diags = Decode(f.text, f.filename, f.dir)
+				return nil
+			})
+		}
+	}
+	_ = work.Wait() // mistakes are kept with their files
+}
+
+func (c *Catalog) addKind(fsys fs.FS, f *kindFile) hcl.Diagnostics {
+	filename := f.filename
+	c.Files[filename] = &hcl.File{Bytes: f.text}
+	kind, diags := f.kind, f.diags
 	if diags.HasErrors() {
 		return diags
 	}
