@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"syscall"
 
 	"github.com/hashicorp/hcl/v2"
@@ -72,6 +73,10 @@ func (a *app) survey(ctx context.Context, path string, s *selection, how surveyi
 }
 
 func (t *site) make(ctx context.Context, s *selection, how surveying) error {
+	var last sync.WaitGroup
+	var lost error
+	last.Go(func() { t.previous, lost = t.lastBuild(ctx, t.recipe.Path) })
+	defer last.Wait()
 	g, err := t.graphOf(t.recipe, s.targets)
 	if err != nil {
 		return err
@@ -88,8 +93,8 @@ func (t *site) make(ctx context.Context, s *selection, how surveying) error {
 	if t.facts, err = t.executor.Facts(ctx); err != nil {
 		return fmt.Errorf("asking this machine for its facts: %w", err)
 	}
-	if t.previous, err = t.lastBuild(ctx, t.recipe.Path); err != nil {
-		return err
+	if last.Wait(); lost != nil {
+		return lost
 	}
 	envs, files := &describer{set: t.envs}, t.store.Files()
 	defer files.Keep()
