@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"path"
 	"runtime"
+	"slices"
 	"sort"
 	"strings"
 
@@ -22,7 +23,10 @@ const (
 
 // Add reads every folder of fsys that has a stage.hcl. origin is where fsys stands, for people. All mistakes in all
 // kinds come at once; kinds without a mistake are added all the same.
-func (c *Catalog) Add(fsys fs.FS, origin string) hcl.Diagnostics {
+func (c *Catalog) Add(fsys fs.FS, origin string) hcl.Diagnostics { return c.add(fsys, origin, nil) }
+
+// add reads only some folders; nil: all.
+func (c *Catalog) add(fsys fs.FS, origin string, only []string) hcl.Diagnostics {
 	if c.Kinds == nil {
 		c.Kinds = map[string]*Kind{}
 	}
@@ -37,7 +41,7 @@ func (c *Catalog) Add(fsys fs.FS, origin string) hcl.Diagnostics {
 	c.addEnvironments(fsys)
 	var files []*kindFile
 	for _, folder := range folders {
-		if !folder.IsDir() || strings.HasPrefix(folder.Name(), ".") {
+		if !folder.IsDir() || strings.HasPrefix(folder.Name(), ".") || only != nil && !slices.Contains(only, folder.Name()) {
 			continue
 		}
 		f := &kindFile{dir: folder.Name(), filename: path.Join(origin, folder.Name(), KindFile)}

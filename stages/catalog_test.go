@@ -4,6 +4,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -33,6 +34,20 @@ func folder(kinds ...string) fstest.MapFS {
 
 func sdk() fstest.MapFS {
 	return fstest.MapFS{"tinfra_worker/__init__.py": file("SDK = 1"), "tests/test_job.py": file("no")}
+}
+
+// TestSomeBuiltinKinds are as they are among all.
+func TestSomeBuiltinKinds(t *testing.T) {
+	all, err := Builtin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range all.Names() {
+		some, err := BuiltinIn([]string{all.Kinds[name].Dir})
+		if err != nil || len(some.Kinds) != 1 || !reflect.DeepEqual(some.Kinds[name], all.Kinds[name]) {
+			t.Errorf("%s by itself is %+v, %v", name, some, err)
+		}
+	}
 }
 
 func TestBuiltinKindsAreThereAndHaveTrees(t *testing.T) {

@@ -12,13 +12,16 @@ import (
 var embedded embed.FS
 
 // Builtin is the catalogue that the binary carries.
-func Builtin() (*Catalog, error) {
+func Builtin() (*Catalog, error) { return BuiltinIn(nil) }
+
+// BuiltinIn has only the kinds of some folders; nil: all kinds.
+func BuiltinIn(folders []string) (*Catalog, error) {
 	sdk, err := fs.Sub(embedded, "sdk")
 	if err != nil {
 		return nil, fmt.Errorf("opening the embedded SDK: %w", err)
 	}
 	c := &Catalog{SDK: sdk}
-	if diags := c.Add(embedded, "stages"); diags.HasErrors() {
+	if diags := c.add(embedded, "stages", folders); diags.HasErrors() {
 		return nil, fmt.Errorf("reading the built-in kinds: %w", diags)
 	}
 	return c, nil

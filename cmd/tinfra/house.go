@@ -45,12 +45,15 @@ type house struct {
 }
 
 // house reads tinfra.hcl, upwards from dir, and the kinds.
-func (a *app) house(dir string) (*house, error) {
+func (a *app) house(dir string) (*house, error) { return a.houseWith(dir, nil) }
+
+// houseWith is house with the built-in kinds of some folders only; nil: with all.
+func (a *app) houseWith(dir string, folders []string) (*house, error) {
 	project, diags := recipe.LoadProject(dir, a.reads)
 	if diags.HasErrors() {
 		return nil, &mistakes{diags, project.Files}
 	}
-	catalog, err := stages.Builtin()
+	catalog, err := stages.BuiltinIn(folders)
 	if err != nil {
 		return nil, err
 	}

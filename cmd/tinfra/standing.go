@@ -42,6 +42,7 @@ type standingNote struct {
 	Reports      bool                // the recipe has some
 	Compared     *compared
 	Snapshot     artifacts.Digest // of the recipe, which is remembered beside this; zero: of this recipe there is none
+	Kinds        []string         // folders of all that the recipe needs to be told of; nil: it may need to be told of any
 }
 
 // stood is one stage.

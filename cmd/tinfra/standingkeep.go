@@ -40,7 +40,7 @@ func (o *outcome) remember(ctx context.Context, name artifacts.Digest, began tim
 	if !whole || !all || !carrier.addReadings() {
 		return
 	}
-	s.Snapshot = t.keepRecipe(name)
+	s.Snapshot, s.Kinds = t.keepRecipe(name), t.kindFolders()
 	s.keep(t.house, name)
 }
 

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"slices"
+
 	"github.com/Ruihan11/tiny-infra/artifacts"
 	"github.com/Ruihan11/tiny-infra/pipeline/reading"
 	"github.com/Ruihan11/tiny-infra/pipeline/recipe"
@@ -26,7 +28,7 @@ func (t *site) restore(a *app, path string, s *selection) bool {
 	if k == nil || !k.sameRecipe || k.of.Snapshot.IsZero() || s.check() != nil {
 		return false
 	}
-	h, err := a.house(dirOf(path))
+	h, err := a.houseWith(dirOf(path), k.of.Kinds)
 	if err != nil || h.open() != nil {
 		return false
 	}
@@ -55,6 +57,20 @@ func (t *site) keepRecipe(name artifacts.Digest) artifacts.Digest {
 	}
 	t.store.Remember(snapshotName(name), t.recordedPath(t.recipe.Path), packed)
 	return artifacts.Sum(packed)
+}
+
+// kindFolders are those of the kinds that the recipe has stages of. A report may tell of others, that were compared with these.
+func (t *site) kindFolders() []string {
+	if len(t.recipe.Reports) > 0 {
+		return nil
+	}
+	var folders []string
+	for _, st := range t.recipe.Stages {
+		if !slices.Contains(folders, st.Kind.Dir) {
+			folders = append(folders, st.Kind.Dir)
+		}
+	}
+	return folders
 }
 
 // snapshotName is for the recipe of the request that has a name.

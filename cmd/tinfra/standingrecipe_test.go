@@ -186,3 +186,30 @@ func TestRecipeIsNotBelievedBlindly(t *testing.T) {
 		t.Error("the right one is not believed again")
 	}
 }
+
+// TestRecipeWithFewKinds: where no report may tell of others, only the kinds that the recipe has stages of are read with it.
+func TestRecipeWithFewKinds(t *testing.T) {
+	dir := workshop(t)
+	text, err := os.ReadFile("recipe.hcl")
+	must(t, err)
+	few, _, _ := strings.Cut(string(text), "report ")
+	must(t, os.WriteFile("recipe.hcl", []byte(few), 0o644))
+	for _, args := range [][]string{{"plan", "recipe.hcl", "--json"}, {"why", "exec.glob"}, {"build", "recipe.hcl", "--plain"}} {
+		tell(t, "build", "recipe.hcl", "--json")
+		age(t, dir)
+		tell(t, "build", "recipe.hcl", "--json")
+		must(t, os.WriteFile("in/a.txt", []byte(strings.Join(args, " ")), 0o644))
+		a := &app{stdin: strings.NewReader(""), stdout: os.Stdout, stderr: os.Stderr}
+		defer a.close()
+		_, _, k := a.standingNow(t.Context(), "recipe.hcl", selection{}, false)
+		of := &site{known: k}
+		must(t, of.read(a, "recipe.hcl", &selection{}))
+		if names := of.catalog.Names(); of.restored.IsZero() || !slices.Equal(names, []string{"exec", "up"}) { // those of the project are all read
+			t.Errorf("restored: %v, with the kinds %v", !of.restored.IsZero(), names)
+		}
+		if len(args) == 2 {
+			args = append(args, "--recipe", "recipe.hcl")
+		}
+		sameWithoutMemory(t, "an input", args...)
+	}
+}
