@@ -64,7 +64,7 @@ func placed(t *testing.T, diags hcl.Diagnostics) {
 }
 
 // FuzzLoad: no text of a recipe, nor of a module that it calls, makes Load panic or take for ever; each mistake has a
-// place; without errors the recipe is whole, and its canonical layout means the same.
+// place; without errors the recipe is whole, is the same when it was written down and restored, and its canonical layout means the same.
 func FuzzLoad(f *testing.F) {
 	seed(f, func(text string) { f.Add(text, quantizeModule) }, "testdata/*.hcl", "testdata/wrong/*.hcl")
 	seed(f, func(text string) { f.Add(callingRecipe, text) }, "testdata/wrong/modules/*.hcl", "../../recipes/modules/*.hcl")
@@ -87,6 +87,7 @@ func FuzzLoad(f *testing.F) {
 			return
 		}
 		whole(t, r)
+		restoredSame(t, r, catalog)
 		laidOut, diags := loadTexts(t, dir, string(Format([]byte(src))), string(Format([]byte(module))), Options{Catalog: catalog})
 		if diags.HasErrors() {
 			t.Fatalf("in its canonical layout it is refused: %s", show(laidOut, diags))
