@@ -2,7 +2,6 @@ package disk
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -79,10 +78,10 @@ func (s *Store) Put(ctx context.Context, want artifacts.Blob, r io.Reader) error
 	if err != nil {
 		return err
 	}
-	h := sha256.New()
 	// One byte beyond the size is enough to tell that there are too many, and bounds what a stream can make us write.
-	n, err := io.Copy(io.MultiWriter(f, h), io.LimitReader(cancelReader{ctx, r}, want.Size+1))
-	switch got := artifacts.Digest(h.Sum(nil)); {
+	limit := want.Size + 1
+	got, n, err := sum(ctx, io.TeeReader(io.LimitReader(r, limit), &eager{f: f}), limit)
+	switch {
 	case err != nil:
 	case n != want.Size:
 		err = fmt.Errorf("%w: %s has %s than the %d bytes that it should have", artifacts.ErrDamaged, want.Digest.Short(),

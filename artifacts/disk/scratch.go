@@ -2,7 +2,6 @@ package disk
 
 import (
 	"bytes"
-	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -145,17 +144,4 @@ func removeTree(dir string) error {
 		err = nil
 	}
 	return errors.Join(os.RemoveAll(dir), err)
-}
-
-// cancelReader ends a copy when its context does.
-type cancelReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (c cancelReader) Read(p []byte) (int, error) {
-	if c.ctx.Err() != nil {
-		return 0, context.Cause(c.ctx)
-	}
-	return c.r.Read(p)
 }

@@ -39,6 +39,24 @@ func sum(ctx context.Context, r io.Reader, limit int64) (artifacts.Digest, int64
 	return artifacts.Digest(h.Sum(nil)), n, nil
 }
 
+// eagerly is after how many bytes of a file that comes here the disk begins to write them. When all have come there is little left to wait for.
+const eagerly = 16 << 20
+
+// eager writes a file that will be flushed.
+type eager struct {
+	f     *os.File
+	fresh int // bytes that nobody has begun to flush
+}
+
+func (e *eager) Write(b []byte) (int, error) {
+	n, err := e.f.Write(b)
+	if e.fresh += n; e.fresh >= eagerly {
+		e.fresh = 0
+		startFlush(int(e.f.Fd()))
+	}
+	return n, err
+}
+
 // copySum copies limit bytes, or fewer where src ends before, and gives the digest of what it wrote. The kernel copies,
 // while what it has copied is read again and hashed: on two cores that takes hardly longer than a copy that nobody looks at.
 func copySum(ctx context.Context, dst, src *os.File, limit int64) (artifacts.Digest, int64, error) {
