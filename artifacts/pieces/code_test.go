@@ -142,6 +142,36 @@ func TestLiterals(t *testing.T) {
 	}
 }
 
+// TestNoiseIsTriedNowAndThen: blocks behind noise are taken as they are for a while, and not for long.
+func TestNoiseIsTriedNowAndThen(t *testing.T) {
+	s := &huff0.Scratch{Reuse: huff0.ReusePolicyNone}
+	noise, dull := random(25*blockSize), make([]byte, 25*blockSize)
+	for i := range dull {
+		dull[i] = byte(i) & 7 * byte(i>>3&1)
+	}
+	for name, c := range map[string]struct {
+		src    []byte
+		planes []int
+		most   int // blocks' worth of bytes
+	}{
+		"noise":                 {noise, nil, 26},
+		"dull behind it":        {slices.Concat(noise, dull), nil, 25 + mostUntried + 10},
+		"dull in another plane": {slices.Concat(noise, dull), []int{len(noise), len(dull)}, 25 + 10},
+		"noise behind it":       {slices.Concat(dull, noise), nil, 25 + 10},
+	} {
+		got, err := literals(nil, c.src, s, c.planes...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(got) > c.most*blockSize {
+			t.Errorf("%s: %d bytes, %d blocks' worth", name, len(got), len(got)/blockSize)
+		}
+		if back, err := unframe(make([]byte, len(c.src)), got); err != nil || !bytes.Equal(back, c.src) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestDecodeRefuses(t *testing.T) {
 	frame := func(src []byte, opts ...zstd.EOption) []byte {
 		e, err := zstd.NewWriter(nil, append([]zstd.EOption{zstd.WithEncoderCRC(false), zstd.WithSingleSegment(true)}, opts...)...)

@@ -22,6 +22,10 @@ const (
 	fourStreams    = 2 | 3<<2 // literals compressed with a table of their own in four streams, sizes of 18 bits
 	literalsHeader = 5
 	leastBlock     = 1024 // bytes below which four streams do not pay
+
+	// mostUntried is how many blocks are taken as they are, at most, because those before them got no smaller: the low bytes of numbers are
+	// noise, mostly, and to find that out anew takes half of what coding the others does.
+	mostUntried = 7
 )
 
 // literals appends a frame of src to dst. planes are the lengths of regions of different kinds of bytes; no block has bytes of two.
@@ -29,50 +33,68 @@ func literals(dst, src []byte, s *huff0.Scratch, planes ...int) ([]byte, error) 
 	dst = binary.LittleEndian.AppendUint32(dst, frameMagic)
 	dst = append(dst, frameSingle)
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(src)))
+	untried, left := 0, 0 // blocks after one that got no smaller, and how many are to come
 	for len(src) > 0 {
 		for len(planes) > 1 && planes[0] == 0 {
 			planes = planes[1:]
+			untried, left = 0, 0
 		}
 		n := min(blockSize, len(src))
 		if len(planes) > 0 && planes[0] > 0 {
 			n = min(n, planes[0])
 			planes[0] -= n
 		}
-		var err error
-		if dst, err = literalBlock(dst, src[:n], s, n == len(src)); err != nil {
-			return nil, err
+		last := n == len(src)
+		if left > 0 {
+			left--
+			dst = rawBlock(dst, src[:n], last)
+		} else {
+			before := len(dst)
+			var err error
+			if dst, err = literalBlock(dst, src[:n], s, last); err != nil {
+				return nil, err
+			}
+			untried = min(2*untried+1, mostUntried)
+			if len(dst)-before < n {
+				untried = 0
+			}
+			left = untried
 		}
 		src = src[n:]
 	}
 	return dst, nil
 }
 
-func literalBlock(dst, src []byte, s *huff0.Scratch, last bool) ([]byte, error) {
-	header := func(kind, size int) []byte {
-		n := uint32(size)<<3 | uint32(kind)<<1
-		if last {
-			n |= 1
-		}
-		return append(dst, byte(n), byte(n>>8), byte(n>>16))
+func blockHeader(dst []byte, kind, size int, last bool) []byte {
+	n := uint32(size)<<3 | uint32(kind)<<1
+	if last {
+		n |= 1
 	}
-	raw := func() ([]byte, error) { return append(header(blockRaw, len(src)), src...), nil }
+	return append(dst, byte(n), byte(n>>8), byte(n>>16))
+}
+
+func rawBlock(dst, src []byte, last bool) []byte {
+	return append(blockHeader(dst, blockRaw, len(src), last), src...)
+}
+
+func literalBlock(dst, src []byte, s *huff0.Scratch, last bool) ([]byte, error) {
 	if len(src) < leastBlock {
-		return raw()
+		return rawBlock(dst, src, last), nil
 	}
 	out, _, err := huff0.Compress4X(src, s)
 	switch {
 	case errors.Is(err, huff0.ErrIncompressible):
-		return raw()
+		return rawBlock(dst, src, last), nil
 	case errors.Is(err, huff0.ErrUseRLE):
-		return append(header(blockRLE, len(src)), src[0]), nil
+		return append(blockHeader(dst, blockRLE, len(src), last), src[0]), nil
 	case err != nil:
 		return nil, fmt.Errorf("coding literals: %w", err)
 	}
 	size := literalsHeader + len(out) + 1
 	if size >= len(src) {
-		return raw()
+		return rawBlock(dst, src, last), nil
 	}
-	dst = header(blockCompressed, size)
+	dst = blockHeader(dst, blockCompressed, size, last)
 	sizes := uint64(fourStreams) | uint64(len(src))<<4 | uint64(len(out))<<22
 	dst = append(dst, byte(sizes), byte(sizes>>8), byte(sizes>>16), byte(sizes>>24), byte(sizes>>32))
 	dst = append(dst, out...)
