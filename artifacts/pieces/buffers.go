@@ -6,8 +6,8 @@ import (
 	"sync"
 )
 
-// idleBytes is how much memory waits to be used again.
-const idleBytes = 64 << 20
+// idleBytes is how much memory waits to be used again: about what one tree on its way takes, so that none of it becomes garbage meanwhile.
+const idleBytes = 96 << 20
 
 // buffers are used again: what is cut comes by the MiB, and the garbage collector would let the heap grow to twice what is in use. A
 // sync.Pool would not do: it forgets, and has no notion of size.

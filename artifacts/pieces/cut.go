@@ -14,14 +14,41 @@ type Span struct {
 	Width    int
 }
 
+// chunk is a span, and its bytes where they had to be read to find it. They are valid until the next one is asked for.
+type chunk struct {
+	Span
+	bytes []byte
+}
+
 // Cut gives the spans of a file of size bytes, one behind the other; they depend on its bytes, on how its name ends and on which tensors
 // others say that it has (nil where nobody does), on nothing else. It reads as far as the spans are asked for, and stops at the first
 // error. Where the file is shorter than size, so are its spans.
 func Cut(src io.ReaderAt, size int64, name string, said []tensor.Tensor) iter.Seq2[Span, error] {
-	if h := header(src, size, name, said); h != nil {
-		return cutTensors(src, size, h)
+	return spans(cut(src, size, name, said))
+}
+
+func cut(src io.ReaderAt, size int64, name string, said []tensor.Tensor) iter.Seq2[chunk, error] {
+	h := header(src, size, name, said)
+	if h == nil {
+		return chunks(src, 0, size)
 	}
-	return cutContent(src, 0, size)
+	return func(yield func(chunk, error) bool) {
+		for s, err := range cutTensors(src, size, h) {
+			if !yield(chunk{Span: s}, err) {
+				return
+			}
+		}
+	}
+}
+
+func spans(all iter.Seq2[chunk, error]) iter.Seq2[Span, error] {
+	return func(yield func(Span, error) bool) {
+		for c, err := range all {
+			if !yield(c.Span, err) {
+				return
+			}
+		}
+	}
 }
 
 // header is what a file says of its tensors, or else what others say of it. One that cannot be read is cut by its content: whoever reads

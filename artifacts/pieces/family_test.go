@@ -19,6 +19,8 @@ func (d *depot) stored() int {
 }
 
 func (d *depot) knowing(digest artifacts.Digest) (pieces.Loc, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	l, ok := d.where[digest]
 	return l, ok
 }

@@ -65,7 +65,7 @@ func BenchmarkTree(b *testing.B) {
 				for b.Loop() {
 					stored, packs = 0, 0
 					p := pieces.Packer{Workers: workers, Emit: func(p pieces.Pack) error {
-						stored += len(p.Bytes)
+						stored += p.Size
 						packs++
 						p.Release()
 						return nil

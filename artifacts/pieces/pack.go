@@ -1,6 +1,8 @@
 package pieces
 
 import (
+	"bytes"
+	"io"
 	"sync"
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
@@ -15,16 +17,42 @@ type PieceIn struct {
 
 // Pack is pieces, one behind the other, and nothing else. Its digest is that of its bytes.
 type Pack struct {
-	Digest  artifacts.Digest
-	Bytes   []byte
-	Pieces  []PieceIn
+	Digest artifacts.Digest
+	Size   int // bytes
+	Pieces []PieceIn
+
+	bytes   []byte
 	release func()
+	file    func() (File, error) // what it is a part of, in place of bytes
+	off     int64
 }
 
 // Loc is where the i-th piece lies.
 func (p *Pack) Loc(i int) Loc {
 	in := &p.Pieces[i]
-	return Loc{p.Digest, uint32(len(p.Bytes)), in.Offset, in.Stored, in.Raw, in.Codec}
+	return Loc{p.Digest, uint32(p.Size), in.Offset, in.Stored, in.Raw, in.Codec}
+}
+
+// Open gives the bytes. Of a pack that is a part of a file they are read while they are asked for: that they are still those of the digest
+// is for who takes them to see.
+func (p *Pack) Open() (io.ReadSeekCloser, error) {
+	if p.file == nil {
+		return inMemory{bytes.NewReader(p.bytes)}, nil
+	}
+	f, err := p.file()
+	if err != nil {
+		return nil, err
+	}
+	return inFile{io.NewSectionReader(f, p.off, int64(p.Size)), f}, nil
+}
+
+type inMemory struct{ *bytes.Reader }
+
+func (inMemory) Close() error { return nil }
+
+type inFile struct {
+	*io.SectionReader
+	io.Closer
 }
 
 // Release gives the bytes back to the packer, which fills them anew: nobody may look at them afterwards, in a copy of the pack neither. Who
@@ -33,17 +61,18 @@ func (p *Pack) Release() {
 	if p.release != nil {
 		p.release()
 	}
-	p.Bytes = nil
+	p.bytes = nil
 }
 
 func newPack(d artifacts.Digest, b []byte, pieces []PieceIn) Pack {
-	return Pack{d, b, pieces, sync.OnceFunc(func() { give(b) })}
+	return Pack{Digest: d, Size: len(b), Pieces: pieces, bytes: b, release: sync.OnceFunc(func() { give(b) })}
 }
 
-// alonePack is a pack of one piece that is stored as it is: one digest names both, and bytes are hashed once less.
-func alonePack(d artifacts.Digest, raw []byte) Pack {
-	n := uint32(len(raw))
-	return newPack(d, raw, []PieceIn{{d, 0, n, n, Raw}})
+// alonePack is a pack of one piece that is stored as it is: one digest names both, and bytes are hashed once less. They stay in their file
+// until they are sent.
+func alonePack(j *job) Pack {
+	n := uint32(j.size)
+	return Pack{Digest: j.digest, Size: j.size, Pieces: []PieceIn{{j.digest, 0, n, n, Raw}}, file: j.from.Open, off: j.off}
 }
 
 // openPack is one that is being filled.
@@ -81,7 +110,7 @@ func (o *openPack) close() Pack {
 	b, all := o.bytes, o.pieces
 	*o = openPack{}
 	if len(all) == 1 && all[0].Codec == Raw {
-		return alonePack(all[0].Digest, b)
+		return newPack(all[0].Digest, b, all)
 	}
 	return newPack(artifacts.Sum(b), b, all)
 }

@@ -18,7 +18,7 @@ const (
 	mostWorkers = 4         // unless told otherwise; each holds the bytes of two pieces
 )
 
-// File is an open file. ReadAt is called by one goroutine at a time.
+// File is an open file. ReadAt may be called by several goroutines at a time.
 type File interface {
 	io.ReaderAt
 	io.Closer
@@ -28,6 +28,9 @@ type File interface {
 type Source struct {
 	Blob artifacts.Blob
 	Name string
+	// Sound says that the file is known to be what its digest says. Else the whole of it is hashed beside its pieces.
+	Sound bool
+	// Open is also called by who sends a pack that is a part of the file, once Tree has gone on.
 	Open func() (File, error)
 }
 
@@ -43,14 +46,14 @@ type Packer struct {
 
 // Tree cuts files, given in the order of their paths, and returns the map of them once Emit has had every pack that it names. Each digest
 // is cut once. Of the files at most Workers+2 pieces are in memory, and two packs that are being filled. The packs and the map depend on
-// the files and on what is known, not on timing. A file that is not what its digest says is ErrDamaged; then there is no map, and what was
-// emitted stands for nothing.
+// the files and on what is known, not on timing. A file that is seen not to be what its digest says is ErrDamaged; then there is no map,
+// and what was emitted stands for nothing.
 func (p *Packer) Tree(ctx context.Context, files []Source) (*Map, error) {
 	n := p.Workers
 	if n <= 0 {
 		n = min(runtime.GOMAXPROCS(0), mostWorkers)
 	}
-	t := &tree{packer: p, work: make(chan *job, n), ordered: make(chan *job, n), where: make(map[artifacts.Digest]Loc)}
+	t := &tree{packer: p, work: make(chan *job), ordered: make(chan *job, n), where: make(map[artifacts.Digest]Loc)}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return t.read(ctx, files) })
 	for range n {

@@ -29,34 +29,61 @@ type tree struct {
 
 // job is one piece on its way.
 type job struct {
-	raw    []byte
-	width  int
-	joined bool
+	size  int
+	width int
+	raw   []byte // nil: the worker reads it
+
+	// Where it lies, if it is not joined of small files.
+	from    *Source
+	src     File // open as long as somebody is reading
+	off     int64
+	reading *sync.WaitGroup
 
 	// Set by the worker before it closes done.
 	digest artifacts.Digest
-	stored []byte // nil where the piece was known; raw itself with codec Raw, else a buffer of its own
+	there  bool   // the piece was known
+	stored []byte // raw itself with codec Raw, else a buffer of its own; nil where the piece is a pack by itself
 	codec  Codec
 	err    error
 	done   chan struct{}
 }
 
-func newJob(raw []byte, width int) *job {
-	return &job{raw: raw, width: width, done: make(chan struct{})}
-}
+// alone tells that the piece is stored as it is and has a pack to itself, whose bytes stay where they are.
+func (j *job) alone() bool { return j.codec == Raw && j.size >= alonePiece && j.from != nil }
 
 // code is a worker: it ends when there is no more work, also after a failure, and never waits for anything else.
 func (t *tree) code() error {
 	c := coders.Get().(*coder)
 	defer coders.Put(c)
 	for j := range t.work {
-		j.digest = artifacts.Sum(j.raw)
-		if !t.known(j) {
-			j.stored, j.codec, j.err = c.encode(j.raw, j.width)
+		if j.err = t.codeOne(c, j); j.err != nil {
+			j.err = j.from.wrong(j.err)
+		}
+		if j.reading != nil {
+			j.reading.Done()
 		}
 		close(j.done)
 	}
 	return nil
+}
+
+func (t *tree) codeOne(c *coder, j *job) error {
+	if j.raw == nil {
+		if err := j.read(nil); err != nil {
+			return err
+		}
+	}
+	j.digest = artifacts.Sum(j.raw)
+	if j.there = t.known(j); j.there {
+		return nil
+	}
+	var err error
+	j.stored, j.codec, err = c.encode(j.raw, j.width)
+	if err == nil && j.alone() { // it is read again when it is sent: what is on its way then takes no memory
+		give(j.raw)
+		j.raw, j.stored = nil, nil
+	}
+	return err
 }
 
 // known tells whether the piece lies somewhere, or is about to.
@@ -70,7 +97,7 @@ func (t *tree) known(j *job) bool {
 		return false
 	}
 	l, ok := t.packer.Known(j.digest)
-	if ok = ok && l.Check() == nil && int(l.Raw) == len(j.raw); ok {
+	if ok = ok && l.Check() == nil && int(l.Raw) == j.size; ok {
 		t.where[j.digest] = l
 	}
 	return ok
@@ -104,11 +131,11 @@ func (t *tree) place(j *job) error {
 	switch {
 	case j.err != nil:
 		return j.err
-	case stored != nil && !t.placed(j.digest):
-		if j.codec == Raw && len(raw) >= alonePiece {
-			return t.emit(alonePack(j.digest, raw))
-		}
-		if err := t.fill(j, stored, len(raw)); err != nil {
+	case j.there, t.placed(j.digest):
+	case j.alone():
+		return t.emit(alonePack(j))
+	default:
+		if err := t.fill(j, stored); err != nil {
 			return err
 		}
 	}
@@ -119,9 +146,9 @@ func (t *tree) place(j *job) error {
 	return nil
 }
 
-func (t *tree) fill(j *job, stored []byte, raw int) error {
+func (t *tree) fill(j *job, stored []byte) error {
 	open := &t.large
-	if j.joined {
+	if j.from == nil {
 		open = &t.small
 	}
 	if len(open.pieces) > 0 && !open.fits(len(stored)) {
@@ -129,7 +156,7 @@ func (t *tree) fill(j *job, stored []byte, raw int) error {
 			return err
 		}
 	}
-	open.add(PieceIn{Digest: j.digest, Raw: uint32(raw), Codec: j.codec}, stored)
+	open.add(PieceIn{Digest: j.digest, Raw: uint32(j.size), Codec: j.codec}, stored)
 	return nil
 }
 

@@ -35,6 +35,7 @@ func source(name string, b []byte) pieces.Source {
 // depot is what has become of packs.
 type depot struct {
 	packs map[artifacts.Digest][]byte
+	mu    sync.Mutex // guards where, which is asked while it is filled
 	where map[artifacts.Digest]pieces.Loc
 	order []artifacts.Digest
 }
@@ -44,8 +45,18 @@ func newDepot() *depot {
 }
 
 func (d *depot) emit(p pieces.Pack) error {
-	d.packs[p.Digest] = bytes.Clone(p.Bytes)
+	body, err := p.Open()
+	if err != nil {
+		return err
+	}
+	b, err := io.ReadAll(body)
+	if err = errors.Join(err, body.Close()); err != nil {
+		return err
+	}
+	d.packs[p.Digest] = b
 	d.order = append(d.order, p.Digest)
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	for i := range p.Pieces {
 		d.where[p.Pieces[i].Digest] = p.Loc(i)
 	}
@@ -171,6 +182,30 @@ func TestPacksDependOnFilesOnly(t *testing.T) {
 		if !slices.Equal(want.order, d.order) || len(d.order) < 4 {
 			t.Errorf("%d workers made packs %v, one made %v", workers, d.order, want.order)
 		}
+	}
+}
+
+// TestSoundFilesBecomeTheSame: whether the whole file is hashed beside its pieces says nothing of what they are.
+func TestSoundFilesBecomeTheSame(t *testing.T) {
+	files := []pieces.Source{
+		source("dense", noise(1, 40<<20)), source("large text", text(9<<20)), source("one piece", noise(2, 200_000)), source("none", nil),
+		source("m.safetensors", safetensors(tensorOf("BF16", bf16(3, 3<<20)), tensorOf("U8", noise(4, 9<<20)), tensorOf("U8", noise(5, 4<<20)))),
+	}
+	whole := newDepot()
+	want, _ := whole.cut(t, pieces.Packer{}, files...).Encode()
+	for i := range files {
+		files[i].Sound = true
+	}
+	sound := newDepot()
+	got, _ := sound.cut(t, pieces.Packer{}, files...).Encode()
+	if !bytes.Equal(got, want) || !slices.Equal(whole.order, sound.order) {
+		t.Errorf("packs %v, and %v of files that are sound", whole.order, sound.order)
+	}
+	short := files[0]
+	short.Blob.Size++
+	p := pieces.Packer{Emit: newDepot().emit}
+	if m, err := p.Tree(t.Context(), []pieces.Source{short}); !errors.Is(err, artifacts.ErrDamaged) {
+		t.Errorf("%v, %v of a file that is shorter than it should be", m, err)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"sync"
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
 	"github.com/Ruihan11/tiny-infra/artifacts/tensor"
@@ -27,11 +28,8 @@ func (t *tree) read(ctx context.Context, files []Source) error {
 		}
 		sizes[s.Blob.Digest] = s.Blob.Size
 		f, err := t.file(ctx, s, said[s.Name])
-		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-			err = fmt.Errorf("it is %w: it is shorter than %d bytes", artifacts.ErrDamaged, s.Blob.Size)
-		}
 		if err != nil {
-			return fmt.Errorf("%s: %w", s.Name, err)
+			return s.wrong(err)
 		}
 		t.files = append(t.files, f)
 	}
@@ -40,6 +38,17 @@ func (t *tree) read(ctx context.Context, files []Source) error {
 	}
 	t.all = true
 	return nil
+}
+
+// wrong says which file could not be read, and that one which ends early is not what it should be. nil is joined files, that were read.
+func (s *Source) wrong(err error) error {
+	if s == nil {
+		return err
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = fmt.Errorf("it is %w: it is shorter than %d bytes", artifacts.ErrDamaged, s.Blob.Size)
+	}
+	return fmt.Errorf("%s: %w", s.Name, err)
 }
 
 func (t *tree) file(ctx context.Context, s Source, said []tensor.Tensor) (layout, error) {
@@ -55,7 +64,7 @@ func (t *tree) file(ctx context.Context, s Source, said []tensor.Tensor) (layout
 	if s.Blob.Size < smallFile {
 		err = t.smallFile(ctx, &f, src)
 	} else {
-		err = t.largeFile(ctx, &f, src, Cut(src, f.blob.Size, s.Name, said))
+		err = t.largeFile(ctx, &f, &s, src, cut(src, s.Blob.Size, s.Name, said))
 	}
 	return f, err
 }
@@ -70,8 +79,7 @@ func (t *tree) smallFile(ctx context.Context, f *layout, src File) error {
 		}
 	}
 	if t.joined == nil {
-		t.joined = newJob(take(joinedLimit)[:0], 1)
-		t.joined.joined = true
+		t.joined = &job{raw: take(joinedLimit)[:0], width: 1, done: make(chan struct{})}
 	}
 	j := t.joined
 	at := len(j.raw)
@@ -96,38 +104,55 @@ func (t *tree) endJoined(ctx context.Context) error {
 	if j == nil {
 		return nil
 	}
+	j.size = len(j.raw)
 	return t.send(ctx, j)
 }
 
-// largeFile hashes the whole of a file in the same read, but for one that is a single piece, whose hash that is.
-func (t *tree) largeFile(ctx context.Context, f *layout, src File, spans iter.Seq2[Span, error]) error {
+// largeFile cuts one. What was not read to cut it workers read themselves, unless the whole is hashed; the file stays open until they have.
+func (t *tree) largeFile(ctx context.Context, f *layout, s *Source, src File, chunks iter.Seq2[chunk, error]) error {
+	var reading sync.WaitGroup
+	defer reading.Wait()
 	sum := sha256.New()
 	var at int64
-	for s, err := range spans {
+	for c, err := range chunks {
 		if err != nil {
 			return err
 		}
-		b := take(int(s.Len))
-		if _, err := io.ReadFull(io.NewSectionReader(src, s.Off, s.Len), b); err != nil {
+		f.whole = c.Len == s.Blob.Size // then the hash of the piece is that of the file
+		j := &job{size: int(c.Len), width: c.Width, from: s, src: src, off: c.Off, done: make(chan struct{})}
+		if s.Sound && c.bytes == nil {
+			j.reading = &reading
+			reading.Add(1)
+		} else if err := j.read(c.bytes); err != nil {
 			return err
 		}
-		if f.whole = s.Len == f.blob.Size; !f.whole {
-			sum.Write(b)
+		if !s.Sound && !f.whole {
+			sum.Write(j.raw)
 		}
-		j := newJob(b, s.Width)
-		f.parts = append(f.parts, part{&j.digest, 0, uint32(s.Len)})
-		at += s.Len
+		f.parts = append(f.parts, part{&j.digest, 0, uint32(c.Len)})
+		at += c.Len
 		if err := t.send(ctx, j); err != nil {
 			return err
 		}
 	}
-	if at != f.blob.Size {
+	if at != s.Blob.Size {
 		return io.ErrUnexpectedEOF
 	}
-	if got := artifacts.Digest(sum.Sum(nil)); !f.whole && got != f.blob.Digest {
-		return wrongBytes(f.blob, got)
+	if got := artifacts.Digest(sum.Sum(nil)); !s.Sound && !f.whole && got != s.Blob.Digest {
+		return wrongBytes(s.Blob, got)
 	}
 	return nil
+}
+
+// read takes the bytes, which have come already unless they are nil.
+func (j *job) read(b []byte) error {
+	j.raw = take(j.size)
+	if b != nil {
+		copy(j.raw, b)
+		return nil
+	}
+	_, err := io.ReadFull(io.NewSectionReader(j.src, j.off, int64(j.size)), j.raw)
+	return err
 }
 
 func (t *tree) send(ctx context.Context, j *job) error {
@@ -135,6 +160,9 @@ func (t *tree) send(ctx context.Context, j *job) error {
 		select {
 		case to <- j:
 		case <-ctx.Done():
+			if j.reading != nil {
+				j.reading.Done()
+			}
 			return context.Cause(ctx)
 		}
 	}

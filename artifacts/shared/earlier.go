@@ -22,7 +22,7 @@ type earlier struct {
 
 // has asks whether a pack is there. It counts only if it is young: gc spares packs without a map for a day.
 func (e *earlier) has(ctx context.Context, r *Remote, p pieces.Pack) (bool, error) {
-	if e.broken || r.trees.isBad(p.Digest) || len(p.Bytes) < worthAsking || e.misses.Load() >= enoughAsked {
+	if e.broken || r.trees.isBad(p.Digest) || p.Size < worthAsking || e.misses.Load() >= enoughAsked {
 		return false, nil
 	}
 	body, o, err := r.write.Objects().Read(ctx, packName(p.Digest), 0, 0)
@@ -36,5 +36,5 @@ func (e *earlier) has(ctx context.Context, r *Remote, p pieces.Pack) (bool, erro
 	case err != nil:
 		return false, fmt.Errorf("asking the shared cache for %s: %w", packName(p.Digest), err)
 	}
-	return o.Size == int64(len(p.Bytes)) && !o.Modified.IsZero() && o.Now.Sub(o.Modified) < fresh, nil
+	return o.Size == int64(p.Size) && !o.Modified.IsZero() && o.Now.Sub(o.Modified) < fresh, nil
 }

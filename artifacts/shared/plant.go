@@ -1,7 +1,6 @@
 package shared
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -125,6 +124,9 @@ func (r *Remote) sendPacks(ctx context.Context, m *artifacts.Manifest, size int6
 	if cutErr != nil {
 		return nil, cutErr
 	}
+	if err := r.untouched(ctx, m); err != nil {
+		return nil, err
+	}
 	r.outbox.count(size-sent, 0) // what was there already
 	artifacts.Reached(artifacts.StepSharePacks)
 	return packed, nil
@@ -134,7 +136,12 @@ func (r *Remote) sendPack(ctx context.Context, p pieces.Pack, before *earlier) e
 	if there, err := before.has(ctx, r, p); there || err != nil {
 		return err
 	}
-	body := artifacts.Body{Bytes: bytes.NewReader(p.Bytes), Size: int64(len(p.Bytes)), Digest: p.Digest}
+	b, err := p.Open()
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	body := artifacts.Body{Bytes: b, Size: int64(p.Size), Digest: p.Digest}
 	if _, err := r.write.Objects().Write(ctx, packName(p.Digest), body, nil); err != nil {
 		return fmt.Errorf("writing %s to the shared cache: %w", packName(p.Digest), err)
 	}
@@ -165,15 +172,26 @@ func (r *Remote) sendMap(ctx context.Context, d artifacts.Digest, m *pieces.Map,
 	return nil
 }
 
-// sources are the files of a manifest as the packer reads them. All are held, so that none is collected before it is read.
+// sources are the files of a manifest as the packer reads them. All are held, so that none is collected before it is read. Of a large file
+// the pieces are hashed, and not the whole once more, which would be a third of the work: the cache has verified it when it came in, and
+// gives no file that was written to since. What a disk has lost of it meanwhile, whoever fetches the file finds by its digest.
 func (r *Remote) sources(ctx context.Context, m *artifacts.Manifest) ([]pieces.Source, error) {
 	all := make([]pieces.Source, len(m.Files))
 	names := make([]artifacts.Digest, len(m.Files))
 	for i, f := range m.Files {
 		names[i] = f.Digest
-		all[i] = pieces.Source{Blob: f.Blob, Name: f.Path, Open: func() (pieces.File, error) { return r.open(ctx, f.Digest) }}
+		all[i] = pieces.Source{Blob: f.Blob, Name: f.Path, Sound: true, Open: func() (pieces.File, error) { return r.open(ctx, f.Digest) }}
 	}
 	return all, r.local.Hold(ctx, names...)
+}
+
+// untouched makes sure that no file was written to while it was read.
+func (r *Remote) untouched(ctx context.Context, m *artifacts.Manifest) error {
+	blobs := make([]artifacts.Blob, len(m.Files))
+	for i, f := range m.Files {
+		blobs[i] = f.Blob
+	}
+	return r.local.Present(ctx, blobs)
 }
 
 func (r *Remote) open(ctx context.Context, d artifacts.Digest) (pieces.File, error) {
