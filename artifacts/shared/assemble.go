@@ -14,7 +14,7 @@ import (
 	"github.com/Ruihan11/tiny-infra/artifacts/pieces"
 )
 
-// Bytes. What is under way at once is bounded by these: two batches, or two streams.
+// Bytes. What is under way at once is bounded by these: two batches, or the parts of streams.
 const (
 	largeFile  = 4 << 20  // from here on a file is written while it comes; smaller ones are written many at once
 	batchFiles = 8 << 20  // of files in a batch

@@ -38,12 +38,14 @@ type Options struct {
 	Parallel int // small requests at once; 0: 16
 }
 
-// What may be under way at once: small requests, packs or parts of them, results on their way to the bucket, large files on their way here.
+// What may be under way at once: small requests, packs or parts of them, results on their way to the bucket, large files on their way here,
+// of which some wait for the disk. partsAhead of all these are in memory, each with maxSpan bytes about as they are stored, and as many raw.
 const (
 	smallAtOnce   = 16
 	packsAtOnce   = 6
 	resultsAtOnce = 8
-	filesAtOnce   = 2
+	filesAtOnce   = 4
+	partsAhead    = 8
 	batchesAtOnce = 2
 )
 
@@ -56,6 +58,7 @@ type Remote struct {
 	cache *artifacts.Cache // this machine's, and nothing beside it
 
 	small, packs turns
+	ahead        turns // parts of large files on their way here
 
 	last atomic.Pointer[artifacts.Build] // of the recipe that Begin was told
 
@@ -72,6 +75,7 @@ func New(o Options) *Remote {
 	r := &Remote{
 		write: o.Write, local: o.Local, cache: artifacts.NewCache(o.Local, o.Local),
 		small: make(turns, cmp.Or(o.Parallel, smallAtOnce)), packs: make(turns, packsAtOnce),
+		ahead: make(turns, partsAhead),
 	}
 	if o.Write != nil {
 		r.reads = append(r.reads, o.Write)

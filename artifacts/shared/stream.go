@@ -10,18 +10,17 @@ import (
 	"github.com/Ruihan11/tiny-infra/artifacts/pieces"
 )
 
-// ahead is how many parts of a large file are in memory at once, of maxSpan bytes about as they are stored, and as many raw.
-const ahead = 4
-
 // stream is the bytes of a file, of which several parts are asked for at once and read in their order. Whoever reads it ends it.
 type stream struct {
 	tree   *tree
 	ctx    context.Context
 	cancel context.CancelFunc
 	group  *errgroup.Group
-	window turns
 	parts  []chan *came // of one each
 	next   int
+	ahead  turns // of all streams. Each has those of its next parts, so all come on
+	taken  int   // of ahead: of the group's first goroutine, until the group has ended
+	given  int   // back
 	rest   [][]byte
 	now    *came // which rest is of
 	read   int64 // bytes of it
@@ -29,7 +28,7 @@ type stream struct {
 }
 
 func (r *Remote) stream(ctx context.Context, t *tree, w wanted, m *meter) *stream {
-	s := &stream{tree: t, window: make(turns, ahead), meter: m}
+	s := &stream{tree: t, ahead: r.ahead, meter: m}
 	ctx, s.cancel = context.WithCancel(ctx)
 	s.group, s.ctx = errgroup.WithContext(ctx)
 	all := t.parts(w.extents)
@@ -39,9 +38,10 @@ func (r *Remote) stream(ctx context.Context, t *tree, w wanted, m *meter) *strea
 	}
 	s.group.Go(func() error {
 		for i, part := range all {
-			if err := s.window.take(s.ctx); err != nil {
+			if err := s.ahead.take(s.ctx); err != nil {
 				return err
 			}
+			s.taken++
 			s.group.Go(func() error {
 				b, err := r.part(s.ctx, t, part)
 				s.parts[i] <- b
@@ -57,6 +57,9 @@ func (r *Remote) stream(ctx context.Context, t *tree, w wanted, m *meter) *strea
 func (s *stream) end() {
 	s.cancel()
 	_ = s.group.Wait() // Read has said it
+	for ; s.given < s.taken; s.given++ {
+		s.ahead.give()
+	}
 }
 
 // whole tells whether all parts came: then what is wrong with the file, Read does not know of.
@@ -85,7 +88,8 @@ func (s *stream) Read(b []byte) (int, error) {
 	if s.rest[0] = s.rest[0][n:]; len(s.rest[0]) == 0 {
 		if s.rest = s.rest[1:]; len(s.rest) == 0 {
 			s.tree.give(s.now.buffers...)
-			s.window.give()
+			s.ahead.give()
+			s.given++
 			s.meter.add(s.read)
 			s.read = 0
 		}
