@@ -45,7 +45,7 @@ const (
 	packsAtOnce   = 6
 	resultsAtOnce = 8
 	filesAtOnce   = 4
-	partsAhead    = 8
+	partsAhead    = 6
 	batchesAtOnce = 2
 )
 
