@@ -69,6 +69,16 @@ type section struct {
 
 func (s *section) Close() error { return s.f.Close() }
 
+// Born is when the file was made, and ok is false where nobody knows. Its bytes were hashed after that.
+func (s *section) Born() (at time.Time, ok bool) {
+	var st unix.Statx_t
+	err := unix.Statx(int(s.f.Fd()), "", unix.AT_EMPTY_PATH, unix.STATX_BTIME, &st)
+	if err != nil || st.Mask&unix.STATX_BTIME == 0 {
+		return time.Time{}, false
+	}
+	return time.Unix(st.Btime.Sec, int64(st.Btime.Nsec)), true
+}
+
 // Put stores the bytes of r, which must be those that want names.
 func (s *Store) Put(ctx context.Context, want artifacts.Blob, r io.Reader) error {
 	if err := s.Hold(ctx, want.Digest); err != nil {

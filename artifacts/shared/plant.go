@@ -172,17 +172,46 @@ func (r *Remote) sendMap(ctx context.Context, d artifacts.Digest, m *pieces.Map,
 	return nil
 }
 
+// lately is for how long a file is believed to be what it was when the cache hashed it, if its seal holds. No disk has lost it meanwhile; most
+// of it was never read from one.
+var lately = time.Hour
+
 // sources are the files of a manifest as the packer reads them. All are held, so that none is collected before it is read. Of a large file
-// the pieces are hashed, and not the whole once more, which would be a third of the work: the cache has verified it when it came in, and
-// gives no file that was written to since. What a disk has lost of it meanwhile, whoever fetches the file finds by its digest.
+// that was made lately the pieces are hashed, and not the whole once more, which would be a third of the work.
 func (r *Remote) sources(ctx context.Context, m *artifacts.Manifest) ([]pieces.Source, error) {
 	all := make([]pieces.Source, len(m.Files))
 	names := make([]artifacts.Digest, len(m.Files))
 	for i, f := range m.Files {
 		names[i] = f.Digest
-		all[i] = pieces.Source{Blob: f.Blob, Name: f.Path, Sound: true, Open: func() (pieces.File, error) { return r.open(ctx, f.Digest) }}
 	}
-	return all, r.local.Hold(ctx, names...)
+	if err := r.local.Hold(ctx, names...); err != nil {
+		return nil, err
+	}
+	for i, f := range m.Files {
+		all[i] = pieces.Source{Blob: f.Blob, Name: f.Path, Open: func() (pieces.File, error) { return r.open(ctx, f.Digest) }}
+		if f.Size < largeFile {
+			continue
+		}
+		b, err := all[i].Open()
+		if err != nil {
+			return nil, err
+		}
+		all[i].Sound = madeLately(b)
+		b.Close()
+	}
+	return all, nil
+}
+
+func madeLately(b pieces.File) bool {
+	f, ok := b.(interface {
+		Born() (at time.Time, ok bool)
+	})
+	if !ok {
+		return false
+	}
+	born, ok := f.Born()
+	age := time.Since(born)
+	return ok && age >= 0 && age < lately
 }
 
 // untouched makes sure that no file was written to while it was read.

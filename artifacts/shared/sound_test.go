@@ -64,7 +64,24 @@ func TestAFileThatIsWrittenToIsNotShared(t *testing.T) {
 	}
 }
 
-// TestADecayedFileIsNotServed: a bit that a disk has lost leaves no trace in a file's times. Whoever fetches the file sees it, and has it made again.
+// TestADecayedFileIsNotShared: a bit that a disk has lost leaves no trace in a file's times. Of a file that is there for a while the whole is hashed.
+func TestADecayedFileIsNotShared(t *testing.T) {
+	defer shared.Lately(0)()
+	w := newWorld(t)
+	a := w.machine(t)
+	made := a.make("x", "a.bin="+noise(71, 40<<20))
+	if err := a.turn(made.out.Files[0].Digest, 20<<20, true); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.share(made); !errors.Is(err, artifacts.ErrDamaged) {
+		t.Errorf("sharing it: %v", err)
+	}
+	if names := append(w.names(t, "maps/"), w.names(t, "keys/")...); len(names) > 0 {
+		t.Errorf("the bucket has %v", names)
+	}
+}
+
+// TestADecayedFileIsNotServed: where such a file came into the bucket after all, whoever fetches it sees it, and has it made again.
 func TestADecayedFileIsNotServed(t *testing.T) {
 	ctx := context.Background()
 	w := newWorld(t)

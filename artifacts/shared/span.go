@@ -2,6 +2,7 @@ package shared
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
@@ -119,6 +120,9 @@ func (r *Remote) spoiled(t *tree, pack uint32, why error) error {
 	err := artifacts.ErrDamaged
 	if absent(why) {
 		err = artifacts.ErrMissing
+	}
+	if errors.Is(why, err) {
+		return fmt.Errorf("%s: %w", packName(d), why)
 	}
 	return fmt.Errorf("%s: %w: %w", packName(d), err, why)
 }
