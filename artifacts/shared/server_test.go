@@ -62,10 +62,10 @@ func TestTwoMachinesOneServer(t *testing.T) {
 	}
 }
 
-// TestServerKilledWhileSharing: a server that is killed and comes back costs time, and nothing else.
+// TestServerKilledWhileSharing: a server that is killed at any step and comes back costs time, and nothing else.
 func TestServerKilledWhileSharing(t *testing.T) {
 	for _, kind := range []string{s3test.KindMinIO, s3test.KindVersity} {
-		for _, prefix := range []string{"packs/", "maps/", "keys/"} {
+		for _, prefix := range []string{"packs/", "maps/", "blobs/", "runs/", "records/", "keys/", "indexes/", "builds/", "refs/"} {
 			t.Run(kind+" at "+prefix, func(t *testing.T) {
 				ctx := context.Background()
 				s := s3test.Start(t, kind)
@@ -88,6 +88,7 @@ func TestServerKilledWhileSharing(t *testing.T) {
 					return nil
 				})
 				err := a.remote.ShareBuild(ctx, build)
+				once.Do(func() { t.Fatalf("nothing was written below %s", prefix) })
 				<-back
 				if err != nil {
 					t.Fatal(err)
