@@ -36,6 +36,14 @@ func (c *Cache) Hold(ctx context.Context, names ...Digest) error {
 	return c.holder.Hold(ctx, names...)
 }
 
+// Kept gives the size of a blob that was put here, also where a Store shows others beside.
+func (c *Cache) Kept(ctx context.Context, d Digest) (int64, error) {
+	if k, ok := c.Store.(Keeper); ok {
+		return k.Kept(ctx, d)
+	}
+	return c.Stat(ctx, d)
+}
+
 // maxObject bounds what is read whole into memory to be decoded: a manifest of some 200,000 files.
 const maxObject = 64 << 20
 
@@ -216,7 +224,7 @@ func (c *Cache) sizeOf(ctx context.Context, d Digest, parts atHand) (int64, erro
 	if part, ok := parts[d]; ok {
 		return part.Size, nil
 	}
-	return c.Stat(ctx, d)
+	return c.Kept(ctx, d)
 }
 
 // miss makes a damaged result a missing one; a cache that cannot be read stays an error of its own.

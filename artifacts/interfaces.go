@@ -27,6 +27,11 @@ type Store interface {
 	Put(ctx context.Context, want Blob, r io.Reader) error
 }
 
+// Keeper is a Store that shows more than it keeps. Kept is Stat of what it keeps: whoever skips a Put asks that.
+type Keeper interface {
+	Kept(ctx context.Context, d Digest) (int64, error)
+}
+
 // Version of a pointer's value; Absent is that of a pointer that does not exist.
 type Version string
 

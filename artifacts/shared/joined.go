@@ -32,6 +32,12 @@ func (j Joined) Stat(ctx context.Context, d artifacts.Digest) (int64, error) {
 	return 0, err
 }
 
+// Kept gives the size of a blob that is here. What has come may never be written down: that is done for what belongs to a record which
+// was found.
+func (j Joined) Kept(ctx context.Context, d artifacts.Digest) (int64, error) {
+	return j.Local.Stat(ctx, d)
+}
+
 // Open reads n bytes from off, fewer where the blob ends before.
 func (j Joined) Open(ctx context.Context, d artifacts.Digest, off, n int64) (io.ReadCloser, error) {
 	r, err := j.Local.Open(ctx, d, off, n)

@@ -138,7 +138,7 @@ func (b *builder) noteRecord(ctx context.Context, ws string, rec *artifacts.Reco
 			if err := b.o.Cache.Hold(ctx, old.Log); err != nil {
 				return nil, cacheTrouble{err}
 			}
-			if _, err := b.o.Cache.Stat(ctx, old.Log); err == nil {
+			if _, err := b.o.Cache.Kept(ctx, old.Log); err == nil {
 				return old, nil
 			}
 		}

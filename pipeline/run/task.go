@@ -292,7 +292,7 @@ func (b *builder) support(ctx context.Context, s plan.Support) error {
 	if err := b.o.Cache.Hold(ctx, s.Blob.Digest); err != nil {
 		return cacheTrouble{fmt.Errorf("storing what the stage is made of: %w", err)}
 	}
-	if n, err := b.o.Cache.Stat(ctx, s.Blob.Digest); err == nil && n == s.Blob.Size {
+	if n, err := b.o.Cache.Kept(ctx, s.Blob.Digest); err == nil && n == s.Blob.Size {
 		return nil
 	}
 	r, err := s.Open()
