@@ -33,8 +33,16 @@ type Laid struct {
 	s       *Store
 	dir     string
 	want    *artifacts.Manifest
-	changed map[string]int64 // when each file's inode last changed, as it was laid; of Found, nothing is known
+	changed map[string]change // each file as it was laid; of Found, nothing is known
 }
+
+// change is which inode a file is, and when that last changed: by the kernel's clock, which moves every few milliseconds.
+type change struct {
+	inode
+	at int64
+}
+
+func changeOf(fi fs.FileInfo) change { return change{inodeOf(fi), changeTime(fi)} }
 
 // Lay puts the manifest's files into dir, which it creates: by reflink, else as read-only hard links of the blobs;
 // executables are copies. All of it is read-only, and Check tells whether it stayed so.
@@ -52,14 +60,14 @@ func (s *Store) Lay(ctx context.Context, m *artifacts.Manifest, dir string) (*La
 		if err != nil {
 			return nil, fmt.Errorf("laying out %s: %w", filepath.Base(dir), err)
 		}
-		l.changed[f.Path] = changeTime(fi)
+		l.changed[f.Path] = changeOf(fi)
 	}
 	return l, nil
 }
 
 // Found is what an earlier process laid out in dir.
 func (s *Store) Found(m *artifacts.Manifest, dir string) *Laid {
-	return &Laid{s, dir, m, make(map[string]int64)}
+	return &Laid{s, dir, m, make(map[string]change)}
 }
 
 // Check tells by size and times that the inputs are as they were laid out. A time of modification can be set back to what
@@ -118,7 +126,7 @@ func (l *Laid) checkFile(f artifacts.File) (why string, shared bool, err error) 
 		why = fmt.Sprintf("has %d bytes instead of %d", fi.Size(), f.Size)
 	case !fi.ModTime().Equal(sealed):
 		why = "was written to"
-	case changeTime(fi) != l.changed[f.Path]:
+	case changeOf(fi) != l.changed[f.Path]:
 		if why, err = l.rehash(f); err != nil {
 			return "", false, err
 		}

@@ -252,7 +252,26 @@ func laid(t *testing.T) (*disk.Store, *artifacts.Manifest, *disk.Laid, string) {
 	in := filepath.Join(w, "in", "model")
 	l, err := s.Lay(t.Context(), m, in)
 	must(t, err)
+	later(t, in)
 	return s, m, l, in
+}
+
+// later waits until the clock of files has moved on from when dir was laid out. It moves every few milliseconds, and no worker begins sooner.
+func later(t *testing.T, dir string) {
+	t.Helper()
+	change := func(path string) syscall.Timespec {
+		fi, err := os.Stat(path)
+		must(t, err)
+		return fi.Sys().(*syscall.Stat_t).Ctim
+	}
+	probe := filepath.Join(t.TempDir(), "probe")
+	for laid := change(dir); ; {
+		write(t, probe, "tick", 0o644)
+		if now := change(probe); now.Nano() > laid.Nano() {
+			return
+		}
+		must(t, os.Remove(probe))
+	}
 }
 
 func TestLay(t *testing.T) {
