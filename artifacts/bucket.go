@@ -13,8 +13,8 @@ import (
 var (
 	// ErrUnreachable: a place on the network did not answer for as long as patience lasts.
 	ErrUnreachable = errors.New("the shared cache cannot be reached")
-	// ErrWithheld: it answered, and did not give what was asked for, for as long as patience lasts. Whether that is damage or the server gives
-	// nothing at all, asking for something else tells; until then it is ErrUnreachable.
+	// ErrWithheld: it answered as servers do that cannot read an object, for as long as patience with that lasts. Whether the object is damaged or
+	// the server gives nothing at all, asking for something else tells; until then it is ErrUnreachable.
 	ErrWithheld = fmt.Errorf("%w for this", ErrUnreachable)
 	// ErrRefused: it answered that this may not be done, and would again.
 	ErrRefused = errors.New("the shared cache refuses")

@@ -70,7 +70,7 @@ func (k *call) judge(a *attempt, err error) fate {
 		return fate{renew: k.doing == asking}
 	case "ConditionalRequestConflict", "OperationAborted":
 		return fate{again: true} // another write of the name is under way: neither of the two has lost yet
-	case "SlowDown", "SlowDownWrite", "RequestTimeout", "Throttling", "ThrottlingException", "RequestLimitExceeded", "RequestThrottled", "InternalError":
+	case "SlowDown", "SlowDownWrite", "RequestTimeout", "Throttling", "ThrottlingException", "RequestLimitExceeded", "RequestThrottled":
 		return fate{again: true, after: asked(a.header), unsure: true}
 	}
 	switch a.status {
@@ -79,7 +79,9 @@ func (k *call) judge(a *attempt, err error) fate {
 	case http.StatusRequestTimeout, http.StatusTooManyRequests, 499: // 499: a proxy that thought we had left
 		return fate{again: true, after: asked(a.header), unsure: true}
 	}
-	return fate{again: a.status >= 500, after: asked(a.header), unsure: true}
+	// 500 is what MinIO says of an object whose description has rotted.
+	rotten := a.status == http.StatusInternalServerError && k.right == mayRead
+	return fate{again: a.status >= 500, after: asked(a.header), unsure: true, rotten: rotten}
 }
 
 const brokenAnswers = 3 // so many 4xx without the words that belong to them are believed
@@ -135,9 +137,9 @@ func (k *call) interrupted(ctx context.Context) error {
 }
 
 // gaveUp is that of one whose patience has run out.
-func (k *call) gaveUp(a *attempt, err error) error {
+func (k *call) gaveUp(a *attempt, err error, f fate) error {
 	kind := artifacts.ErrUnreachable
-	if k.right == mayRead && a.status != 0 && !a.stalled() {
+	if f.rotten && !a.stalled() {
 		kind = artifacts.ErrWithheld
 	}
 	return fmt.Errorf("%s: %w: no success for %v, at last: %s", k, kind, k.idle(), k.c.words(a, err))

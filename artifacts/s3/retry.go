@@ -66,7 +66,7 @@ func (k *call) again(ctx context.Context, a *attempt, err error) error {
 	k.unsure = k.unsure || f.unsure
 	delay, left := k.next(k.limit(f), f.after)
 	if !left {
-		return k.gaveUp(a, err)
+		return k.gaveUp(a, err, f)
 	}
 	timer := time.NewTimer(delay)
 	defer timer.Stop()

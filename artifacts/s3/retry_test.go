@@ -268,7 +268,8 @@ func TestWhatTheServerWithholds(t *testing.T) {
 		patience time.Duration
 	}{
 		"bits that have flipped on MinIO's disk": {answers(503, "SlowDownRead"), true, rottenPatience},
-		"too many requests":                      {answers(503, "SlowDown"), true, defaultPatience},
+		"a description that has":                 {answers(500, "InternalError"), true, rottenPatience},
+		"too many requests":                      {answers(503, "SlowDown"), false, defaultPatience},
 		"nobody there":                           {fails(errReset), false, defaultPatience},
 		"silence":                                {silent, false, defaultPatience},
 	} {

@@ -66,12 +66,12 @@ func (r *Remote) beginAt(ctx context.Context, p *bucket.Place, ref string) (*art
 func (r *Remote) LastBuild() *artifacts.Build { return r.last.Load() }
 
 // lastBuild also gives the version of the name, so that it can be replaced.
-func (r *Remote) lastBuild(ctx context.Context, p *bucket.Place, ref string) (*artifacts.Build, artifacts.Version, error) {
-	val, v, err := r.pointer(ctx, p, ref)
+func (r *Remote) lastBuild(ctx context.Context, ref string) (*artifacts.Build, artifacts.Version, error) {
+	val, v, err := r.replaceable(ctx, ref)
 	if err != nil {
 		return nil, v, err
 	}
-	b, err := r.buildOf(ctx, p, ref, val)
+	b, err := r.buildOf(ctx, r.write, ref, val)
 	return b, v, err
 }
 
@@ -176,7 +176,7 @@ func (r *Remote) sendHistory(ctx context.Context, b *artifacts.Build) error {
 // for a long time, and still it is older.
 func (r *Remote) setLast(ctx context.Context, b *artifacts.Build, d artifacts.Digest, ref string) error {
 	for {
-		last, v, err := r.lastBuild(ctx, r.write, ref)
+		last, v, err := r.lastBuild(ctx, ref)
 		switch {
 		case err == nil && last.ID >= b.ID && !last.Started.After(time.Now()):
 			return nil

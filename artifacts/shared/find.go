@@ -170,22 +170,23 @@ func (r *Remote) pointer(ctx context.Context, p *bucket.Place, name string) ([]b
 	}
 	defer r.small.give()
 	val, v, err := p.Get(ctx, name)
-	if err == nil {
-		return val, v, nil
-	}
-	if err = unreadable(ctx, p, err); !gone(err) || absent(err) || v != artifacts.Absent {
-		return val, v, err
-	}
-	return nil, r.versionOf(ctx, p, name), err
+	return val, v, unreadable(ctx, p, err)
 }
 
-// versionOf is that of a pointer whose bytes cannot be read, so that it can be replaced; Absent where it cannot be had.
-func (r *Remote) versionOf(ctx context.Context, p *bucket.Place, name string) artifacts.Version {
-	_, o, err := p.Objects().Read(ctx, name, 0, 0)
-	if err != nil {
-		return artifacts.Absent
+// replaceable is pointer for who will set it. Of one whose bytes cannot be read it gives the version as well; Absent where that cannot be had.
+func (r *Remote) replaceable(ctx context.Context, name string) ([]byte, artifacts.Version, error) {
+	val, v, err := r.pointer(ctx, r.write, name)
+	if err == nil || !gone(err) || absent(err) || v != artifacts.Absent {
+		return val, v, err
 	}
-	return o.Version
+	if err := r.small.take(ctx); err != nil {
+		return nil, artifacts.Absent, err
+	}
+	defer r.small.give()
+	if _, o, there := r.write.Objects().Read(ctx, name, 0, 0); there == nil {
+		v = o.Version
+	}
+	return nil, v, err
 }
 
 // getter gives a blob that p should have.

@@ -2,6 +2,7 @@ package shared
 
 import (
 	"context"
+	"errors"
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
 )
@@ -39,7 +40,11 @@ func (r *Remote) learnKin(ctx context.Context, c *artifacts.Closure) error {
 		if !r.trees.ask(d) {
 			continue
 		}
-		if _, err := r.tree(ctx, r.write, d); err != nil && !gone(err) {
+		_, err := r.tree(ctx, r.write, d)
+		switch {
+		case errors.Is(err, artifacts.ErrDamaged):
+			return nil // the next may be too, and to find that out takes its time: what they have in common is stored twice
+		case err != nil && !gone(err):
 			return err
 		}
 	}

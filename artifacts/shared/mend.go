@@ -48,7 +48,7 @@ func (r *Remote) mendOne(ctx context.Context, k artifacts.Key, hurt bool) (bool,
 	if err != nil {
 		return false, err
 	}
-	val, version, err := r.pointer(ctx, r.write, artifacts.KeyName(k))
+	val, version, err := r.replaceable(ctx, artifacts.KeyName(k))
 	if err != nil && !gone(err) {
 		return false, err
 	}

@@ -134,11 +134,11 @@ func (r *Remote) name(ctx context.Context, name string, d artifacts.Digest) erro
 			return err
 		}
 		var val []byte
-		val, version, err = r.pointer(ctx, r.write, name)
+		val, version, err = r.replaceable(ctx, name)
 		switch {
 		case err == nil && string(val) == d.String():
 			return nil
-		case err != nil && !errors.Is(err, artifacts.ErrMissing):
+		case err != nil && !absent(err) && (!gone(err) || version == artifacts.Absent):
 			return err
 		}
 	}
@@ -162,7 +162,7 @@ type standing struct {
 
 // standing looks. A key that leads to ours is the proof that all is there, unless its bytes were found to be gone.
 func (r *Remote) standing(ctx context.Context, k artifacts.Key, d artifacts.Digest) (standing, error) {
-	val, v, err := r.pointer(ctx, r.write, artifacts.KeyName(k))
+	val, v, err := r.replaceable(ctx, artifacts.KeyName(k))
 	switch {
 	case absent(err):
 		return standing{}, nil

@@ -139,3 +139,29 @@ func TestRottenHistoryIsLeftOut(t *testing.T) {
 		})
 	}
 }
+
+// TestRottenNamesAreReplaced: names of a record that MinIO cannot read keep nobody from bringing the result again.
+func TestRottenNamesAreReplaced(t *testing.T) {
+	w := newRotting(t)
+	a := w.machine(t)
+	made := a.make("x", "a=1")
+	a.mustShare(made)
+	run, record, key := made.rec.Names(made.record)
+	for _, name := range []string{run, record, key} {
+		w.rot(t, name)
+	}
+	a.again()
+	found := a.inspects(false)
+	if len(found) != 1 || found[0].Name != key {
+		t.Fatalf("found %d: %+v", len(found), found)
+	}
+	if n, err := a.remote.Mend(t.Context(), found); n != 1 || err != nil {
+		t.Fatalf("mended %d: %v", n, err)
+	}
+	for _, name := range []string{run, record, key} {
+		if got := string(w.bytes(t, name)); got != made.record.String() {
+			t.Errorf("%s is %q", name, got)
+		}
+	}
+	w.whole(t, made, true)
+}
