@@ -38,7 +38,6 @@ func TestRecordOfAnotherKeyIsNoHit(t *testing.T) {
 
 // TestDamagedDescriptionsAreMisses: whatever of a result is not what it should be, it is no hit, no error, and is replaced.
 func TestDamagedDescriptionsAreMisses(t *testing.T) {
-	ctx := context.Background()
 	for name, damage := range map[string]func(w *world, r result){
 		"key is nonsense":     func(w *world, r result) { w.overwrite(t, artifacts.KeyName(r.key), []byte("nonsense")) },
 		"key is empty":        func(w *world, r result) { w.overwrite(t, artifacts.KeyName(r.key), nil) },
@@ -55,23 +54,30 @@ func TestDamagedDescriptionsAreMisses(t *testing.T) {
 			made := a.make("x", "a=1")
 			a.mustShare(made)
 			damage(w, made)
-			b := w.machine(t)
-			if _, d, err := b.remote.Find(ctx, made.key); !errors.Is(err, artifacts.ErrMissing) || !errors.Is(err, artifacts.ErrDamaged) {
-				t.Fatalf("found %s: %v", d.Short(), err)
-			}
-			again := b.makeAt("x", 2, "a=1")
-			b.mustShare(again)
-			c := w.machine(t)
-			// Where what the first record names was sent again with the second, either is as good.
-			if _, d, err := c.remote.Find(ctx, made.key); err != nil || d != again.record && d != made.record {
-				t.Fatalf("after it was made again: %s, %v", d.Short(), err)
-			}
-			if err := c.remote.Fetch(ctx, again.out, nil); err != nil {
-				t.Error(err)
-			}
-			c.has(again.out)
+			w.takesItsPlace(t, made)
 		})
 	}
+}
+
+// takesItsPlace: a result of x, of a=1, that is of no use in the bucket is a miss, and what is made again stands there in its place.
+func (w *world) takesItsPlace(t testing.TB, made result) {
+	t.Helper()
+	ctx := context.Background()
+	b := w.machine(t)
+	if _, d, err := b.remote.Find(ctx, made.key); !errors.Is(err, artifacts.ErrMissing) || !errors.Is(err, artifacts.ErrDamaged) {
+		t.Fatalf("found %s: %v", d.Short(), err)
+	}
+	again := b.makeAt("x", 2, "a=1")
+	b.mustShare(again)
+	c := w.machine(t)
+	// Where what the first record names was sent again with the second, either is as good.
+	if _, d, err := c.remote.Find(ctx, made.key); err != nil || d != again.record && d != made.record {
+		t.Fatalf("after it was made again: %s, %v", d.Short(), err)
+	}
+	if err := c.remote.Fetch(ctx, again.out, nil); err != nil {
+		t.Error(err)
+	}
+	c.has(again.out)
 }
 
 func (w *world) remove(t testing.TB, name string) {

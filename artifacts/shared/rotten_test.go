@@ -49,7 +49,6 @@ func (w *rotting) rot(t *testing.T, name string) {
 
 // TestRottenDescriptionsAreMisses: what MinIO cannot read of a result makes it no hit, and no error, and the next one takes its place.
 func TestRottenDescriptionsAreMisses(t *testing.T) {
-	ctx := context.Background()
 	for name, which := range map[string]func(r result) string{
 		"key":      func(r result) string { return artifacts.KeyName(r.key) },
 		"record":   func(r result) string { return artifacts.BlobsFolder + r.record.Hex() },
@@ -62,20 +61,7 @@ func TestRottenDescriptionsAreMisses(t *testing.T) {
 			made := a.make("x", "a=1")
 			a.mustShare(made)
 			w.rot(t, which(made))
-			b := w.machine(t)
-			if _, d, err := b.remote.Find(ctx, made.key); !errors.Is(err, artifacts.ErrMissing) || !errors.Is(err, artifacts.ErrDamaged) {
-				t.Fatalf("found %s: %v", d.Short(), err)
-			}
-			again := b.makeAt("x", 2, "a=1")
-			b.mustShare(again)
-			c := w.machine(t)
-			if _, d, err := c.remote.Find(ctx, made.key); err != nil || d != again.record && d != made.record {
-				t.Fatalf("after it was made again: %s, %v", d.Short(), err)
-			}
-			if err := c.remote.Fetch(ctx, again.out, nil); err != nil {
-				t.Error(err)
-			}
-			c.has(again.out)
+			w.takesItsPlace(t, made)
 		})
 	}
 }
