@@ -22,6 +22,15 @@ from tinfra_worker.event import Writer
 from tinfra_worker.request import decode
 
 STAGES = Path(__file__).resolve().parent
+# What a worker on a GPU is given besides: the machine's libraries and tools, and the caches of compilers.
+GPU_VARIABLES = (
+    "LD_LIBRARY_PATH",
+    "CUDA_HOME",
+    "CUDA_VISIBLE_DEVICES",
+    "TRITON_CACHE_DIR",
+    "TORCHINDUCTOR_CACHE_DIR",
+    "HUMMING_CACHE_DIR",
+)
 
 
 @dataclass
@@ -46,10 +55,14 @@ class Outcome:
 
 
 class Workspace:
-    """One attempt's folder. Inputs are folders that are copied by link, as the core lays them."""
+    """One attempt's folder. Inputs are folders that are copied by link, as the core lays them.
 
-    def __init__(self, root: Path, kind: str) -> None:
+    On a GPU the worker sees the first one of the machine, and the distributions that PYTHONPATH names.
+    """
+
+    def __init__(self, root: Path, kind: str, gpu: bool = False) -> None:
         self.root = root
+        self.gpu = gpu
         self.worker = STAGES / kind / "worker.py"
         self.request: dict[str, Any] = {
             "protocol": 1,
@@ -57,7 +70,7 @@ class Workspace:
             "params": {},
             "inputs": {},
             "outputs": {},
-            "resources": {"cpus": 1, "memory_gib": 2},
+            "resources": {"cpus": 1, "memory_gib": 2, **({"gpus": ["0"]} if gpu else {})},
         }
         for name in ("in", "out", "tmp", "home"):
             (root / name).mkdir(parents=True)
@@ -98,6 +111,7 @@ class Workspace:
             "TRANSFORMERS_OFFLINE": "1",
             "CUDA_VISIBLE_DEVICES": "",
             "TINFRA_WORKSPACE": str(self.root),
+            **(self._gpu_environment() if self.gpu else {}),
             **(env or {}),
         }
         with (self.root / "stdout").open("w") as out, (self.root / "stderr").open("w") as err:
@@ -110,6 +124,11 @@ class Workspace:
                 text=True,
                 start_new_session=True,
             )
+
+    def _gpu_environment(self) -> dict[str, str]:
+        given = {name: os.environ[name] for name in GPU_VARIABLES if name in os.environ}
+        path = ":".join(filter(None, [str(STAGES / "sdk"), str(STAGES), os.environ.get("PYTHONPATH")]))
+        return {"CUDA_VISIBLE_DEVICES": "0", **given, "PYTHONPATH": path}
 
     def outcome(self, process: subprocess.Popen[str]) -> Outcome:
         code = process.wait(timeout=300)
@@ -175,13 +194,14 @@ def tree(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 def workspace(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[..., Workspace]:
-    """Makes workspaces for the kind whose folder the test stands in."""
+    """Makes workspaces for the kind whose folder the test stands in; on the GPU for tests that are marked so."""
     made = 0
+    gpu = request.node.get_closest_marker("gpu") is not None
 
     def make(kind: str = "") -> Workspace:
         nonlocal made
         made += 1
-        return Workspace(tmp_path / f"work{made}", kind or request.path.parent.name)
+        return Workspace(tmp_path / f"work{made}", kind or request.path.parent.name, gpu)
 
     return make
 
