@@ -81,13 +81,13 @@ func newEnvInstall(a *app) *cobra.Command {
 				}
 			}
 			for _, name := range names {
-				python, err := set.Install(cmd.Context(), name, func(done string) {
+				ready, err := set.Install(cmd.Context(), name, func(done string) {
 					fmt.Fprintf(a.stderr, "%s: %s\n", name, done)
 				})
 				if err != nil {
 					return err
 				}
-				fmt.Fprintf(a.stdout, "%s  %s\n", name, python)
+				fmt.Fprintf(a.stdout, "%s  %s\n", name, ready.Python)
 			}
 			return nil
 		},

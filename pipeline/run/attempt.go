@@ -10,6 +10,7 @@ import (
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
 	"github.com/Ruihan11/tiny-infra/pipeline/event"
+	"github.com/Ruihan11/tiny-infra/stages/env"
 	"github.com/Ruihan11/tiny-infra/stages/protocol"
 )
 
@@ -72,7 +73,7 @@ func (b *builder) attempts(ctx context.Context, t *task, a *artifacts.Action) er
 
 // try starts one attempt in a fresh workspace and sees it through.
 func (b *builder) try(ctx context.Context, t *task, a *artifacts.Action, number int) error {
-	python, err := b.environment(ctx, t)
+	ready, err := b.environment(ctx, t)
 	if err != nil {
 		return err
 	}
@@ -85,14 +86,14 @@ func (b *builder) try(ctx context.Context, t *task, a *artifacts.Action, number 
 		return fmt.Errorf("making a workspace: %w", err)
 	}
 	at := &attempt{number: number, ws: ws}
-	if err := b.start(ctx, t, a, at, trees, python); err != nil {
+	if err := b.start(ctx, t, a, at, trees, ready); err != nil {
 		return errors.Join(err, ws.Close())
 	}
 	return b.follow(ctx, t, a, at)
 }
 
 // start lays out the workspace and starts the worker.
-func (b *builder) start(ctx context.Context, t *task, a *artifacts.Action, at *attempt, trees []tree, python string) error {
+func (b *builder) start(ctx context.Context, t *task, a *artifacts.Action, at *attempt, trees []tree, ready env.Ready) error {
 	ws := at.ws.Dir
 	var err error
 	if at.check, err = b.lay(b.bringing(ctx, t), trees, ws); err != nil {
@@ -108,7 +109,7 @@ func (b *builder) start(ctx context.Context, t *task, a *artifacts.Action, at *a
 	if err := furnish(ws, a.Outputs, req); err != nil {
 		return err
 	}
-	cmd, err := b.commandOf(t.step, a, ws, python, t.ticket.grant)
+	cmd, err := b.commandOf(t.step, a, ws, ready, t.ticket.grant)
 	if err != nil {
 		return err
 	}
@@ -144,18 +145,14 @@ func startedMessage(g *grant, resumed bool) string {
 }
 
 // environment installs what the kind's worker runs in.
-func (b *builder) environment(ctx context.Context, t *task) (string, error) {
+func (b *builder) environment(ctx context.Context, t *task) (env.Ready, error) {
 	name := t.step.Node.Stage.Kind.Env
 	if name == "" {
-		return "", nil
+		return env.Ready{}, nil
 	}
-	python, err := b.o.Envs.Install(ctx, name, func(done string) {
+	return b.o.Envs.Install(ctx, name, func(done string) { // whose errors name the environment
 		t.report.say(event.Event{Type: event.Queued, Message: done}) // minutes may pass: nobody shall think that it hangs
 	})
-	if err != nil {
-		return "", err // it names the environment
-	}
-	return python, nil
 }
 
 // end makes an end of a job that nobody follows.

@@ -14,6 +14,7 @@ import (
 	"github.com/Ruihan11/tiny-infra/pipeline/plan"
 	"github.com/Ruihan11/tiny-infra/pipeline/recipe"
 	"github.com/Ruihan11/tiny-infra/stages"
+	"github.com/Ruihan11/tiny-infra/stages/env"
 )
 
 // Folders of a workspace beside those of the protocol.
@@ -36,27 +37,27 @@ type command struct {
 	argv, env []string
 }
 
-// commandOf composes argv and the complete environment of an attempt. python is that of the kind's environment, or "".
-func (b *builder) commandOf(s *plan.Step, a *artifacts.Action, ws, python string, g *grant) (command, error) {
+// commandOf composes argv and the complete environment of an attempt. ready is the kind's environment, zero where it has none.
+func (b *builder) commandOf(s *plan.Step, a *artifacts.Action, ws string, ready env.Ready, g *grant) (command, error) {
 	st := s.Node.Stage
-	env := b.environ(st.Kind, ws, python, g)
-	if err := b.addSecrets(env, st); err != nil {
+	vars := b.environ(st.Kind, ws, ready, g)
+	if err := b.addSecrets(vars, st); err != nil {
 		return command{}, err
 	}
-	argv, err := b.argv(s, a, ws, python, env)
+	argv, err := b.argv(s, a, ws, ready.Python, vars)
 	if err != nil {
 		return command{}, err
 	}
 	var list []string
-	for _, name := range slices.Sorted(maps.Keys(env)) {
-		list = append(list, name+"="+env[name])
+	for _, name := range slices.Sorted(maps.Keys(vars)) {
+		list = append(list, name+"="+vars[name])
 	}
 	return command{argv, list}, nil
 }
 
-func (b *builder) environ(k *stages.Kind, ws, python string, g *grant) map[string]string {
+func (b *builder) environ(k *stages.Kind, ws string, ready env.Ready, g *grant) map[string]string {
 	path, _ := b.o.lookupEnv("PATH")
-	env := map[string]string{
+	vars := map[string]string{
 		"PATH":                    path,
 		"HOME":                    filepath.Join(ws, homeDir),
 		"TMPDIR":                  filepath.Join(ws, tmpDir),
@@ -67,23 +68,24 @@ func (b *builder) environ(k *stages.Kind, ws, python string, g *grant) map[strin
 		"CUDA_VISIBLE_DEVICES":    strings.Join(g.gpus, ","),
 		"TINFRA_WORKSPACE":        ws,
 	}
-	if python != "" {
-		env["PATH"] = filepath.Dir(python) + string(filepath.ListSeparator) + path
-		env["PYTHONPATH"] = filepath.Join(ws, workerDir, "sdk") + string(filepath.ListSeparator) + filepath.Join(ws, workerDir)
+	if ready.Python != "" {
+		vars["PATH"] = joined(filepath.Dir(ready.Python), path)
+		vars["PYTHONPATH"] = joined(append([]string{filepath.Join(ws, workerDir, "sdk"), filepath.Join(ws, workerDir)}, ready.Path...)...)
+		b.addAccelerator(vars, ready, g)
 	}
-	env["HF_HUB_DISABLE_TELEMETRY"] = "1"
+	vars["HF_HUB_DISABLE_TELEMETRY"] = "1"
 	if !k.Network {
-		env["HF_HUB_OFFLINE"], env["TRANSFORMERS_OFFLINE"] = "1", "1"
-		return env
+		vars["HF_HUB_OFFLINE"], vars["TRANSFORMERS_OFFLINE"] = "1", "1"
+		return vars
 	}
 	for _, pair := range b.o.Environ {
 		name, value, _ := strings.Cut(pair, "=")
 		if passes(name) {
-			env[name] = value
+			vars[name] = value
 		}
 	}
-	b.addUserConfig(env)
-	return env
+	b.addUserConfig(vars)
+	return vars
 }
 
 func hasAnyPrefix(s string, prefixes ...string) bool {

@@ -10,6 +10,7 @@ import (
 	"github.com/Ruihan11/tiny-infra/artifacts"
 	"github.com/Ruihan11/tiny-infra/pipeline/event"
 	"github.com/Ruihan11/tiny-infra/pipeline/recipe"
+	"github.com/Ruihan11/tiny-infra/stages/env"
 )
 
 // Options of one build.
@@ -94,9 +95,9 @@ type Leaser interface {
 	Lease(ctx context.Context, key artifacts.Key, holder []byte, waiting func(holder []byte)) (release func() error, err error)
 }
 
-// Environments installs a locked environment, once, and says where its Python is.
+// Environments installs a locked environment, once, and says what a worker needs of it.
 type Environments interface {
-	Install(ctx context.Context, name string, progress func(done string)) (python string, err error)
+	Install(ctx context.Context, name string, progress func(done string)) (env.Ready, error)
 }
 
 // Lock is the lock file beside the recipe. Entry reads it as it is now (another build may have written to it) and gives

@@ -11,6 +11,7 @@ import (
 	"github.com/Ruihan11/tiny-infra/artifacts"
 	"github.com/Ruihan11/tiny-infra/artifacts/disk"
 	"github.com/Ruihan11/tiny-infra/pipeline/run"
+	"github.com/Ruihan11/tiny-infra/stages/env"
 )
 
 // instant is a clock on which nobody waits; it notes for how long they would have.
@@ -68,19 +69,23 @@ func (l layer) Found(m *artifacts.Manifest, dir string) func() error {
 
 // machinePython is an environment with nothing but the machine's own Python in it.
 type machinePython struct {
-	fail error
+	ready env.Ready
+	fail  error
 }
 
 func (*machinePython) Blob(context.Context, string) ([]byte, error) {
 	return []byte(`{"python":"own"}`), nil
 }
 
-func (p *machinePython) Install(_ context.Context, name string, progress func(string)) (string, error) {
+func (p *machinePython) Install(_ context.Context, name string, progress func(string)) (env.Ready, error) {
 	if p.fail != nil {
-		return "", p.fail
+		return env.Ready{}, p.fail
 	}
 	progress("installed " + name)
-	return exec.LookPath("python3")
+	ready := p.ready
+	var err error
+	ready.Python, err = exec.LookPath("python3")
+	return ready, err
 }
 
 // watched tells the test that a worker is waited for.

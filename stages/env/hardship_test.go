@@ -51,9 +51,9 @@ func fills(t *testing.T, size int) bool {
 		}
 	}()
 	s := tiny(cache, false)
-	python, err := s.Install(t.Context(), "tiny", nil)
+	ready, err := s.Install(t.Context(), "tiny", nil)
 	if err == nil {
-		works(t, python)
+		works(t, ready.Python)
 		return false
 	}
 	if !strings.Contains(err.Error(), "set TINFRA_CACHE and UV_CACHE_DIR to a larger one") {
@@ -70,7 +70,7 @@ func fills(t *testing.T, size int) bool {
 	if err := syscall.Mount("tmpfs", cache, "tmpfs", syscall.MS_REMOUNT, "size=64m"); err != nil {
 		t.Fatal(err)
 	}
-	python, _ = install(t, tiny(cache, false))
+	python, _ := install(t, tiny(cache, false))
 	works(t, python)
 	onlyEnvironments(t, cache)
 	return true

@@ -105,15 +105,15 @@ func TestSoakHostileWheelsStayInside(t *testing.T) {
 			"tiny/requirements.lock": {Data: fmt.Appendf(nil, "six==1.17.0 --hash=sha256:%x\n", sha256.Sum256(whl))},
 		}, filepath.Join(cache, fmt.Sprint(i)), false)
 		before := below(t, around, uvCache, cache, links)
-		python, err := s.Install(t.Context(), "tiny", func(string) {})
+		ready, err := s.Install(t.Context(), "tiny", func(string) {})
 		if after := below(t, around, uvCache, cache, links); !slices.Equal(before, after) {
 			t.Errorf("%v: outside of the environment there was %q, and is %q", more, before, after)
 		}
 		t.Logf("%v: %v", more, err)
 		switch {
 		case err == nil:
-			works(t, python)
-			noWayOut(t, filepath.Dir(filepath.Dir(python)))
+			works(t, ready.Python)
+			noWayOut(t, filepath.Dir(filepath.Dir(ready.Python)))
 		case more == nil:
 			t.Errorf("a wheel with nothing wrong: %v", err)
 		}

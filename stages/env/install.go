@@ -33,35 +33,35 @@ type marker struct {
 	Contents  artifacts.Digest `json:"contents,omitzero"` // of the packages' lists of files; zero in what older versions installed
 }
 
-// Install gives the interpreter of an environment and installs it first where it is not there. Builds at the same time
+// Install gives what a worker needs of an environment and installs it first where it is not there. Builds at the same time
 // install it once. progress is told what is being done, a line at a time, and never again after Install has returned.
-func (s *Set) Install(ctx context.Context, name string, progress func(done string)) (string, error) {
+func (s *Set) Install(ctx context.Context, name string, progress func(done string)) (Ready, error) {
 	if progress == nil {
 		progress = func(string) {}
 	}
 	blob, err := s.Blob(ctx, name)
 	if err != nil {
-		return "", err
+		return Ready{}, err
 	}
 	digest := artifacts.Sum(blob)
 	dir := filepath.Join(s.cache, "env", digest.Hex())
 	if err := s.hold(ctx, digest); err != nil {
-		return "", fmt.Errorf("environment %s: %w", name, err)
+		return Ready{}, fmt.Errorf("environment %s: %w", name, err)
 	}
 	if s.looked(dir, digest) == nil {
-		return pythonIn(dir), nil
+		return s.ready(pythonIn(dir)), nil
 	}
 	if s.offline {
-		return "", fmt.Errorf("environment %s: %w", name, ErrOffline)
+		return Ready{}, fmt.Errorf("environment %s: %w", name, ErrOffline)
 	}
 	release, err := s.lock(ctx, digest.Hex(), func() { progress("another build installs environment " + name + "; waiting for it") })
 	if err != nil {
-		return "", fmt.Errorf("environment %s: %w", name, err)
+		return Ready{}, fmt.Errorf("environment %s: %w", name, err)
 	}
 	defer release()
 	switch err := sound(dir, digest); {
 	case err == nil:
-		return pythonIn(dir), nil
+		return s.ready(pythonIn(dir)), nil
 	case !errors.Is(err, fs.ErrNotExist):
 		progress("environment " + name + " is damaged (" + err.Error() + "); installing it anew")
 	}
@@ -69,9 +69,9 @@ func (s *Set) Install(ctx context.Context, name string, progress func(done strin
 		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 			err = fmt.Errorf("%s (%w)", fullDisk, err)
 		}
-		return "", fmt.Errorf("installing environment %s: %w", name, err)
+		return Ready{}, fmt.Errorf("installing environment %s: %w", name, err)
 	}
-	return pythonIn(dir), nil
+	return s.ready(pythonIn(dir)), nil
 }
 
 func pythonIn(dir string) string { return filepath.Join(dir, "bin", "python") }

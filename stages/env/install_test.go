@@ -73,11 +73,11 @@ func tiny(cache string, offline bool) *Set {
 func install(t *testing.T, s *Set) (string, []string) {
 	t.Helper()
 	var said []string
-	python, err := s.Install(t.Context(), "tiny", func(line string) { said = append(said, line) })
+	ready, err := s.Install(t.Context(), "tiny", func(line string) { said = append(said, line) })
 	if err != nil {
 		t.Fatal(err)
 	}
-	return python, said
+	return ready.Python, said
 }
 
 // works runs the interpreter as a worker would and imports the package.
@@ -192,7 +192,7 @@ func TestBuildsAtOnceInstallOnce(t *testing.T) {
 	for range 4 {
 		s := tiny(cache, false)
 		wg.Go(func() {
-			python, err := s.Install(t.Context(), "tiny", func(line string) {
+			ready, err := s.Install(t.Context(), "tiny", func(line string) {
 				if strings.HasPrefix(line, "making environment") {
 					mu.Lock()
 					made++
@@ -203,7 +203,7 @@ func TestBuildsAtOnceInstallOnce(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			works(t, python)
+			works(t, ready.Python)
 		})
 	}
 	wg.Wait()
