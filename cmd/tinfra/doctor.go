@@ -34,27 +34,30 @@ type checkJSON struct {
 // examination is what doctor finds.
 type examination struct {
 	*house
-	Checks []checkJSON    `json:"checks"`
-	Bucket *bucket.Format `json:"bucket,omitempty"` // what the shared cache says of itself from now on
+	offline bool
+	Checks  []checkJSON       `json:"checks"`
+	Facts   map[string]string `json:"facts"` // of this machine, as stages are planned with; disk.free_gib besides
+	Kinds   []kindLacksJSON   `json:"kinds"`
+	Bucket  *bucket.Format    `json:"bucket,omitempty"` // what the shared cache says of itself from now on
 }
 
 func newDoctor(a *app) *cobra.Command {
-	var asJSON bool
+	var asJSON, offline bool
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Look whether this machine and the shared cache are fit for builds",
-		Long: `doctor looks whether the cache can be written to and locked, which Python environments this machine could have, and, where a
-shared cache is configured, what its bucket can do: reading back what was written, ranges, listing, and above all that of many
+		Long: `doctor looks whether the cache can be written to and locked, what this machine has (memory, disk, GPUs, their driver and CUDA, nvcc), which
+Python environments it has or could have, and what each kind of stage still lacks here. Where a shared cache is configured it looks what its bucket can do: reading back what was written, ranges, listing, and above all that of many
 who create or replace the same name at once one wins. It writes below the shared cache's own folder only, and removes that again.
 What it finds stands in the shared cache from then on; it begins one where there is none. Where the shared cache is read_only it only
-reads. Exit code 5 says that something failed.`,
+reads. Exit code 5 says that something failed; what only lacks does not count. With --offline no network is asked, and what would need one is lacking.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			h, err := a.openHouse("")
 			if err != nil {
 				return err
 			}
-			x := &examination{house: h, Checks: []checkJSON{}}
+			x := &examination{house: h, offline: offline, Checks: []checkJSON{}}
 			if err := x.examine(cmd.Context()); err != nil {
 				return err
 			}
@@ -62,6 +65,7 @@ reads. Exit code 5 says that something failed.`,
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "write JSON")
+	cmd.Flags().BoolVar(&offline, "offline", false, "reach for no network: say what this machine can run without one")
 	a.singleWriting(cmd)
 	return cmd
 }
@@ -76,33 +80,27 @@ func (x *examination) examine(ctx context.Context) error {
 	} else {
 		x.note("cache", sound, x.store.Dir()+" can be written to and locked")
 	}
-	if err := x.examineEnvironments(ctx); err != nil {
+	if err := x.examineMachine(ctx); err != nil {
 		return err
 	}
+	had, err := x.examineEnvironments(ctx)
+	if err != nil {
+		return err
+	}
+	x.examineKinds(had)
 	settings, err := x.remoteSettings()
 	if err != nil {
 		return err
 	}
-	if settings == nil {
+	switch {
+	case settings == nil:
 		x.note("shared cache", sound, "none is configured")
+		return nil
+	case x.offline:
+		x.note("shared cache", sound, "not asked: --offline")
 		return nil
 	}
 	return x.examineRemote(ctx, settings)
-}
-
-func (x *examination) examineEnvironments(ctx context.Context) error {
-	set, err := x.environments(true)
-	if err != nil {
-		return err
-	}
-	for _, name := range set.Names() {
-		if _, err := set.Blob(ctx, name); err != nil {
-			x.note("environment "+name, lacks, err.Error())
-			continue
-		}
-		x.note("environment "+name, sound, "this machine has a Python for it")
-	}
-	return nil
 }
 
 // examineRemote probes the bucket and says so in it.
@@ -201,6 +199,9 @@ func (x *examination) tell(asJSON bool) error {
 		err = writeJSON(x.app.stdout, x)
 	} else {
 		err = view.Table(x.app.stdout, []string{"CHECK", "RESULT", "TIME", "DETAIL"}, rows)
+		if err == nil {
+			err = x.tellKinds()
+		}
 	}
 	if err != nil || len(bad) == 0 {
 		return err

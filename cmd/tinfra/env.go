@@ -60,7 +60,8 @@ func envState(e env.Installed) string {
 }
 
 func newEnvInstall(a *app) *cobra.Command {
-	return &cobra.Command{
+	var offline bool
+	cmd := &cobra.Command{
 		Use:   "install [NAME...]",
 		Short: "Install environments before a build needs them; without a name, all",
 		RunE: func(cmd *cobra.Command, names []string) error {
@@ -68,7 +69,7 @@ func newEnvInstall(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			set, err := h.environments(false)
+			set, err := h.environments(offline)
 			if err != nil {
 				return err
 			}
@@ -92,6 +93,8 @@ func newEnvInstall(a *app) *cobra.Command {
 			return nil
 		},
 	}
+	cmd.Flags().BoolVar(&offline, "offline", false, "reach for no network: fail for what is not installed")
+	return cmd
 }
 
 func newEnvRemove(a *app) *cobra.Command {

@@ -206,6 +206,37 @@ func becomeUser() {
 	panic(err)
 }
 
+// cutOff starts the process over without any network, not even a loopback interface, where TINFRA_TEST_NO_NETWORK is set. Where the
+// kernel gives no namespaces, every client of an index or of a web page is at least led to a port that nobody listens on.
+func cutOff() {
+	if os.Getenv("TINFRA_TEST_NO_NETWORK") == "" {
+		return
+	}
+	dead := []string{"TINFRA_TEST_NO_NETWORK="}
+	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "UV_DEFAULT_INDEX", "PIP_INDEX_URL"} {
+		dead = append(dead, name+"=http://127.0.0.1:1")
+	}
+	mine := func(id int) []syscall.SysProcIDMap {
+		return []syscall.SysProcIDMap{{ContainerID: id, HostID: id, Size: 1}}
+	}
+	for _, way := range []*syscall.SysProcAttr{
+		{Cloneflags: syscall.CLONE_NEWNET},
+		{Cloneflags: syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET, UidMappings: mine(os.Geteuid()), GidMappings: mine(os.Getegid())},
+		{},
+	} {
+		cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+		cmd.Args[0] = os.Args[0]
+		cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = os.Stdin, os.Stdout, os.Stderr, way
+		cmd.Env = append(os.Environ(), dead...)
+		if err := cmd.Start(); err != nil {
+			continue
+		}
+		_ = cmd.Wait() // what it says of itself is its exit code
+		os.Exit(cmd.ProcessState.ExitCode())
+	}
+	panic("cannot start over")
+}
+
 // cmdOpenDoors lets other users into the story's folder and to its programs.
 func cmdOpenDoors(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 0 {

@@ -28,6 +28,7 @@ beside the recipe. With --update it asks every source anew.`,
 			if err != nil {
 				return err
 			}
+			b.alone = b.offline
 			return b.lock(cmd.Context(), path, update)
 		},
 		ValidArgsFunction: completeRecipes,
@@ -36,6 +37,7 @@ beside the recipe. With --update it asks every source anew.`,
 	b.viewing(cmd)
 	a.singleWriting(cmd)
 	cmd.Flags().BoolVar(&update, "update", false, "pin anew what is pinned already")
+	cmd.Flags().BoolVar(&b.offline, "offline", false, "reach for no network: pin what is cached or stands in a file, and fail for anything else")
 	return cmd
 }
 

@@ -52,8 +52,9 @@ type wrongClock struct {
 func (c wrongClock) Now() time.Time { return time.Now().Add(c.ahead) }
 
 // tinfraUnderTest is main with ways to suffer: dying at a named step, stopping there until it is killed, a full disk, a
-// wrong clock, a file system without locks, the rights of another user.
+// wrong clock, a file system without locks, the rights of another user, no network.
 func tinfraUnderTest() {
+	cutOff()
 	becomeUser()
 	for variable, signal := range map[string]syscall.Signal{"TINFRA_TEST_CRASH": syscall.SIGKILL, "TINFRA_TEST_STOP": syscall.SIGSTOP} {
 		if step := os.Getenv(variable); step != "" {

@@ -8,18 +8,21 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
-// probeTimeout bounds nvidia-smi, which hangs when a driver is broken.
+// probeTimeout bounds nvidia-smi, which hangs when a driver is broken, and nvcc.
 const probeTimeout = 2 * time.Second
 
 // Facts implements run.Executor: os, arch, cpu.model, cpu.count, memory_gib, gpu.count; where there are GPUs also
-// gpu.arch, gpu.driver and, for each, gpu.<i>.id, .name and .memory_gib. Facts of the options stand in their place.
+// gpu.arch, gpu.driver, its branch (its first number), gpu.cuda (the newest that the driver runs) and, for each,
+// gpu.<i>.id, .name and .memory_gib; nvcc where there is one. Facts of the options stand in their place.
 func (x *Executor) Facts(ctx context.Context) (map[string]string, error) {
 	facts := map[string]string{
 		"os":         runtime.GOOS,
@@ -29,32 +32,65 @@ func (x *Executor) Facts(ctx context.Context) (map[string]string, error) {
 		"memory_gib": gib(memoryBytes()),
 		"gpu.count":  "0",
 	}
-	out, err := nvidiaSMI(ctx)
-	if err != nil {
+	var gpus, driver, compiler string
+	var asked sync.WaitGroup
+	asked.Go(func() {
+		gpus = say(ctx, "nvidia-smi", "--query-gpu=index,uuid,name,memory.total,compute_cap,driver_version", "--format=csv,noheader,nounits")
+	})
+	asked.Go(func() { driver = say(ctx, "nvidia-smi", "--version") })
+	asked.Go(func() { compiler = say(ctx, nvcc(os.Getenv), "--version") })
+	asked.Wait()
+	if err := gpuFacts(facts, gpus, os.Getenv); err != nil {
 		return nil, err
 	}
-	if err := gpuFacts(facts, out, os.Getenv); err != nil {
-		return nil, err
+	if found := cudaVersion().FindStringSubmatch(driver); found != nil && facts["gpu.count"] != "0" {
+		facts["gpu.cuda"] = found[1]
+	}
+	if found := nvccVersion().FindStringSubmatch(compiler); found != nil {
+		facts["nvcc"] = found[1]
 	}
 	maps.Copy(facts, x.options.Facts)
 	return facts, nil
 }
 
-// nvidiaSMI is empty on a machine without it, or where it fails: then there is no GPU that could be used.
-func nvidiaSMI(ctx context.Context) (string, error) {
-	smi, err := exec.LookPath("nvidia-smi")
+var (
+	cudaVersion = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`(?m)^CUDA (?:UMD )?Version\s*:\s*([0-9]+(?:\.[0-9]+)*)`)
+	})
+	nvccVersion = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`(?m)^Cuda compilation tools,.* V([0-9]+(?:\.[0-9]+)*)`)
+	})
+)
+
+// nvcc is the compiler that PyTorch's extensions take: of CUDA_HOME or CUDA_PATH, else on PATH, else where CUDA installs itself.
+func nvcc(env func(string) string) string {
+	for _, name := range []string{"CUDA_HOME", "CUDA_PATH"} {
+		if home := env(name); home != "" {
+			return filepath.Join(home, "bin", "nvcc")
+		}
+	}
+	if path, err := exec.LookPath("nvcc"); err == nil {
+		return path
+	}
+	return "/usr/local/cuda/bin/nvcc"
+}
+
+// say is what a program of the driver or the toolkit answers. It is empty on a machine without it, or where it fails: then
+// there is nothing that could be used.
+func say(ctx context.Context, program string, args ...string) string {
+	path, err := exec.LookPath(program)
 	if err != nil {
-		return "", nil
+		return ""
 	}
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, smi, "--query-gpu=index,uuid,name,memory.total,compute_cap,driver_version", "--format=csv,noheader,nounits")
+	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.WaitDelay = time.Second
 	out, err := cmd.Output()
 	if err != nil {
-		return "", nil
+		return ""
 	}
-	return string(out), nil
+	return string(out)
 }
 
 // gpuFacts reads nvidia-smi's lines. A CUDA_VISIBLE_DEVICES of ours bounds what we may hand on.
@@ -78,6 +114,7 @@ func gpuFacts(facts map[string]string, csvText string, env func(string) string) 
 		at := "gpu." + strconv.Itoa(n) + "."
 		facts[at+"id"], facts[at+"name"], facts[at+"memory_gib"] = row[0], row[2], gib(mib<<20)
 		facts["gpu.driver"] = row[5]
+		facts["gpu.driver.branch"], _, _ = strings.Cut(row[5], ".")
 		archs = append(archs, "sm_"+strings.ReplaceAll(row[4], ".", ""))
 		n++
 	}

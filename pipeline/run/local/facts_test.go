@@ -57,6 +57,49 @@ func TestFactsOfGPUs(t *testing.T) {
 	}
 }
 
+// h100 answers the two questions that are asked of it as driver 580 does.
+const h100 = `case "$1" in
+--version) echo "NVIDIA-SMI version  : 580.65.06"; echo "DRIVER version      : 580.65.06"; echo "CUDA Version        : 13.0" ;;
+*) echo "0, GPU-aa11, NVIDIA H100 80GB HBM3, 81559, 9.0, 580.65.06" ;;
+esac
+`
+
+func TestFactsOfTheDriver(t *testing.T) {
+	fakeSMI(t, h100)
+	if f := facts(t, Options{}); f["gpu.driver"] != "580.65.06" || f["gpu.driver.branch"] != "580" || f["gpu.cuda"] != "13.0" {
+		t.Errorf("%v", f)
+	}
+	fakeSMI(t, twoGPUs) // an old one that knows no --version
+	f := facts(t, Options{})
+	if cuda, ok := f["gpu.cuda"]; ok || f["gpu.driver.branch"] != "580" {
+		t.Errorf("CUDA %q of %v", cuda, f)
+	}
+}
+
+func TestTheCompilerIsFoundWhereTorchLooksForIt(t *testing.T) {
+	nvcc := func(release string) string {
+		home := t.TempDir()
+		if err := os.Mkdir(filepath.Join(home, "bin"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		script := "#!/bin/sh\necho 'nvcc: NVIDIA (R) Cuda compiler driver'\necho 'Cuda compilation tools, release " + release[:4] + ", V" + release + "'\n"
+		if err := os.WriteFile(filepath.Join(home, "bin", "nvcc"), []byte(script), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		return home
+	}
+	t.Setenv("CUDA_HOME", "")
+	t.Setenv("CUDA_PATH", "")
+	t.Setenv("PATH", filepath.Join(nvcc("12.4.99"), "bin")+":"+os.Getenv("PATH"))
+	if f := facts(t, Options{}); f["nvcc"] != "12.4.99" {
+		t.Errorf("on PATH: %q", f["nvcc"])
+	}
+	t.Setenv("CUDA_HOME", nvcc("13.0.88"))
+	if f := facts(t, Options{}); f["nvcc"] != "13.0.88" {
+		t.Errorf("in CUDA_HOME: %q", f["nvcc"])
+	}
+}
+
 func TestOnlyVisibleGPUsAreOurs(t *testing.T) {
 	fakeSMI(t, twoGPUs)
 	for list, id := range map[string]string{"1": "1", "GPU-bb": "1", " 0 ": "0"} {
