@@ -217,6 +217,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     space = Workspace(tmp_path_factory.mktemp("tiny") / "work", "synthetic")
     space.request["params"] = {
         "seed": 7,
+        "shape": "toy",
         "hidden": 32,
         "layers": 2,
         "heads": 2,

@@ -110,6 +110,7 @@ def test_refusal_has_the_exit_code(space, tmp_path):
 def test_cancel(space, workspace):
     made = workspace("synthetic")
     made.request["params"] = {
+        "shape": "toy",
         "seed": 1, "hidden": 256, "layers": 40, "heads": 4, "kv_heads": 4, "intermediate": 512, "vocab": 300,
         "context": 64, "tie_embeddings": True, "dtype": "float32", "text_bytes": 2000,
     }  # fmt: skip

@@ -107,6 +107,7 @@ def test_ten_kills(attempt, workspace, kept, read_tree):
     """Killed ten times, from its first word to its first file, the worker makes what an undisturbed one makes."""
     deep = workspace("synthetic")
     deep.request["params"] = {
+        "shape": "toy",
         "seed": 5, "hidden": 64, "layers": LAYERS, "heads": 4, "kv_heads": 2, "intermediate": 96, "vocab": 300,
         "context": 64, "tie_embeddings": True, "dtype": "float32", "text_bytes": 2000,
     }  # fmt: skip

@@ -130,6 +130,7 @@ def test_better_than_rounding(space, tiny, tokens):
 def test_tied_head_stays_tied_and_tokenizer_comes_along(space, workspace, tiny):
     made = workspace("synthetic")
     made.request["params"] = {
+        "shape": "toy",
         "seed": 1, "hidden": 32, "layers": 1, "heads": 2, "kv_heads": 2, "intermediate": 32, "vocab": 300,
         "context": 64, "tie_embeddings": True, "dtype": "bfloat16", "text_bytes": 2000,
     }  # fmt: skip
@@ -185,6 +186,7 @@ def test_quantized_already(space):
 def test_cancel(space, workspace):
     made = workspace("synthetic")
     made.request["params"] = {
+        "shape": "toy",
         "seed": 1, "hidden": 256, "layers": 40, "heads": 4, "kv_heads": 4, "intermediate": 512, "vocab": 300,
         "context": 64, "tie_embeddings": True, "dtype": "float32", "text_bytes": 2000,
     }  # fmt: skip

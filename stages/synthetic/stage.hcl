@@ -16,67 +16,74 @@ param "seed" {
   doc     = "Another seed gives another model and another text."
 }
 
+param "shape" {
+  type    = string
+  default = "toy"
+  one_of  = ["toy", "llama-3-8b"]
+  doc     = "What the sizes are that are left out. toy: hidden 64, 2 layers, heads 4 and 2, intermediate 128, vocab 512, context 2048, float32, rope_theta 10000. llama-3-8b: hidden 4096, 32 layers, heads 32 and 8, intermediate 14336, vocab 128256, context 8192, bfloat16, rope_theta 500000; 16 GB."
+}
+
 param "hidden" {
-  type    = number
-  default = 64
-  integer = true
-  min     = 8
-  max     = 65536
-  doc     = "Hidden size; a multiple of 2 × heads."
+  type     = number
+  optional = true
+  integer  = true
+  min      = 8
+  max      = 65536
+  doc      = "Hidden size; a multiple of 2 × heads."
 }
 
 param "layers" {
-  type    = number
-  default = 2
-  integer = true
-  min     = 1
-  max     = 1024
-  doc     = "Decoder layers."
+  type     = number
+  optional = true
+  integer  = true
+  min      = 1
+  max      = 1024
+  doc      = "Decoder layers."
 }
 
 param "heads" {
-  type    = number
-  default = 4
-  integer = true
-  min     = 1
-  max     = 1024
-  doc     = "Attention heads."
+  type     = number
+  optional = true
+  integer  = true
+  min      = 1
+  max      = 1024
+  doc      = "Attention heads."
 }
 
 param "kv_heads" {
-  type    = number
-  default = 2
-  integer = true
-  min     = 1
-  max     = 1024
-  doc     = "Key and value heads; they divide heads."
+  type     = number
+  optional = true
+  integer  = true
+  min      = 1
+  max      = 1024
+  doc      = "Key and value heads; they divide heads."
 }
 
 param "intermediate" {
-  type    = number
-  default = 128
-  integer = true
-  min     = 8
-  max     = 262144
-  doc     = "Inner size of the feed-forward part."
+  type     = number
+  optional = true
+  integer  = true
+  min      = 8
+  max      = 262144
+  doc      = "Inner size of the feed-forward part."
 }
 
 param "vocab" {
-  type    = number
-  default = 512
-  integer = true
-  min     = 259
-  max     = 1048576
-  doc     = "Rows of the embedding. The tokenizer has 256 bytes, 3 special tokens and as many merges as its text gives."
+  type     = number
+  optional = true
+  integer  = true
+  min      = 259
+  max      = 1048576
+  doc      = "Rows of the embedding. The tokenizer has 256 bytes, 3 special tokens and as many merges as its text gives."
 }
 
 param "context" {
-  type    = number
-  default = 2048
-  integer = true
-  min     = 8
-  max     = 1048576
-  doc     = "Positions the model says it can take."
+  type     = number
+  optional = true
+  integer  = true
+  min      = 8
+  max      = 1048576
+  doc      = "Positions the model says it can take."
 }
 
 param "tie_embeddings" {
@@ -86,10 +93,10 @@ param "tie_embeddings" {
 }
 
 param "dtype" {
-  type    = string
-  default = "float32"
-  one_of  = ["float32", "bfloat16", "float16"]
-  doc     = "Type of the weights."
+  type     = string
+  optional = true
+  one_of   = ["float32", "bfloat16", "float16"]
+  doc      = "Type of the weights."
 }
 
 param "text_bytes" {

@@ -4,6 +4,7 @@ import pytest
 
 SHAPE = {
     "seed": 3,
+    "shape": "toy",
     "hidden": 32,
     "layers": 2,
     "heads": 4,
@@ -67,20 +68,19 @@ def test_model_is_what_transformers_would_make(space, dtype, tied):
 def test_large_models_are_sharded(space, monkeypatch):
     from transformers import AutoModelForCausalLM
 
+    from synthetic import weights, worker
+
     s = space()
-    source = s.worker.read_text().replace("SHARD = 4 << 30", "SHARD = 40_000")
-    assert "40_000" in source
-    s.worker = s.root / "worker.py"
-    s.worker.write_text(source)
-    done = s.run()
-    assert done.code == 0, done.stderr
+    job = s.job()
+    monkeypatch.setattr(worker, "Writer", lambda *given: weights.Writer(*given, shard=40_000))
+    worker.main(job)
     index = json.loads((s.out("model") / "model.safetensors.index.json").read_text())
     files = {p.name for p in s.out("model").glob("*.safetensors")}
     assert set(index["weight_map"].values()) == files
     assert len(files) > 2
     model, info = AutoModelForCausalLM.from_pretrained(s.out("model"), output_loading_info=True)
     assert not info["missing_keys"]
-    assert model.num_parameters() == done.metrics["parameters"]
+    assert model.num_parameters() == job.result.metrics["parameters"]
 
 
 @pytest.mark.parametrize(("params", "name"), [({"hidden": 36}, "hidden"), ({"kv_heads": 3}, "kv_heads")])
