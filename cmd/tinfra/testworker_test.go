@@ -35,7 +35,7 @@ func testWorker() {
 	w.story = filepath.Clean(filepath.Join(os.Getenv("TINFRA_WORKSPACE"), "..", "..", "..", ".."))
 	note(filepath.Join(w.story, "runs.log"), w.Kind+"\n")
 	kinds := map[string]func(){
-		"make": w.make, "upper": w.upper, "join": w.join, "score": w.score, "trial": w.trial,
+		"make": w.make, "upper": w.upper, "graft": w.graft, "join": w.join, "score": w.score, "trial": w.trial,
 		"model": func() { write("out/model/config.json", "{}") },
 		"login": w.login, "pinned": w.pinned, "leaky": w.leak, "leakysource": w.leakSource,
 	}
@@ -73,6 +73,18 @@ func (w *worker) upper() {
 	w.params(&p)
 	for path, text := range read("in/text") {
 		write(filepath.Join("out/text", path), strings.ToUpper(text)+p.Suffix)
+	}
+}
+
+func (w *worker) graft() {
+	var p struct{ Note string }
+	w.params(&p)
+	w.out.Reused = map[string]string{}
+	for path := range read("in/text") {
+		w.out.Reused["text/kept/"+path] = "text/" + path
+	}
+	if p.Note != "" {
+		write("out/text/note.txt", p.Note)
 	}
 }
 

@@ -37,6 +37,10 @@ func (b *builder) adopt(ctx context.Context, t *task, a *artifacts.Action, at *a
 	if err != nil {
 		return err
 	}
+	reused, err := b.reused(ctx, t, a, at, r)
+	if err != nil {
+		return err
+	}
 	noted := readAdopted(at.ws.Dir)
 	m.outputs = maps.Clone(noted)
 	for i := range t.step.Node.Stage.Kind.Outputs {
@@ -45,7 +49,7 @@ func (b *builder) adopt(ctx context.Context, t *task, a *artifacts.Action, at *a
 			continue
 		}
 		dir := filepath.Join(at.ws.Dir, protocol.OutDir, o.Name)
-		out, stored, err := b.adoptOne(b.storing(ctx, t, o.Name), m, o, a.Outputs[o.Name], dir, labels)
+		out, stored, err := b.adoptOne(b.storing(ctx, t, o.Name), m, o, dir, artifacts.Manifest{Type: a.Outputs[o.Name], Labels: labels, Files: reused[o.Name]})
 		if err != nil {
 			return err
 		}
@@ -68,20 +72,25 @@ func (b *builder) adopt(ctx context.Context, t *task, a *artifacts.Action, at *a
 	return nil
 }
 
-// adoptOne gives nil for an optional output that was not made.
-func (b *builder) adoptOne(ctx context.Context, m *made, o *stages.Output, typ, dir string, labels map[string]string) (out *artifacts.Manifest, stored bool, err error) {
+// adoptOne gives nil for an optional output that was not made. is what is known of it beforehand, the files that it reuses among it.
+func (b *builder) adoptOne(ctx context.Context, m *made, o *stages.Output, dir string, is artifacts.Manifest) (out *artifacts.Manifest, stored bool, err error) {
 	full, err := hasFiles(dir)
 	switch {
 	case err != nil:
 		return nil, false, fmt.Errorf("output %s: %w", o.Name, err)
+	case !full && len(is.Files) > 0:
+		return &is, false, withReused(&is, nil)
 	case !full && o.Optional:
 		return nil, false, nil
 	case !full:
 		return nil, false, fmt.Errorf("the worker made no %s: %s/%s is empty", o.Name, protocol.OutDir, o.Name)
 	}
-	if out, err = b.read(ctx, m, dir, typ, labels); out == nil && err == nil {
+	if out, err = b.read(ctx, m, dir, is.Type, is.Labels); out == nil && err == nil {
 		stored = true
-		out, err = b.o.Adopter.AdoptTree(ctx, dir, typ, labels)
+		out, err = b.o.Adopter.AdoptTree(ctx, dir, is.Type, is.Labels)
+	}
+	if err == nil && len(is.Files) > 0 {
+		err = withReused(out, is.Files)
 	}
 	if err != nil {
 		return nil, false, fmt.Errorf("%w (storing output %s)", err, o.Name) // the reason first: a table shows no more

@@ -159,14 +159,21 @@ func (b *builder) usable(ctx context.Context, t *task, a *artifacts.Action, at *
 // collectable: the result is there, and every output that must be.
 func (b *builder) collectable(ws string, t *task) bool {
 	k := t.step.Node.Stage.Kind
+	result := &protocol.Result{}
 	if !k.Native {
-		if _, err := protocol.ReadResult(ws); err != nil {
+		var err error
+		if result, err = protocol.ReadResult(ws); err != nil {
 			return false
 		}
 	}
 	taken := readAdopted(ws)
 	for _, o := range k.Outputs {
-		full, err := hasFiles(filepath.Join(ws, protocol.OutDir, o.Name))
+		dir := filepath.Join(ws, protocol.OutDir, o.Name)
+		full, err := hasFiles(dir)
+		if !full && err == nil && reuses(result, o.Name) {
+			_, err = os.Lstat(dir) // what is taken away half-way is not there at all
+			full = err == nil
+		}
 		if _, ok := taken[o.Name]; !ok && (err != nil || !full) {
 			return false // without a file it was taken away half-way, or is an optional one that we cannot tell from it
 		}

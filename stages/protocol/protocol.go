@@ -73,6 +73,7 @@ type Result struct {
 	Labels   map[string]string  `json:"labels,omitempty"`
 	Observed map[string]string  `json:"observed,omitempty"`
 	Resolved map[string]string  `json:"resolved,omitempty"` // download: goes to the lock
+	Reused   map[string]string  `json:"reused,omitempty"`   // port/path of an output → port/path, or port[key]/path, of an input
 }
 
 // Event is one line of events.jsonl.

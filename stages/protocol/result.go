@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"strings"
 )
 
 // MaxResult is the most bytes that a result.json may have.
@@ -23,9 +24,12 @@ func DecodeResult(text []byte) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.only("protocol", "metrics", "labels", "observed", "resolved")
+	o.only("protocol", "metrics", "labels", "observed", "resolved", "reused")
 	o.version()
-	r := &Result{Protocol: Version, Metrics: map[string]float64{}, Labels: o.texts("labels"), Observed: o.texts("observed"), Resolved: o.texts("resolved")}
+	r := &Result{
+		Protocol: Version, Metrics: map[string]float64{}, Labels: o.texts("labels"), Observed: o.texts("observed"),
+		Resolved: o.texts("resolved"), Reused: decodeReused(o),
+	}
 	if o.has("metrics") {
 		sub := o.object("metrics")
 		for _, name := range sub.names() {
@@ -36,6 +40,18 @@ func DecodeResult(text []byte) (*Result, error) {
 		return nil, err
 	}
 	return r, nil
+}
+
+func decodeReused(o *object) map[string]string {
+	all := o.texts("reused")
+	for to, from := range all {
+		for _, at := range []string{to, from} {
+			if port, _, below := strings.Cut(at, "/"); !below || port == "" || !fs.ValidPath(at) {
+				o.fail("reused", "%q is not a port and a path below it", cut(at))
+			}
+		}
+	}
+	return all
 }
 
 // ReadResult reads the result.json of a workspace. The worker may have put anything there: only a regular file counts.

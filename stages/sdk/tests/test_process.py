@@ -55,6 +55,39 @@ def test_result_and_events(worker):
     assert not list(space.root.glob("result.json.*"))
 
 
+def test_reused_files(worker, tmp_path):
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "w").write_text("weights")
+    space = worker(
+        """
+        def main(job):
+            job.reuse("model", "w", port="model", source="deep/w")
+            job.reuse("model", "more/w", port="model", source="deep/w")
+            (job.output("model") / "config.json").write_text("{}")
+            for output, path, port, source in (
+                ("model", "w", "model", "deep/w"),
+                ("model", "config.json", "model", "deep/w"),
+                ("model", "../w", "model", "deep/w"),
+                ("model", "v", "model", "../model/deep/w"),
+                ("model", "v", "model", "deep"),
+                ("model", "v", "other", "w"),
+                ("other", "v", "model", "deep/w"),
+            ):
+                try:
+                    job.reuse(output, path, port=port, source=source)
+                except (ValueError, w.BadInput):
+                    continue
+                raise AssertionError((output, path, port, source))
+        """
+    )
+    space.add_input("model", tmp_path, "model/hf")
+    done = space.run()
+    assert done.code == 0, done.stderr
+    assert done.result["reused"] == {"model/w": "model/deep/w", "model/more/w": "model/deep/w"}
+    space.fill(done)
+    assert (space.out("model") / "w").read_text() == (space.out("model") / "more" / "w").read_text() == "weights"
+
+
 @pytest.mark.parametrize(
     ("body", "code", "problem"),
     [

@@ -87,6 +87,22 @@ class Job:
         path.mkdir(parents=True, exist_ok=True)
         return path
 
+    def reuse(self, output: str, path: str, port: str, source: str) -> None:
+        """Say that an output's file is one of an input: nothing is copied, written or hashed.
+
+        `path` lies below the output and `source` below the input, relative, with slashes; `port` is an input port, or
+        `port[key]`. The file is not in `out/` then: whoever is given the output later finds it there.
+        :class:`BadInput` where the input has no such file.
+        """
+        place = self.output(output) / path
+        if not inside(path) or not inside(source):
+            raise ValueError(f"{path!r} and {source!r} must be paths below their folders")
+        if not (self.input(port) / source).is_file():
+            raise BadInput(port, f"it has no {source}")
+        if place.exists() or f"{output}/{path}" in self.result.reused:
+            raise ValueError(f"{output}/{path} is there already")
+        self.result.reused[f"{output}/{path}"] = f"{port}/{source}"
+
     # What is said.
 
     def progress(self, done: float, total: float = 0, unit: str = "", what: str = "") -> None:

@@ -6,23 +6,28 @@ import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from .event import metric_name
-from .request import VERSION
+from .request import VERSION, inside
 from .strictjson import Malformed, join, parse, strings, take
 
-FIELDS = ("protocol", "metrics", "labels", "observed", "resolved")
+FIELDS = ("protocol", "metrics", "labels", "observed", "resolved", "reused")
 LIMIT = 1 << 20  # bytes
 
 
 @dataclass
 class Result:
-    """Metrics are finite numbers; labels go on every output; observed is kept in the record; resolved in the lock."""
+    """Metrics are finite numbers; labels go on every output; observed is kept in the record; resolved in the lock.
+
+    reused names files of outputs, `port/path`, and the file of an input, `port/path` or `port[key]/path`, that each is.
+    """
 
     metrics: dict[str, float] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
     observed: dict[str, str] = field(default_factory=dict)
     resolved: dict[str, str] = field(default_factory=dict)
+    reused: dict[str, str] = field(default_factory=dict)
 
 
 def decode(text: str) -> Result:
@@ -40,13 +45,22 @@ def decode(text: str) -> Result:
         labels=strings(obj, "labels"),
         observed=strings(obj, "observed"),
         resolved=strings(obj, "resolved"),
+        reused=_reused(obj),
     )
+
+
+def _reused(obj: dict[str, Any]) -> dict[str, str]:
+    files = strings(obj, "reused")
+    for at in [*files, *files.values()]:
+        if "/" not in at or not inside(at):
+            raise Malformed(f"reused: {at!r} is not a port and a path below it")
+    return files
 
 
 def write(path: Path, result: Result) -> None:
     """Write the file beside its place, sync it, and rename it: a reader sees all of it or nothing."""
     body = {"protocol": VERSION, "metrics": result.metrics}
-    for name in ("labels", "observed", "resolved"):
+    for name in ("labels", "observed", "resolved", "reused"):
         if value := getattr(result, name):
             body[name] = value
     text = json.dumps(body, allow_nan=False, ensure_ascii=False, sort_keys=True)
