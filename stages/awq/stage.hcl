@@ -103,3 +103,27 @@ metric "scaled_layers" {
   unit = "1"
   doc  = "Layers for whose input channels scales were searched; the best may be none. With fewer key than query heads o_proj is not among them."
 }
+
+metric "load_seconds" {
+  unit   = "s"
+  better = "lower"
+  doc    = "Reading the model and checking its weights."
+}
+
+metric "quantize_seconds" {
+  unit   = "s"
+  better = "lower"
+  doc    = "Searching scales and rounding, all layers."
+}
+
+metric "save_seconds" {
+  unit   = "s"
+  better = "lower"
+  doc    = "Packing and writing the checkpoint."
+}
+
+metric "peak_gpu_bytes" {
+  unit   = "byte"
+  better = "lower"
+  doc    = "The most that tensors took on the GPU at one time. The model stays in the machine's memory, and a decoder layer at a time is brought to the GPU. Absent without a GPU."
+}

@@ -34,7 +34,7 @@ def compress(job: Job, subject: Subject) -> Tally:
     """Quantize the model in place; returns what was done."""
     samples = read_samples(job, subject.model)
     tally = Tally()
-    if subject.model.device.type != "cuda":
+    if not job.request.gpus:
         skip_pinning()
     quantize(job, subject, [make_scaling(job, subject, tally), make_rounding(job, subject)], samples)
     return tally

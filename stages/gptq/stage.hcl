@@ -112,3 +112,27 @@ metric "rtn_fallbacks" {
   better = "lower"
   doc    = "Layers that were rounded to nearest, since their Hessian could not be inverted."
 }
+
+metric "load_seconds" {
+  unit   = "s"
+  better = "lower"
+  doc    = "Reading the model and checking its weights."
+}
+
+metric "quantize_seconds" {
+  unit   = "s"
+  better = "lower"
+  doc    = "Calibrating and rounding, all layers. Those of an earlier attempt cost little."
+}
+
+metric "save_seconds" {
+  unit   = "s"
+  better = "lower"
+  doc    = "Packing and writing the checkpoint."
+}
+
+metric "peak_gpu_bytes" {
+  unit   = "byte"
+  better = "lower"
+  doc    = "The most that tensors took on the GPU at one time. The model stays in the machine's memory, and a decoder layer at a time is brought to the GPU. Absent without a GPU."
+}

@@ -80,6 +80,8 @@ def test_metrics_and_progress(space):
     assert done.metrics["bits_per_weight"] == 4 + 32 / 16
     assert done.metrics["size_bytes"] == (s.out("model") / "model.safetensors").stat().st_size
     assert done.metrics["rtn_fallbacks"] == 0
+    assert all(done.metrics[f"{part}_seconds"] > 0 for part in ("load", "quantize", "save"))
+    assert "peak_gpu_bytes" not in done.metrics  # there is none
     bars = [e for e in done.events if e["type"] == "progress"]
     layers = [(n, 14, "linear layers") for n in (0, 7, 14)]
     told = [(e["done"], e["total"], e["unit"]) for e in bars]

@@ -7,6 +7,7 @@ determinism = "statistical"
 needs {
   cpus       = 2
   memory_gib = 6
+  gpus       = "0-1"
 }
 
 param "bits" {
@@ -75,4 +76,28 @@ metric "size_bytes" {
 metric "quantized_layers" {
   unit = "1"
   doc  = "Linear layers that were quantized."
+}
+
+metric "load_seconds" {
+  unit   = "s"
+  better = "lower"
+  doc    = "Reading the model and checking its weights."
+}
+
+metric "quantize_seconds" {
+  unit   = "s"
+  better = "lower"
+  doc    = "Rounding, all layers."
+}
+
+metric "save_seconds" {
+  unit   = "s"
+  better = "lower"
+  doc    = "Packing and writing the checkpoint."
+}
+
+metric "peak_gpu_bytes" {
+  unit   = "byte"
+  better = "lower"
+  doc    = "The most that tensors took on the GPU at one time. The model stays in the machine's memory, and a decoder layer at a time is brought to the GPU. Absent without a GPU."
 }

@@ -43,13 +43,13 @@ def write_tokens(folder: Path, rows: Any = None) -> Path:
 
 
 @pytest.fixture
-def make_job(workspace: Callable[[str], Any], tmp_path: Path) -> Callable[..., Job]:
-    """Makes the job of a kind; `changes` are of the model's config, `rows` the calibration tokens."""
+def make_space(workspace: Callable[[str], Any], tmp_path: Path) -> Callable[..., Any]:
+    """Makes the workspace of a kind; `changes` are of the model's config, `rows` the calibration tokens."""
     made = 0
 
     def make(
         kind: str, changes: dict[str, Any] | None = None, model: Path | None = None, rows: Any = None, **params: Any
-    ) -> Job:
+    ) -> Any:
         nonlocal made
         made += 1
         space = workspace(kind)
@@ -59,6 +59,12 @@ def make_job(workspace: Callable[[str], Any], tmp_path: Path) -> Callable[..., J
         if kind != "rtn":
             space.add_input("calibration", write_tokens(tmp_path / f"tokens{made}", rows), "dataset/tokens")
         space.request["outputs"] = {"model": "model/hf"}
-        return space.job()
+        return space
 
     return make
+
+
+@pytest.fixture
+def make_job(make_space: Callable[..., Any]) -> Callable[..., Job]:
+    """Makes the job of such a workspace."""
+    return lambda *args, **named: make_space(*args, **named).job()

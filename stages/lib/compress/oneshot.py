@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from lib.compress.cost import timed
 from lib.compress.samples import as_data
 from lib.compress.subject import Subject
+from lib.llm.checkpoint import device
 from tinfra_worker import BadParam, Job
 
 if TYPE_CHECKING:
@@ -59,24 +61,35 @@ def quantize(job: Job, subject: Subject, modifiers: list[Any], samples: torch.Te
     from llmcompressor import oneshot
 
     head = subject.model.get_output_embeddings()
-    oneshot(
-        model=subject.model,
-        recipe=modifiers,
-        # By default the head is torn from the embedding, and a model of 135 million weights grows by a quarter.
-        tie_word_embeddings=head not in subject.layers.values(),
-        **({} if samples is None else as_data(samples)),
-    )
-    cast_rest(job, subject)
+    with timed(job, "quantize"):
+        oneshot(
+            model=subject.model,
+            recipe=modifiers,
+            # By default the head is torn from the embedding, and a model of 135 million weights grows by a quarter.
+            tie_word_embeddings=head not in subject.layers.values(),
+            **({} if samples is None else as_data(samples)),
+        )
+        cast_rest(job, subject)
 
 
 def cast_rest(job: Job, subject: Subject) -> None:
     """Give what is not packed, scales too, the type that param `rest` names. No packed number may change by it."""
     import torch
+    from compressed_tensors.offload import remove_dispatch, set_onload_device
 
     rest = job.param("rest", str)
     if rest == "keep":
         return
-    dtype = getattr(torch, rest)
+    # A cast reaches copies on the GPU only, as long as llm-compressor brings layers there. Packing needs that again.
+    remove_dispatch(subject.model)
+    cast(subject, getattr(torch, rest), rest)
+    set_onload_device(subject.model, device(job))
+
+
+def cast(subject: Subject, dtype: torch.dtype, rest: str) -> None:
+    """Cast all that is not packed, in the machine's memory; :class:`BadParam` names `rest` where it is too coarse."""
+    import torch
+
     for name, layer in subject.layers.items():
         packed = codes(layer)
         layer.to(dtype)

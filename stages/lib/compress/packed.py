@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+from lib.compress.cost import tell_peak, timed
 from lib.compress.subject import Subject
 from lib.llm.checkpoint import weights
 from tinfra_worker import Fault, Job
@@ -21,7 +22,9 @@ PARTS = ("weight_packed", "weight_scale", "weight_zero_point", "weight_g_idx")
 def save(job: Job, subject: Subject) -> None:
     """Write output `model`, with the tokenizer files of the source, and tell what it takes."""
     out = job.output("model")
-    subject.model.save_pretrained(out, save_compressed=True)
+    with timed(job, "save"):
+        subject.model.save_pretrained(out, save_compressed=True)
+    tell_peak(job)
     # llm-compressor's own note of what it did; params in the record say the same, and this one names our class.
     (out / "recipe.yaml").unlink(missing_ok=True)
     copy_tokenizer(job.input("model"), out)

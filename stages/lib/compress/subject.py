@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from lib.llm.checkpoint import check_model, load_model
+from lib.compress.cost import timed
+from lib.llm.checkpoint import check_model, device, load_model
 from tinfra_worker import BadInput, BadParam, Job
 
 if TYPE_CHECKING:
@@ -33,15 +34,20 @@ class Subject:
 
 
 def open_subject(job: Job) -> Subject:
-    """Input `model` in its own type, and what of it params `ignore` and `group_size` let be quantized."""
+    """Input `model` in its own type, and what of it params `ignore` and `group_size` let be quantized.
+
+    It stays in the machine's memory: llm-compressor brings a decoder layer at a time to the GPU, which need not be able
+    to hold it whole.
+    """
     if "quantization_config" in check_model(job, "model"):
         raise BadInput(
             "model", "the model is quantized already", f"give {job.request.kind} the model before it was quantized"
         )
     ignore = read_ignore(job)
     job.log("loading the model")
-    model = load_model(job, "model", "auto")
-    return Subject(model, find_layers(job, model, ignore), ignore)
+    with timed(job, "load"):
+        model = load_model(job, "model", "auto", resident=False)
+        return Subject(model, find_layers(job, model, ignore), ignore)
 
 
 def read_ignore(job: Job) -> list[str]:
@@ -72,7 +78,7 @@ def find_layers(job: Job, model: PreTrainedModel, ignore: list[str]) -> dict[str
                 f"choose one of {fitting}" if fitting else f"name {name} in ignore",
             )
         # Rounding turns NaN into some number, and nothing would tell.
-        if not layer.weight.isfinite().all():
+        if not layer.weight.to(device(job)).isfinite().all():
             raise BadInput("model", f"the weight of {name} holds NaN or infinite numbers")
     return found
 

@@ -54,8 +54,11 @@ def load_config(job: Job, port: str) -> PretrainedConfig:
         raise BadInput(port, f"the model's config.json does not work: {e}") from e
 
 
-def load_model(job: Job, port: str, dtype: str, **options: Any) -> PreTrainedModel:
-    """Load a causal LM for reading on the granted device. `dtype` is torch's name, or "auto" for the checkpoint's."""
+def load_model(job: Job, port: str, dtype: str, resident: bool = True, **options: Any) -> PreTrainedModel:
+    """Load a causal LM for reading. `dtype` is torch's name, or "auto" for the checkpoint's.
+
+    It is put on the granted device; one that is not resident stays in the machine's memory.
+    """
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -72,7 +75,7 @@ def load_model(job: Job, port: str, dtype: str, **options: Any) -> PreTrainedMod
     if info["missing_keys"] or info["mismatched_keys"]:
         bad = sorted(map(str, [*info["missing_keys"], *info["mismatched_keys"]]))
         raise BadInput(port, f"{len(bad)} tensors of the model are missing or have another shape: {', '.join(bad[:5])}")
-    return model.eval().to(device(job))
+    return model.eval().to(device(job) if resident else "cpu")
 
 
 def device(job: Job) -> torch.device:
