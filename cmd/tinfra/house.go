@@ -198,6 +198,7 @@ func (h *house) environments(offline bool) (*env.Set, error) {
 		return nil, err
 	}
 	set := env.NewSet(builtin, h.store.Dir(), offline)
+	set.Use(localEnvironments(h.project))
 	for _, kinds := range h.project.Kinds {
 		dir := filepath.Join(kinds, "env")
 		if err := set.Add(h.app.reads.FS(os.DirFS(dir), dir)); err != nil {

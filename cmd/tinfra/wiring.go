@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strconv"
 	"time"
@@ -95,6 +96,15 @@ func (d *describer) Blob(ctx context.Context, name string) ([]byte, error) {
 		d.name, d.failed = name, err
 	}
 	return b, err
+}
+
+// localEnvironments is what this machine says of environments.
+func localEnvironments(p *recipe.Project) env.Local {
+	local := env.Local{Maven: p.Maven}
+	if maven := os.Getenv(env.MavenVariable); maven != "" {
+		local.Maven = maven
+	}
+	return local
 }
 
 // limits are facts that stand in place of what is probed: what tinfra.hcl gives to stages of this machine.

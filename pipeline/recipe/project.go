@@ -29,6 +29,7 @@ type Project struct {
 	Jobs  int      // stages at once; 0 for the default
 	Kinds []string // absolute folders of further stage kinds
 
+	Maven        string   // repository that environments' jars come from, an address or an absolute folder; "" for the user's own
 	AllowedHosts []string // of downloads; empty for any
 	Endpoint     string   // of the Hugging Face hub, a mirror; "" for its own
 	Local        LocalExecutor
@@ -122,6 +123,7 @@ func (r *projectReader) read(body *hclsyntax.Body) {
 			"cache": func(a *hclsyntax.Attribute) { p.Cache = r.path(a) },
 			"jobs":  func(a *hclsyntax.Attribute) { p.Jobs = int(r.number(a, 1, 4096, true)) },
 			"kinds": func(a *hclsyntax.Attribute) { p.Kinds = r.kinds(a) },
+			"maven": func(a *hclsyntax.Attribute) { p.Maven = r.maven(a) },
 		},
 		blocks: map[string]func(*hclsyntax.Block){
 			"download": func(b *hclsyntax.Block) {
@@ -262,6 +264,11 @@ func (r *projectReader) hosts(a *hclsyntax.Attribute) []string {
 }
 
 func (r *projectReader) endpoint(a *hclsyntax.Attribute) string {
+	return r.address(a, "downloads take `token = secret(\"HF_TOKEN\")`")
+}
+
+// address has no password in it, for which another place is told.
+func (r *projectReader) address(a *hclsyntax.Attribute, place string) string {
 	v, ok := r.value(a, cty.String, "an address")
 	if !ok {
 		return ""
@@ -272,7 +279,7 @@ func (r *projectReader) endpoint(a *hclsyntax.Attribute) string {
 		r.problem(a.Expr.Range(), "Invalid value", "%q is no address. Write it as in \"https://mirror.example.org\".", v.AsString())
 		return ""
 	case u.User != nil:
-		r.problem(a.Expr.Range(), "Invalid value", "%s must hold no password: downloads take `token = secret(\"HF_TOKEN\")`.", a.Name)
+		r.problem(a.Expr.Range(), "Invalid value", "%s must hold no password: %s.", a.Name, place)
 		return ""
 	}
 	return strings.TrimSuffix(v.AsString(), "/")

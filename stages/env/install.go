@@ -49,7 +49,7 @@ func (s *Set) Install(ctx context.Context, name string, progress func(done strin
 		return Ready{}, fmt.Errorf("environment %s: %w", name, err)
 	}
 	if s.looked(dir, digest) == nil {
-		return s.ready(pythonIn(dir)), nil
+		return s.installed(name, dir), nil
 	}
 	if s.offline {
 		return Ready{}, fmt.Errorf("environment %s: %w", name, ErrOffline)
@@ -61,7 +61,7 @@ func (s *Set) Install(ctx context.Context, name string, progress func(done strin
 	defer release()
 	switch err := sound(dir, digest); {
 	case err == nil:
-		return s.ready(pythonIn(dir)), nil
+		return s.installed(name, dir), nil
 	case !errors.Is(err, fs.ErrNotExist):
 		progress("environment " + name + " is damaged (" + err.Error() + "); installing it anew")
 	}
@@ -71,7 +71,7 @@ func (s *Set) Install(ctx context.Context, name string, progress func(done strin
 		}
 		return Ready{}, fmt.Errorf("installing environment %s: %w", name, err)
 	}
-	return s.ready(pythonIn(dir)), nil
+	return s.installed(name, dir), nil
 }
 
 func pythonIn(dir string) string { return filepath.Join(dir, "bin", "python") }
@@ -174,6 +174,9 @@ func (s *Set) build(ctx context.Context, name string, digest artifacts.Digest, d
 	artifacts.Reached(artifacts.StepEnvAside)
 	progress("making environment " + name + " with Python " + python.Minor)
 	if err := fillIntact(ctx, uv, python, aside, d.lock, progress); err != nil {
+		return err
+	}
+	if err := s.bringNatives(ctx, d, aside, progress); err != nil {
 		return err
 	}
 	artifacts.Reached(artifacts.StepEnvFilled)

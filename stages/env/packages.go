@@ -28,11 +28,20 @@ type installedFile struct {
 	size int64  // -1 where the list has none
 }
 
-// recordFiles are the RECORD files of an environment, sorted.
+const recordName = "RECORD"
+
+// recordFiles are the RECORD files of an environment, sorted: those of its packages, and that of its native parts.
 func recordFiles(dir string) ([]string, error) {
-	found, err := filepath.Glob(filepath.Join(dir, "lib", "python3*", "site-packages", "*.dist-info", "RECORD"))
+	found, err := filepath.Glob(filepath.Join(dir, "lib", "python3*", "site-packages", "*.dist-info", recordName))
+	if err != nil {
+		return nil, err
+	}
 	slices.Sort(found)
-	return found, err
+	native := filepath.Join(dir, nativeDir, recordName)
+	if _, err := os.Lstat(native); err == nil {
+		found = append(found, native)
+	}
+	return found, nil
 }
 
 // contents is a digest of the lists of all packages and of what makes the folder an environment. It is in the marker, so

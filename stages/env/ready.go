@@ -11,7 +11,13 @@ type Ready struct {
 	Compiled  string   // folder for what workers compile for the GPU at hand; it need not be there
 }
 
-// ready is a Ready with what all environments have in common.
-func (s *Set) ready(python string) Ready {
-	return Ready{Python: python, Compiled: filepath.Join(s.cache, "tools", "compiled")}
+// installed is the Ready of an environment in the cache, whose Blob was asked for.
+func (s *Set) installed(name, dir string) Ready {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	libraries := s.declared[name].libraries(filepath.Join(dir, nativeDir))
+	return Ready{Python: pythonIn(dir), Libraries: libraries, Compiled: s.compiled()}
 }
+
+// compiled is below the folder of uv, which no collection of garbage looks at.
+func (s *Set) compiled() string { return filepath.Join(s.cache, "tools", "compiled") }

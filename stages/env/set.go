@@ -33,12 +33,14 @@ type Set struct {
 	roots   []fs.FS // folders of environments; the first is tinfra's own and holds uv.lock
 	cache   string
 	offline bool
+	local   Local
 
-	mu      sync.Mutex // guards what is found out once
-	pythons map[string]*interpreter
-	blobs   map[string][]byte
-	held    map[artifacts.Digest]*flock.Flock // of environments that Install has given out
-	sound   map[artifacts.Digest]bool         // whose files were all looked at
+	mu       sync.Mutex // guards what is found out once
+	pythons  map[string]*interpreter
+	declared map[string]*declaration // of each name in blobs
+	blobs    map[string][]byte
+	held     map[artifacts.Digest]*flock.Flock // of environments that Install has given out
+	sound    map[artifacts.Digest]bool         // whose files were all looked at
 }
 
 // NewSet reads environments from root and installs them under cacheDir.
@@ -49,9 +51,17 @@ func NewSet(root fs.FS, cacheDir string, offline bool) *Set {
 	}
 	return &Set{
 		roots: []fs.FS{root}, cache: cacheDir, offline: offline,
-		pythons: map[string]*interpreter{}, blobs: map[string][]byte{}, held: map[artifacts.Digest]*flock.Flock{}, sound: map[artifacts.Digest]bool{},
+		pythons: map[string]*interpreter{}, declared: map[string]*declaration{}, blobs: map[string][]byte{}, held: map[artifacts.Digest]*flock.Flock{}, sound: map[artifacts.Digest]bool{},
 	}
 }
+
+// Local is what this machine says of environments.
+type Local struct {
+	Maven string // repository of jars, an address or a folder; "": the user's own
+}
+
+// Use takes what this machine says. Call it before the others.
+func (s *Set) Use(l Local) { s.local = l }
 
 // Add takes a further folder of environments, such as env/ beside a project's own kinds. Call it before the others.
 func (s *Set) Add(root fs.FS) error {
@@ -104,16 +114,19 @@ func (s *Set) Blob(ctx context.Context, name string) ([]byte, error) {
 		return nil, err
 	}
 	python, err := s.python(ctx, d.Python)
+	if err == nil {
+		err = d.fits(python)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("environment %s: %w", name, err)
 	}
 	blob, err := artifacts.JCS(description{
-		OS: python.OS, Arch: python.Arch, Libc: python.Libc, Python: python.Minor, Lock: d.lock, Native: []string{},
+		OS: python.OS, Arch: python.Arch, Libc: python.Libc, Python: python.Minor, Lock: d.lock, Native: d.nativeLines(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("environment %s: %w", name, err)
 	}
-	s.blobs[name] = blob
+	s.blobs[name], s.declared[name] = blob, d
 	return blob, nil
 }
 
@@ -124,14 +137,15 @@ type description struct {
 	Libc   string   `json:"libc,omitempty"` // family: glibc, musl
 	Python string   `json:"python"`         // minor version
 	Lock   []string `json:"lock"`
-	Native []string `json:"native"`
+	Native []string `json:"native"` // files of native parts with their digests, sorted
 }
 
 // declaration is env.hcl with its lock.
 type declaration struct {
-	Doc    string   `hcl:"doc"`
-	Python []string `hcl:"python"` // minor versions, the best first
-	lock   []string
+	Doc     string   `hcl:"doc"`
+	Python  []string `hcl:"python"` // minor versions, the best first
+	Natives []native `hcl:"native,block"`
+	lock    []string
 }
 
 func (s *Set) declaration(name string) (*declaration, error) {
@@ -173,6 +187,9 @@ func decode(text []byte, filename string) (*declaration, error) {
 		if !minorVersion().MatchString(minor) {
 			return nil, fmt.Errorf(`%s: python names %q, which is not a minor version such as "3.11"`, filename, minor)
 		}
+	}
+	if err := checkNatives(d.Natives); err != nil {
+		return nil, fmt.Errorf("%s: %w", filename, err)
 	}
 	return &d, nil
 }

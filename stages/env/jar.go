@@ -1,0 +1,164 @@
+package env
+
+import (
+	"archive/zip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/Ruihan11/tiny-infra/artifacts"
+)
+
+// MavenVariable names the repository that jars come from, before tinfra.hcl does.
+const MavenVariable = "TINFRA_MAVEN"
+
+// jar is one that was found to be what was asked for.
+type jar struct {
+	path    string
+	discard func()
+}
+
+// pathOf is where a Maven repository keeps a jar.
+func (n native) pathOf() string {
+	c := strings.Split(n.Maven, ":")
+	file := c[1] + "-" + c[2]
+	if len(c) == 5 {
+		file += "-" + c[4]
+	}
+	return path.Join(strings.ReplaceAll(c[0], ".", "/"), c[1], c[2], file+"."+c[3])
+}
+
+// jar brings a jar, from the repository that this machine names, or the user's own, or through Maven. part is a name
+// for what has to be written on the way.
+func (s *Set) jar(ctx context.Context, n native, part string, progress func(string)) (*jar, error) {
+	switch {
+	case strings.Contains(s.local.Maven, "://"):
+		return n.download(ctx, s.local.Maven, part, progress)
+	case s.local.Maven != "":
+		return n.inFolder(ctx, s.local.Maven, progress)
+	}
+	home, err := os.UserHomeDir()
+	if err == nil {
+		found, err := n.inFolder(ctx, filepath.Join(home, ".m2", "repository"), progress)
+		if err == nil || !errors.Is(err, fs.ErrNotExist) {
+			return found, err
+		}
+	}
+	mvn, err := exec.LookPath("mvn")
+	if err != nil {
+		return nil, fmt.Errorf("%s is in no repository that is known here: name one by %s or by `maven` in tinfra.hcl (an address or a folder), "+
+			"put it into ~/.m2/repository, or install mvn", n.Maven, MavenVariable)
+	}
+	return n.byMaven(ctx, mvn, part, progress)
+}
+
+// inFolder looks for the jar in a repository that is a folder.
+func (n native) inFolder(ctx context.Context, repository string, progress func(string)) (*jar, error) {
+	name := filepath.Join(repository, filepath.FromSlash(n.pathOf()))
+	in, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer in.Close()
+	progress("looking through " + name)
+	if err := n.same(ctx, in, io.Discard); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return &jar{path: name, discard: func() {}}, nil
+}
+
+// byMaven lets Maven bring it, with the user's own settings and mirrors, into a repository that is thrown away.
+func (n native) byMaven(ctx context.Context, mvn, part string, progress func(string)) (*jar, error) {
+	progress(fmt.Sprintf("bringing %s with mvn (%d MiB)", n.Maven, n.Size>>20))
+	get := quiet(ctx, mvn, "-q", "-B", "dependency:get", "-Dartifact="+n.Maven, "-Dtransitive=false", "-Dmaven.repo.local="+part)
+	get.Dir = filepath.Dir(part)
+	if err := follow(ctx, get, nil); err != nil {
+		return nil, fmt.Errorf("mvn dependency:get: %w", err)
+	}
+	found, err := n.inFolder(ctx, part, progress)
+	if err != nil {
+		return nil, err
+	}
+	found.discard = func() { _ = os.RemoveAll(part) } // the folder that it is in is thrown away should it stay
+	return found, nil
+}
+
+// download brings it from a repository's address.
+func (n native) download(ctx context.Context, repository, part string, progress func(string)) (*jar, error) {
+	base, err := url.Parse(repository)
+	if err != nil {
+		return nil, errors.New("the repository's address cannot be read")
+	}
+	at := base.JoinPath(n.pathOf())
+	progress(fmt.Sprintf("bringing %s (%d MiB)", n.Maven, n.Size>>20))
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, at.String(), http.NoBody)
+	if err != nil {
+		return nil, err
+	}
+	got, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer got.Body.Close()
+	if got.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%s: %s", at.Redacted(), got.Status)
+	}
+	out, err := os.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(n.same(ctx, got.Body, out), out.Close()); err != nil {
+		return nil, fmt.Errorf("%s: %w", at.Redacted(), err)
+	}
+	return &jar{path: part, discard: func() { _ = os.Remove(part) }}, nil // as above
+}
+
+// same copies a jar, and compares it with what is declared.
+func (n native) same(ctx context.Context, in io.Reader, out io.Writer) error {
+	sum, size, err := artifacts.SumReader(io.TeeReader(io.LimitReader(during{ctx, in}, n.Size+1), out))
+	switch {
+	case err != nil:
+		return err
+	case size != n.Size:
+		return fmt.Errorf("%w: it does not have %d bytes", errOtherJar, n.Size)
+	case sum.Hex() != n.SHA256:
+		return fmt.Errorf("%w: its sha256 is %s and not %s", errOtherJar, sum.Hex(), n.SHA256)
+	}
+	return nil
+}
+
+// extract takes one file out of a jar.
+func (j *jar) extract(ctx context.Context, f nativeFile, root *os.Root) (size int64, err error) {
+	z, err := zip.OpenReader(j.path)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = z.Close() }() // it was only read
+	in, err := z.Open(f.Member)
+	if err != nil {
+		return 0, err
+	}
+	defer in.Close()
+	if err := root.MkdirAll(filepath.FromSlash(path.Dir(f.To)), 0o777); err != nil {
+		return 0, err
+	}
+	out, err := root.OpenFile(filepath.FromSlash(f.To), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, out.Close()) }()
+	sum, size, err := artifacts.SumReader(io.TeeReader(during{ctx, in}, out))
+	if err == nil && sum.Hex() != f.SHA256 {
+		err = fmt.Errorf("its sha256 is %s and not %s", sum.Hex(), f.SHA256)
+	}
+	return size, err
+}
