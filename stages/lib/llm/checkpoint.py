@@ -19,28 +19,35 @@ def weights(folder: Path) -> list[Path]:
 
 
 def check_model(job: Job, port: str) -> dict[str, Any]:
-    """config.json of a model input whose weights files have sound headers; :class:`BadInput` says what is wrong.
+    """config.json of a model input whose weights files have sound headers; :class:`BadInput` says what is wrong."""
+    try:
+        return check_folder(job.input(port))
+    except ValueError as e:
+        raise BadInput(port, str(e)) from e
+
+
+def check_folder(folder: Path) -> dict[str, Any]:
+    """config.json of a model whose weights files have sound headers; ValueError says what is wrong.
 
     safetensors' own reader checks the header's length, that tensors lie inside the file and that none overlap.
     """
     from safetensors import SafetensorError, safe_open
 
-    folder = job.input(port)
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as e:
-        raise BadInput(port, f"config.json of the model cannot be read: {e}") from e
+        raise ValueError(f"config.json of the model cannot be read: {e}") from e
     if not isinstance(config, dict) or "model_type" not in config:
-        raise BadInput(port, "config.json of the model names no model_type")
+        raise ValueError("config.json of the model names no model_type")
     files = weights(folder)
     if not files:
-        raise BadInput(port, "the model holds no .safetensors file")
+        raise ValueError("the model holds no .safetensors file")
     for file in files:
         try:
             with safe_open(file, framework="numpy") as tensors:
                 tensors.keys()
         except (SafetensorError, OSError) as e:
-            raise BadInput(port, f"{file.name} is damaged: {e}") from e
+            raise ValueError(f"{file.name} is damaged: {e}") from e
     return config
 
 
@@ -60,22 +67,48 @@ def load_model(job: Job, port: str, dtype: str, resident: bool = True, **options
     It is put on the granted device; one that is not resident stays in the machine's memory.
     """
     import torch
-    from transformers import AutoModelForCausalLM
 
     check_model(job, port)
     torch.set_num_threads(job.cpus)
+    try:
+        return read_model(job.input(port), dtype, device(job) if resident else torch.device("cpu"), **options)
+    except ValueError as e:
+        raise BadInput(port, str(e)) from e
+
+
+def read_model(folder: Path, dtype: str, place: torch.device, **options: Any) -> PreTrainedModel:
+    """Load a causal LM for reading, straight to where it computes; ValueError says what is wrong with the folder."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    if place.type != "cpu":
+        options["device_map"] = place
     kind = dtype if dtype == "auto" else getattr(torch, dtype)
     try:
         model, info = AutoModelForCausalLM.from_pretrained(
-            job.input(port), dtype=kind, output_loading_info=True, trust_remote_code=False, **options
+            folder, dtype=kind, output_loading_info=True, trust_remote_code=False, **options
         )
     except (ValueError, KeyError, OSError) as e:
-        raise BadInput(port, f"the model cannot be loaded: {e}") from e
+        raise ValueError(f"the model cannot be loaded: {e}") from e
     # transformers fills what is missing with random numbers and only warns.
     if info["missing_keys"] or info["mismatched_keys"]:
         bad = sorted(map(str, [*info["missing_keys"], *info["mismatched_keys"]]))
-        raise BadInput(port, f"{len(bad)} tensors of the model are missing or have another shape: {', '.join(bad[:5])}")
-    return model.eval().to(device(job) if resident else "cpu")
+        raise ValueError(f"{len(bad)} tensors of the model are missing or have another shape: {', '.join(bad[:5])}")
+    return model.eval()
+
+
+def read_plainly(config: dict[str, Any]) -> dict[str, Any]:
+    """Options that have weight-only checkpoints unpacked once, on loading: the same numbers as in each pass, sooner.
+
+    Where activations are quantized too, they must stay so in every pass, and the checkpoint is left as it is.
+    """
+    from transformers import CompressedTensorsConfig
+
+    found = config.get("quantization_config") or {}
+    groups = found.get("config_groups") or {}
+    if found.get("quant_method") != "compressed-tensors" or any(g.get("input_activations") for g in groups.values()):
+        return {}
+    return {"quantization_config": CompressedTensorsConfig(dequantize=True)}
 
 
 def device(job: Job) -> torch.device:

@@ -56,9 +56,10 @@ class Decoder(Protocol):
         ...
 
     def generate(self, ids: torch.Tensor, tokens: int, bar: torch.Tensor) -> Made:
-        """Choose `tokens` tokens greedily after prompts, int64 [batch, S]; what was held before is forgotten.
+        """Choose `tokens` tokens greedily after prompts, int64 [batch, S], in rows that begin anew.
 
-        `bar`, int64 [n], are tokens never chosen: those that end a text; n may be 0.
+        Prompt and tokens must fit the opened length. Nothing is said of what is held afterwards: rewind to 0. `bar`,
+        int64 [n], are tokens never chosen, as those that end a text; n may be 0.
         """
         ...
 
@@ -89,10 +90,10 @@ def _steady(folder: Path, dtype: str) -> Decoder:
 
 
 def _humming(folder: Path, dtype: str) -> Decoder:
-    from lib.llm.humming import humming
+    from lib.llm.humming import Humming
     from lib.llm.steady import SteadyDecoder
 
-    return SteadyDecoder(folder, dtype, humming)
+    return SteadyDecoder(folder, dtype, Humming())
 
 
 def _generate(folder: Path, dtype: str) -> Decoder:

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from lib.llm.checkpoint import check_model, load_model
+from lib.llm.checkpoint import check_model, load_model, read_plainly
 from tinfra_worker import BadInput, Job, Resources
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class CheckpointRunner:
     def __init__(self, job: Job, port: str, dtype: str) -> None:
         import transformers
 
-        self.model = load_model(job, port, dtype, **_read_plainly(check_model(job, port)))
+        self.model = load_model(job, port, dtype, **read_plainly(check_model(job, port)))
         self.vocabulary = self.model.config.get_text_config().vocab_size
         self.dtype = str(self.model.dtype).removeprefix("torch.")
         self.engine = f"transformers {transformers.__version__} {self.model.device.type} {self.dtype}"
@@ -71,20 +71,6 @@ class CheckpointRunner:
         with torch.inference_mode():
             out = self.model(**given, use_cache=True)
             return out.logits.float().cpu().numpy(), out.past_key_values
-
-
-def _read_plainly(config: dict[str, Any]) -> dict[str, Any]:
-    """Have weight-only checkpoints unpacked once, on loading: the same numbers as unpacking in each pass, in less time.
-
-    Where activations are quantized too, they must stay so in every pass, and the checkpoint is left as it is.
-    """
-    from transformers import CompressedTensorsConfig
-
-    found = config.get("quantization_config") or {}
-    groups = found.get("config_groups") or {}
-    if found.get("quant_method") != "compressed-tensors" or any(g.get("input_activations") for g in groups.values()):
-        return {}
-    return {"quantization_config": CompressedTensorsConfig(dequantize=True)}
 
 
 class GraphRunner:
