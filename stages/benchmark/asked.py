@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-from tinfra_worker import BadInput, BadParam, Job
+from lib.speed.subject import Subject, read_subject
+from tinfra_worker import BadParam, Job
 
-GRAPH = "model.onnx"
+BACKENDS = {  # of each form of a model, the one of `auto` first
+    "checkpoint": ("generate", "generate_static", "steady", "humming"),
+    "graph": ("genai",),
+    "engine": ("tensorrt",),
+}
 
 
 @dataclass(frozen=True)
@@ -25,18 +27,18 @@ class Asked:
     threads: int
     device: str
     dtype: str
+    backend: str
 
 
 @dataclass(frozen=True)
 class Model:
-    """What is benchmarked. `vocabulary` in tokens, `context` in positions (0: not stated); `approximate`: its numbers
-    depend on the kernel by more than the last bits, as those of reduced precision do.
+    """What is benchmarked: by which `backend`, computing in `dtype`; `approximate`: its numbers depend on the kernel by
+    more than the last bits, as those of reduced precision do.
     """
 
-    folder: Path
-    graph: bool
-    vocabulary: int
-    context: int
+    subject: Subject
+    backend: str
+    dtype: str
     approximate: bool
 
 
@@ -46,7 +48,7 @@ def read_params(job: Job) -> Asked:
     Threads and device decide a figure and so are params; needs alone would be in no key.
     """
     numbers = {n: job.param(n, int) for n in ("batch", "prompt", "tokens", "warmup", "repeats", "seed", "threads")}
-    asked = Asked(**numbers, device=job.param("device", str), dtype=job.param("dtype", str))
+    asked = Asked(**numbers, **{n: job.param(n, str) for n in ("device", "dtype", "backend")})
     if asked.threads > job.cpus:
         raise BadParam(
             "threads",
@@ -61,40 +63,28 @@ def read_params(job: Job) -> Asked:
 
 
 def read_model(job: Job, asked: Asked) -> Model:
-    """The model's folder: which engine it is for, and whether prompt and tokens fit."""
-    folder = job.input("model")
-    graph = (folder / GRAPH).is_file()
-    if graph and asked.device == "gpu":
+    """The model's folder: which engine it is for, and whether backend, device, type, prompt and tokens fit."""
+    subject = read_subject(job, "model")
+    backend = _backend(subject, asked)
+    if subject.form == "graph" and asked.device == "gpu":
         raise BadParam("device", "onnxruntime-genai of this environment runs on the CPU only", 'set device = "cpu"')
-    if graph and asked.dtype != "float32":
-        raise BadParam("dtype", "a graph holds its own types", "leave out dtype")
-    name = "genai_config.json" if graph else "config.json"
-    config = read_object(job, "model", name)
-    if graph:
-        config = config["model"] if isinstance(config.get("model"), dict) else {}
-    vocabulary, context = (
-        config.get("vocab_size"),
-        config.get("context_length" if graph else "max_position_embeddings", 0),
-    )
-    if not isinstance(vocabulary, int) or vocabulary < 1 or not isinstance(context, int):
-        raise BadInput("model", f"{name} of the model states no vocab_size")
-    if context and asked.prompt + asked.tokens > context:
+    if subject.form == "engine" and asked.device == "cpu":
+        raise BadParam("device", "an engine runs on a GPU only", 'set device = "gpu" and needs { gpus = 1 }')
+    if subject.form != "checkpoint" and asked.dtype not in ("float32", subject.dtype):
+        raise BadParam("dtype", f"an {subject.form} holds its own types", "leave out dtype")
+    if subject.context and asked.prompt + asked.tokens > subject.context:
         raise BadParam(
-            "prompt", f"{asked.prompt} + {asked.tokens} tokens are more than the model's context, {context} positions"
+            "prompt",
+            f"{asked.prompt} + {asked.tokens} tokens are more than the model's context, {subject.context} positions",
         )
-    if graph:
-        approximate = b"MatMulNBits" in (folder / GRAPH).read_bytes()
-    else:
-        approximate = asked.dtype != "float32" or bool(config.get("quantization_config"))
-    return Model(folder, graph, vocabulary, context, approximate)
+    dtype = subject.dtype or asked.dtype
+    return Model(subject, backend, dtype, subject.quantized or dtype != "float32")
 
 
-def read_object(job: Job, port: str, name: str) -> dict[str, Any]:
-    """A JSON object of an input; :class:`BadInput` when it is not there or no object."""
-    try:
-        found = json.loads((job.input(port) / name).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as e:
-        raise BadInput(port, f"{name} of input {port} cannot be read: {e}") from e
-    if not isinstance(found, dict):
-        raise BadInput(port, f"{name} of input {port} holds no object")
-    return found
+def _backend(subject: Subject, asked: Asked) -> str:
+    fit = BACKENDS[subject.form]
+    if asked.backend == "auto":
+        return fit[0]
+    if asked.backend not in fit:
+        raise BadParam("backend", f"{asked.backend} does not run this {subject.form}; {' or '.join(fit)} does")
+    return asked.backend

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from benchmark.asked import Asked, Model
-from benchmark.samples import Run
+from lib.speed.samples import Run
 from tinfra_worker import Job
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ class Engine(Protocol):
     name: str  # with version, device and type
     versions: dict[str, str]
     ends: frozenset[int]  # tokens that end a text, never chosen in a run; known once loaded
+    weight_bytes: int  # that one step reads of the weights; 0 where it is not known. Known once loaded
 
     def load(self) -> None:
         """Bring the model to where it computes."""
@@ -34,10 +35,14 @@ class Engine(Protocol):
 
 def make_engine(job: Job, asked: Asked, model: Model) -> Engine:
     """Import the engine's libraries, and no other's: they would count as its memory."""
-    if model.graph:
+    if model.backend == "genai":
         from benchmark.genai import Genai
 
         return Genai(model, asked)
-    from benchmark.generate import Generate
+    if model.backend == "generate":
+        from benchmark.generate import Generate
 
-    return Generate(job, asked)
+        return Generate(job, asked)
+    from benchmark.decoded import Decoded
+
+    return Decoded(job, asked, model)

@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime_genai as og
 
 from benchmark.asked import Asked, Model
-from benchmark.samples import Run, from_stamps
+from lib.speed.samples import Run, from_stamps
 from tinfra_worker import BadInput
 
 
@@ -22,7 +22,8 @@ class Genai:
         self.name = f"onnxruntime-genai {og.__version__} cpu"
         self.versions = {"onnxruntime-genai": og.__version__, "numpy": np.__version__}
         self.ends: frozenset[int] = frozenset()
-        self._folder, self._threads = model.folder, asked.threads
+        self.weight_bytes = 0
+        self._folder, self._threads = model.subject.folder, asked.threads
         self._model: Any = None
 
     def load(self) -> None:

@@ -11,8 +11,8 @@ import transformers
 from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
 
 from benchmark.asked import Asked
-from benchmark.samples import Run, from_stamps
 from lib.llm.checkpoint import device, load_model
+from lib.speed.samples import Run, from_stamps
 from tinfra_worker import Job
 
 
@@ -43,6 +43,7 @@ class Generate:
             "numpy": np.__version__,
         }
         self.ends: frozenset[int] = frozenset()
+        self.weight_bytes = 0
         self._model: Any = None
 
     def load(self) -> None:
@@ -54,6 +55,7 @@ class Generate:
         # What the checkpoint says of sampling is set aside: generate() fills in from here what it is not told.
         self._model.generation_config = GenerationConfig()
         self.ends = frozenset(ends if isinstance(ends, list) else [] if ends is None else [ends])
+        self.weight_bytes = read_in_a_step(self._model)
 
     def first_logits(self, ids: np.ndarray) -> np.ndarray:
         logits = self._call(ids, 1, output_logits=True, return_dict_in_generate=True).logits[0]
@@ -85,3 +87,10 @@ class Generate:
         return self._model.generate(
             prompt, attention_mask=torch.ones_like(prompt), generation_config=config, stopping_criteria=stopping
         )
+
+
+def read_in_a_step(model: torch.nn.Module) -> int:
+    """Bytes of all weights but the embedding, of which a step gathers a row; of a tied one it reads all as the head."""
+    embedding, head = model.get_input_embeddings().weight, model.get_output_embeddings().weight
+    tensors = [t for t in (*model.parameters(), *model.buffers()) if t is not embedding or embedding is head]
+    return sum(t.nbytes for t in tensors)

@@ -20,14 +20,16 @@ def make_prompt(job: Job, asked: Asked, model: Model) -> np.ndarray:
     shape = (asked.batch, asked.prompt)
     if not check_ports(job):
         # PCG64's integers are the same on every machine.
-        return np.random.Generator(np.random.PCG64(asked.seed)).integers(0, model.vocabulary, shape, dtype=np.int64)
+        return np.random.Generator(np.random.PCG64(asked.seed)).integers(
+            0, model.subject.vocabulary, shape, dtype=np.int64
+        )
     ids = encode(load_tokenizer(job, "tokenizer"), read_text(job, "text"))
     wanted = asked.batch * asked.prompt
     if len(ids) < wanted:
         raise BadInput("text", f"the text has {len(ids)} tokens; {asked.batch} prompts of {asked.prompt} take {wanted}")
     ids = ids[:wanted]
-    if ids.max() >= model.vocabulary:
-        raise BadInput("tokenizer", f"token {ids.max()} is beyond the model's vocabulary of {model.vocabulary}")
+    if ids.max() >= model.subject.vocabulary:
+        raise BadInput("tokenizer", f"token {ids.max()} is beyond the model's vocabulary of {model.subject.vocabulary}")
     return ids.reshape(shape)
 
 

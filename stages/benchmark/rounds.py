@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
-from benchmark import machine, reference
 from benchmark.asked import Asked
 from benchmark.engine import Engine
-from benchmark.samples import Run
+from lib.gpu.meter import Meter, Reading
+from lib.speed import machine
+from lib.speed.agreement import Expected
+from lib.speed.samples import Run
 from tinfra_worker import Job
 
 if TYPE_CHECKING:
@@ -16,43 +19,39 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Measured:
+    """Warm-up runs, runs that count with what the GPU did in each, and the cores that others used during the latter."""
+
+    warm: list[Run]
+    runs: list[Run]
+    readings: list[Reading]
+    during: dict[str, float]
+
+
+@dataclass(frozen=True)
 class Rounds:
-    """A loaded engine, the prompt, int64 [batch, prompt], and its logits after that, float32 [batch, vocabulary]."""
+    """A loaded engine, the prompt, int64 [batch, prompt], and what every run after it must be."""
 
     engine: Engine
     prompt: np.ndarray
     asked: Asked
-    first: np.ndarray
-    approximate: bool
+    expected: Expected
 
-    def measure(self, job: Job) -> tuple[list[Run], list[Run], dict[str, float]]:
-        """Warm-up runs, runs that count, and the cores that others used during the latter."""
-        total, runs = self.asked.warmup + self.asked.repeats, []
-        meter = machine.read_meter()
+    def measure(self, job: Job, gpu: Meter) -> Measured:
+        warmup, total = self.asked.warmup, self.asked.warmup + self.asked.repeats
+        runs, readings, meter = [], [], machine.read_meter()
         for done in range(total):
-            if done == self.asked.warmup:
+            if done == warmup:
                 meter = machine.read_meter()
             job.progress(done, total, "runs", "generating")
-            runs.append(self.engine.run(self.prompt, self.asked.tokens))
-            self.check(runs[-1])
+            run, reading = gpu.measure(partial(self.engine.run, self.prompt, self.asked.tokens))
+            runs.append(run)
+            readings.append(reading)
+            self.expected.check(run, self.engine.name)
         during = machine.others(meter, machine.read_meter())
         job.progress(total, total, "runs", "generating")
         if during["others"] > machine.QUIET:
             job.log(f"others used {during['others']} cores during the runs; the figures have suffered", "warning")
         if any(r.tokens != runs[0].tokens for r in runs):
             job.log("the runs did not all choose the same tokens", "warning")
-        return runs[: self.asked.warmup], runs[self.asked.warmup :], during
-
-    def check(self, made: Run) -> None:
-        """As many tokens as asked, none that ends a text, and the first ones as the engine's own logits say."""
-        import numpy as np
-
-        who = self.engine.name
-        steps, widths = len(made.tokens), {len(row) for row in made.tokens}
-        if steps != self.asked.tokens or widths != {self.asked.batch} or len(made.steps) != steps - 1:
-            raise RuntimeError(f"{who} made {steps} steps of {widths}, not {self.asked.tokens} of {self.asked.batch}")
-        if ends := self.engine.ends.intersection(t for row in made.tokens for t in row):
-            raise RuntimeError(f"{who} chose {sorted(ends)}, which end a text and were barred")
-        allowed = self.first.copy()
-        allowed[:, [t for t in self.engine.ends if t < allowed.shape[1]]] = self.first.min()
-        reference.check_choice(allowed, np.asarray(made.tokens[0]), self.approximate, "its own first logits")
+        return Measured(runs[:warmup], runs[warmup:], readings[warmup:], during)

@@ -1,7 +1,7 @@
 kind        = "benchmark"
-doc         = "Measures how fast one engine generates from one model at one batch size: transformers' generate for a checkpoint, onnxruntime-genai for an ONNX graph. A process of its own, warm-up, repeats; greedy, with a key-value cache, and every run makes the same number of tokens. Before anything is timed, the engine's first logits are held against a reference run of the same files."
+doc         = "Measures how fast one engine generates from one model at one batch size: transformers' generate for a checkpoint, or another backend of it, onnxruntime-genai for an ONNX graph, TensorRT for an engine. A process of its own, warm-up, repeats; greedy, with a key-value cache, and every run makes the same number of tokens. Before anything is timed, the engine's first logits are held against a reference run of the same files; of a TensorRT engine, whose checkpoint is not here, the proof given as verified is that comparison. On a GPU the device must be idle, and its clocks, heat, power and memory are recorded meanwhile."
 env         = "torch"
-uses        = ["lib/llm"]
+uses        = ["lib/gpu", "lib/llm", "lib/speed"]
 determinism = "measured"
 facts       = ["cpu.model", "cpu.count"]
 
@@ -80,14 +80,21 @@ param "device" {
   type    = string
   default = "cpu"
   one_of  = ["cpu", "gpu"]
-  doc     = "Where the engine computes. gpu is for checkpoints only, and wants needs { gpus = 1 }."
+  doc     = "Where the engine computes. gpu is for checkpoints and TensorRT engines, and wants needs { gpus = 1 }."
 }
 
 param "dtype" {
   type    = string
   default = "float32"
   one_of  = ["float32", "bfloat16", "float16"]
-  doc     = "Type that a checkpoint is computed in. A graph holds its own, so leave it out there."
+  doc     = "Type that a checkpoint is computed in. A graph or an engine holds its own, so leave it out there."
+}
+
+param "backend" {
+  type    = string
+  default = "auto"
+  one_of  = ["auto", "generate", "generate_static", "steady", "humming", "genai", "tensorrt"]
+  doc     = "What runs the model. A checkpoint: generate (transformers, eager, a cache that grows; what auto takes), generate_static (transformers, a cache of fixed size, compiled), steady (this project's step, compiled, under a CUDA graph on a GPU), humming (the same with INT4 kernels, on a GPU). A graph: genai. An engine: tensorrt."
 }
 
 input "model" {
@@ -96,7 +103,7 @@ input "model" {
 }
 
 input "verified" {
-  types = ["result/check", "result/perplexity"]
+  types = ["result/check", "result/perplexity", "result/compare"]
   doc   = "What was measured of this very model, by its digest. A result of another model is refused: no figure without a proof that the model works. Put the condition into a require of that stage; where it fails, this one does not run."
 }
 
@@ -198,4 +205,44 @@ metric "prefill_tokens_per_second_high" {
   unit   = "token/s"
   better = "higher"
   doc    = "The fastest repeat."
+}
+
+metric "joules_per_token" {
+  unit   = "J/token"
+  better = "lower"
+  doc    = "Energy of the GPU during the runs that count, prefill included, by batch × tokens × repeats. By the GPU's own counter; where it has none, by its mean power, and benchmark.json then says joules_are estimated. Absent where it tells neither."
+}
+
+metric "bytes_per_step" {
+  unit = "byte"
+  doc  = "What a decode step must move at least: all weights but the embedding, and the keys and values of prompt + tokens / 2 tokens of each sequence. On a GPU only."
+}
+
+metric "roofline_share" {
+  unit   = "1"
+  better = "higher"
+  doc    = "bytes_per_step by the median time of a step, as a part of what a copy of 4 GiB on this very GPU reads and writes in a second. Near 1 only memory limits it."
+}
+
+metric "gpu_clock_mhz" {
+  unit = "MHz"
+  doc  = "Clock of the GPU's processors, the median of ten samples a second."
+}
+
+metric "gpu_temperature_c" {
+  unit   = "°C"
+  better = "lower"
+  doc    = "The greatest of the same samples."
+}
+
+metric "throttled" {
+  unit   = "1"
+  better = "lower"
+  doc    = "1 if power, heat or a brake lowered the clocks in any of the samples, else 0. A figure with 1 is not the GPU's best."
+}
+
+metric "gpu_peak_bytes" {
+  unit   = "byte"
+  better = "lower"
+  doc    = "Memory of the GPU that was free before the load and is not after the runs: what every library allocated, torch or not."
 }

@@ -9,14 +9,13 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from benchmark.asked import Asked, read_model
-from benchmark.genai import Genai
-from benchmark.generate import Generate
+from benchmark.engine import make_engine
 from benchmark.prompt import describe, make_prompt
-from benchmark.reference import TOP, Reference, check_choice, compare
-from benchmark.samples import Run, figures, from_stamps
 from tinfra_worker import BadInput, Job, event, request
 
-ASKED = Asked(batch=4, prompt=9, tokens=20, warmup=0, repeats=1, seed=3, threads=1, device="cpu", dtype="float32")
+ASKED = Asked(
+    batch=4, prompt=9, tokens=20, warmup=0, repeats=1, seed=3, threads=1, device="cpu", dtype="float32", backend="auto"
+)
 
 
 @pytest.fixture
@@ -32,7 +31,7 @@ def job(workspace):
 
 def load(job, asked=ASKED):
     model = read_model(job, asked)
-    engine = Genai(model, asked) if model.graph else Generate(job, asked)
+    engine = make_engine(job, asked, model)
     engine.load()
     return engine, make_prompt(job, asked, model)
 
@@ -151,34 +150,3 @@ def test_prompt_is_of_the_seed(job, tiny):
     assert (first == again).all()
     assert (first != other).any()
     assert describe(given, ASKED, first) != describe(given, ASKED, other)
-
-
-def test_agreement():
-    logits = np.random.default_rng(1).normal(0, 10, (2, 50)).astype(np.float32)
-    truth = Reference("the reference", logits)
-    ranked = np.argsort(-logits, axis=1)
-    assert compare(truth, logits, False) == {"max_difference": 0, "mean_difference": 0}
-    shifted = logits.copy()
-    shifted[1, ranked[1, -1]] += 1  # of a range of some 40
-    with pytest.raises(BadInput, match="logits differ by 1 of"):
-        compare(truth, shifted, False)
-    assert compare(truth, shifted, True)["max_difference"] == pytest.approx(1)
-    check_choice(logits, ranked[:, 0], False, "it")
-    check_choice(logits, ranked[:, TOP - 1], True, "it")
-    with pytest.raises(BadInput, match="after prompt 0 it chose"):
-        check_choice(logits, ranked[:, 1], False, "it")
-    with pytest.raises(BadInput, match=f"among its {TOP} likeliest"):
-        check_choice(logits, ranked[:, TOP], True, "it")
-    with pytest.raises(BadInput, match="not finite"):
-        compare(truth, np.where(logits == logits.max(), np.nan, logits), True)
-    with pytest.raises(BadInput, match="gives logits"):
-        compare(truth, logits[:, 1:], True)
-
-
-def test_figures_of_known_times():
-    runs = [from_stamps(10, [12, 13, 15], [[0]] * 3), from_stamps(0, [1, 2, 3], [[0]] * 3), Run(4, [4, 4], [[0]] * 3)]
-    assert figures(runs, batch=2, prompt=8) == pytest.approx({
-        "prefill_tokens_per_second": 8, "prefill_tokens_per_second_low": 4, "prefill_tokens_per_second_high": 16,
-        "decode_tokens_per_second": 4 / 3, "decode_tokens_per_second_low": 0.5, "decode_tokens_per_second_high": 2,
-        "first_token_ms": 2000, "token_ms_p50": 1500, "token_ms_p90": 4000, "token_ms_p99": 4000,
-    })  # fmt: skip

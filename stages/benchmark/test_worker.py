@@ -14,6 +14,7 @@ PARAMS = {
     "threads": 1,
     "device": "cpu",
     "dtype": "float32",
+    "backend": "auto",
 }
 
 

@@ -4,8 +4,8 @@ import sys
 
 import numpy as np
 
-from benchmark import machine
-from benchmark.machine import Meter
+from lib.speed import machine
+from lib.speed.machine import Meter
 
 
 def test_peak_is_counted_from_where_it_is_forgotten():
