@@ -3,6 +3,7 @@ package stages
 import (
 	"math"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -163,7 +164,7 @@ func (d *decoder) secret(b *hclsyntax.Block) {
 }
 
 func (d *decoder) input(b *hclsyntax.Block) {
-	a := d.attributes(b.Body, b.DefRange(), "an input block", "type", "types", "optional", "map", "doc")
+	a := d.attributes(b.Body, b.DefRange(), "an input block", "type", "types", "envs", "optional", "map", "doc")
 	in := Input{Name: d.named(b, d.ports, ""), Doc: a.text("doc", false), Optional: a.flag("optional"), Map: a.flag("map")}
 	if a.has("type") == a.has("types") {
 		d.add(b.DefRange(), "One of type and types", "An input block has either type, or types = [...].")
@@ -182,7 +183,28 @@ func (d *decoder) input(b *hclsyntax.Block) {
 	for _, ty := range in.Types {
 		d.portType(ty, a.at(name), ty == "*")
 	}
+	in.Envs = d.envs(a, in.Types)
 	d.kind.Inputs = append(d.kind.Inputs, in)
+}
+
+// envs is nil where there are none.
+func (d *decoder) envs(a attributes, types []string) map[string]string {
+	val, ok := a.as("envs", cty.Map(cty.String))
+	if !ok || val.LengthInt() == 0 {
+		return nil
+	}
+	all := map[string]string{}
+	for ty, element := range val.AsValueMap() {
+		if element.IsNull() || !hclsyntax.ValidIdentifier(element.AsString()) {
+			d.add(a.at("envs"), "Not a name", "envs names folders: letters, digits, _ and -, beginning with a letter.")
+			continue
+		}
+		if !slices.Contains(types, ty) && (!slices.Contains(types, "*") || !portType().MatchString(ty)) {
+			d.add(a.at("envs"), "Not a type of this input", "envs has %q, which the input does not take.", ty)
+		}
+		all[ty] = element.AsString()
+	}
+	return all
 }
 
 func (d *decoder) portType(ty string, at hcl.Range, wild bool) {

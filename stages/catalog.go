@@ -128,9 +128,11 @@ func (c *Catalog) filesOf(k *Kind, at hcl.Range) hcl.Diagnostics {
 			diags = append(diags, problem(at, "No such file", "command names %s, which is not in %s.", word, k.Dir)...)
 		}
 	}
-	if k.Env != "" && !c.envs[k.Env] {
-		names := sortedKeys(c.envs)
-		diags = append(diags, problem(at, "Unknown environment", "There is no environment %q; there are %s.%s", k.Env, strings.Join(names, ", "), didYouMean(k.Env, names))...)
+	for _, name := range k.Environments() {
+		if !c.envs[name] {
+			names := sortedKeys(c.envs)
+			diags = append(diags, problem(at, "Unknown environment", "There is no environment %q; there are %s.%s", name, strings.Join(names, ", "), didYouMean(name, names))...)
+		}
 	}
 	for i, use := range k.Uses {
 		if missing(use) {

@@ -72,10 +72,12 @@ type Secret struct {
 	Name, Env, Doc string
 }
 
-// Input is a port that takes artifacts. Types holds "*" where any will do. Map takes a map of artifacts.
+// Input is a port that takes artifacts. Types holds "*" where any will do. Map takes a map of artifacts. Envs is, by type, the
+// environment of a stage that is given one of it, where that is not the kind's.
 type Input struct {
 	Name, Doc string
 	Types     []string
+	Envs      map[string]string
 	Optional  bool
 	Map       bool
 }

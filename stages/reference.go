@@ -225,6 +225,11 @@ func (p *page) facts(k *Kind) {
 	if k.Env != "" {
 		p.line("- Environment: `%s`.", k.Env)
 	}
+	for i := range k.Inputs {
+		for _, typ := range sortedKeys(k.Inputs[i].Envs) {
+			p.line("- Environment where `%s` is `%s`: `%s`.", k.Inputs[i].Name, typ, k.Inputs[i].Envs[typ])
+		}
+	}
 	if len(k.Facts) > 0 {
 		p.line("- Facts of the machine in the key: `%s`.", strings.Join(k.Facts, "`, `"))
 	}

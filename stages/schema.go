@@ -194,8 +194,8 @@ func (d *decoder) agree(body *hclsyntax.Body) {
 		d.add(at, "environ without native", "Only a native kind passes environment variables through.")
 	}
 	if k.Native {
-		if k.Env != "" || k.Command != nil || k.Uses != nil {
-			d.add(attribute("native"), "Native kinds have no worker", "Leave out env, command and uses.")
+		if len(k.Environments()) > 0 || k.Command != nil || k.Uses != nil {
+			d.add(attribute("native"), "Native kinds have no worker", "Leave out env, envs, command and uses.")
 		}
 		if p := k.Param("command"); p == nil || !p.Type.Equals(cty.List(cty.String)) {
 			d.add(attribute("native"), "Native kinds run their param", "Declare param \"command\" { type = list(string) }.")

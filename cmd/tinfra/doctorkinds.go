@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -26,6 +28,13 @@ func (x *examination) lackedBy(k *stages.Kind, without map[string]string) []stri
 	lacking := []string{}
 	if why, ok := without[k.Env]; ok {
 		lacking = append(lacking, why)
+	}
+	for i := range k.Inputs {
+		for _, typ := range slices.Sorted(maps.Keys(k.Inputs[i].Envs)) {
+			if why, ok := without[k.Inputs[i].Envs[typ]]; ok {
+				lacking = append(lacking, "for "+typ+": "+why)
+			}
+		}
 	}
 	if n, _ := strconv.Atoi(x.Facts["gpu.count"]); k.Needs.GPUsMin > n {
 		lacking = append(lacking, fmt.Sprintf("%s (this machine has %d)", view.Count(k.Needs.GPUsMin, "GPU"), n))

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 
@@ -117,6 +118,8 @@ type portJSON struct {
 	Types    []string `json:"types"`
 	Optional bool     `json:"optional,omitempty"`
 	Map      bool     `json:"map,omitempty"`
+
+	Envs map[string]string `json:"envs,omitempty"` // by type, where it is not the kind's
 }
 
 type metricJSON struct {
@@ -148,7 +151,7 @@ func describeKind(k *stages.Kind) kindJSON {
 		j.Params = append(j.Params, one)
 	}
 	for _, i := range k.Inputs {
-		j.Inputs = append(j.Inputs, portJSON{Name: i.Name, Doc: i.Doc, Types: i.Types, Optional: i.Optional, Map: i.Map})
+		j.Inputs = append(j.Inputs, portJSON{Name: i.Name, Doc: i.Doc, Types: i.Types, Envs: i.Envs, Optional: i.Optional, Map: i.Map})
 	}
 	for _, o := range k.Outputs {
 		j.Outputs = append(j.Outputs, portJSON{Name: o.Name, Doc: o.Doc, Types: []string{o.Type}, Optional: o.Optional})
@@ -169,6 +172,11 @@ func writeKind(w io.Writer, k *stages.Kind) error {
 	fmt.Fprintf(w, "determinism  %s\n", k.Determinism)
 	if k.Env != "" {
 		fmt.Fprintf(w, "environment  %s\n", k.Env)
+	}
+	for i := range k.Inputs {
+		for _, typ := range slices.Sorted(maps.Keys(k.Inputs[i].Envs)) {
+			fmt.Fprintf(w, "environment  %s, where %s is %s\n", k.Inputs[i].Envs[typ], k.Inputs[i].Name, typ)
+		}
 	}
 	fmt.Fprintf(w, "from         %s\n", k.Origin)
 	var rows [][]string

@@ -112,7 +112,7 @@ func (t *site) make(ctx context.Context, s *selection, how surveying) error {
 func environmentMistakes(r *recipe.Recipe, envs *describer) hcl.Diagnostics {
 	var diags hcl.Diagnostics
 	for _, st := range r.Stages {
-		if st.Kind.Env != envs.name {
+		if name, err := st.Env(); err != nil || name != envs.name {
 			continue
 		}
 		at := st.Range

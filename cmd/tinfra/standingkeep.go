@@ -86,7 +86,11 @@ func (o *outcome) addStage(ctx context.Context, s *standing, step artifacts.Step
 		}
 	}
 	if planned.Action != nil && !planned.Action.Env.IsZero() {
-		s.Environments[kind.Env] = planned.Action.Env
+		name, err := planned.Node.Stage.Env()
+		if err != nil {
+			return false
+		}
+		s.Environments[name] = planned.Action.Env
 	}
 	if _, told := s.Orders[step.Kind]; !told {
 		s.Orders[step.Kind] = metricNames(kind)

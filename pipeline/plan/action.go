@@ -17,7 +17,7 @@ import (
 // prepare writes down all of a step's Action that does not depend on what other steps make.
 func (p *planner) prepare(ctx context.Context, s *Step) (hcl.Diagnostics, error) {
 	st := s.Node.Stage
-	shared, err := p.partsOf(ctx, st.Kind)
+	shared, err := p.partsOf(ctx, st)
 	if err != nil {
 		return nil, err
 	}

@@ -174,8 +174,11 @@ func (w *world) wire(t *testing.T, k *stages.Kind) {
 			w.facts[f] = "some " + f
 		}
 	}
-	if k.Env != "" {
-		w.envs[k.Env] = toolsBlob
+	for _, name := range k.Environments() {
+		w.envs[name] = toolsBlob
+		if name != k.Env {
+			w.envs[name] = strings.Replace(toolsBlob, `"native":[]`, `"native":["`+name+`"]`, 1)
+		}
 	}
 	for i := range k.Params {
 		p := &k.Params[i]
@@ -328,8 +331,14 @@ func edits(t *testing.T, base *world) []edit {
 	for _, f := range k.OptionalFacts {
 		out = append(out, edit{"no fact " + f, func(_ *testing.T, w *world) { delete(w.facts, f) }, "Facts", "facts." + f, ""})
 	}
-	if k.Env != "" {
-		out = append(out, envEdits(k.Env)...)
+	if name := wiredEnv(t, k); name != "" {
+		out = append(out, envEdits(name)...)
+		if name != k.Env && !base.builtin {
+			out = append(out, edit{"environment by type", func(_ *testing.T, w *world) {
+				f := w.kinds[k.Dir+"/stage.hcl"]
+				w.kinds[k.Dir+"/stage.hcl"] = &fstest.MapFile{Data: []byte(strings.ReplaceAll(string(f.Data), fmt.Sprintf("%q", name), fmt.Sprintf("%q", k.Env)))}
+			}, "Env", "env.native", ""})
+		}
 	}
 	if k.Native {
 		out = append(out, edit{"program's bytes", func(t *testing.T, w *world) {
@@ -340,6 +349,20 @@ func edits(t *testing.T, base *world) []edit {
 		out = append(out, kindEdits(k)...)
 	}
 	return out
+}
+
+// wiredEnv is the environment of the target, whose inputs are of the first type that each takes.
+func wiredEnv(t *testing.T, k *stages.Kind) string {
+	t.Helper()
+	types := map[string]string{}
+	for i := range k.Inputs {
+		types[k.Inputs[i].Name] = k.Inputs[i].Types[0]
+	}
+	name, err := k.EnvOf(types)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return name
 }
 
 func paramEdits(t *testing.T, p *stages.Param) []edit {

@@ -158,7 +158,32 @@ metric "tokens_per_second" {
   doc = "Speed."
 }
 `)},
-		"exec/stage.hcl": {Data: []byte(execKind("exec"))},
+		"env/gpu/env.hcl": {Data: []byte("python = [\"3.13\"]\n")},
+		"weigh/worker.py": {Data: []byte("print('weigh')\n")},
+		"weigh/stage.hcl": {Data: []byte(`
+kind        = "weigh"
+doc         = "Weighs a model or an engine."
+env         = "tools"
+determinism = "exact"
+input "model" {
+  types = ["engine/x", "model/hf", "files"]
+  envs  = { "engine/x" = "gpu" }
+  doc   = "What to weigh."
+}
+input "beside" {
+  types    = ["model/hf", "engine/x", "model/y"]
+  envs     = { "engine/x" = "gpu", "model/y" = "other" }
+  map      = true
+  optional = true
+  doc      = "More."
+}
+output "result" {
+  type = "result"
+  doc  = "Numbers."
+}
+`)},
+		"env/other/env.hcl": {Data: []byte("python = [\"3.13\"]\n")},
+		"exec/stage.hcl":    {Data: []byte(execKind("exec"))},
 	}
 }
 

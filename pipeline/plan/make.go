@@ -12,7 +12,6 @@ import (
 	"github.com/Ruihan11/tiny-infra/artifacts"
 	"github.com/Ruihan11/tiny-infra/pipeline/graph"
 	"github.com/Ruihan11/tiny-infra/pipeline/recipe"
-	"github.com/Ruihan11/tiny-infra/stages"
 )
 
 // planner is the state of one plan. mu guards all of it and every Step. While steps are prepared side by side, each has its Step to
@@ -23,7 +22,7 @@ type planner struct {
 	byAddress map[string]*Step
 
 	mu       sync.Mutex
-	kinds    map[*stages.Kind]*parts
+	kinds    map[kindEnv]*parts
 	leaders  map[artifacts.Key]*Step // the first step of a key that must run
 	history  *history
 	digested map[string]*digested // by filesName; set before the first step is prepared
@@ -42,7 +41,7 @@ func Make(ctx context.Context, g *graph.Graph, o Options) (*Plan, error) {
 		options:   o,
 		graph:     g,
 		byAddress: map[string]*Step{},
-		kinds:     map[*stages.Kind]*parts{},
+		kinds:     map[kindEnv]*parts{},
 		programs:  map[fileID]artifacts.Digest{},
 		resolved:  map[string]*program{},
 		leaders:   map[artifacts.Key]*Step{},

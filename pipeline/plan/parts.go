@@ -7,13 +7,20 @@ import (
 	"io"
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
+	"github.com/Ruihan11/tiny-infra/pipeline/recipe"
 	"github.com/Ruihan11/tiny-infra/stages"
 )
 
 // jsonType is the media type of the small JSON blobs that an Action refers to.
 const jsonType = "application/json"
 
-// parts is what every stage of a kind shares: its worker and its environment.
+// kindEnv is a kind of stage in one of its environments.
+type kindEnv struct {
+	kind *stages.Kind
+	env  string // "" for none
+}
+
+// parts is what every stage of a kind that runs in one environment shares: its worker and that.
 type parts struct {
 	worker   artifacts.Digest
 	path     string // native: where the program stands
@@ -21,9 +28,14 @@ type parts struct {
 	supports []Support
 }
 
-// partsOf describes a kind once a plan, however many stages are of it.
-func (p *planner) partsOf(ctx context.Context, k *stages.Kind) (*parts, error) {
-	if got, ok := p.kinds[k]; ok {
+// partsOf describes a kind in an environment once a plan, however many stages are of it.
+func (p *planner) partsOf(ctx context.Context, st *recipe.Stage) (*parts, error) {
+	k := st.Kind
+	name, err := st.Env()
+	if err != nil { // loading the recipe has refused it
+		return nil, fmt.Errorf("%s: %w", st.Address, err)
+	}
+	if got, ok := p.kinds[kindEnv{k, name}]; ok {
 		return got, nil
 	}
 	out := &parts{}
@@ -32,15 +44,15 @@ func (p *planner) partsOf(ctx context.Context, k *stages.Kind) (*parts, error) {
 			return nil, fmt.Errorf("reading the worker of kind %s: %w", k.Name, err)
 		}
 	}
-	if k.Env != "" {
-		blob, err := p.options.Envs.Blob(ctx, k.Env)
+	if name != "" {
+		blob, err := p.options.Envs.Blob(ctx, name)
 		if err != nil {
-			return nil, fmt.Errorf("describing environment %s of kind %s: %w", k.Env, k.Name, err)
+			return nil, fmt.Errorf("describing environment %s of kind %s: %w", name, k.Name, err)
 		}
 		out.env = artifacts.Sum(blob)
 		out.supports = append(out.supports, bytesSupport(jsonType, blob))
 	}
-	p.kinds[k] = out
+	p.kinds[kindEnv{k, name}] = out
 	return out, nil
 }
 

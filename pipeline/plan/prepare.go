@@ -22,7 +22,7 @@ type prepared struct {
 func (p *planner) prepareAll(ctx context.Context, steps []*Step) []prepared {
 	all := make([]prepared, len(steps))
 	for i, s := range steps {
-		if _, err := p.partsOf(ctx, s.Node.Stage.Kind); err != nil {
+		if _, err := p.partsOf(ctx, s.Node.Stage); err != nil {
 			all, all[i].err = all[:i+1], err
 			steps = steps[:i]
 			break

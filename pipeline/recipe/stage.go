@@ -182,6 +182,7 @@ func (l *loader) evaluate(c *compiled, set *instances, key string, each map[stri
 	for i := range c.kind.Inputs {
 		l.input(s, c, &c.kind.Inputs[i], values, ranges, complete)
 	}
+	l.oneEnvironment(s)
 	for i := range c.kind.Secrets {
 		l.secret(s, c, &c.kind.Secrets[i], values, ranges)
 	}

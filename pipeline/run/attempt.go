@@ -144,11 +144,11 @@ func startedMessage(g *grant, resumed bool) string {
 	return strings.Join(parts, ", ")
 }
 
-// environment installs what the kind's worker runs in.
+// environment installs what the stage's worker runs in.
 func (b *builder) environment(ctx context.Context, t *task) (env.Ready, error) {
-	name := t.step.Node.Stage.Kind.Env
-	if name == "" {
-		return env.Ready{}, nil
+	name, err := t.step.Node.Stage.Env()
+	if name == "" || err != nil {
+		return env.Ready{}, err
 	}
 	return b.o.Envs.Install(ctx, name, func(done string) { // whose errors name the environment
 		t.report.say(event.Event{Type: event.Queued, Message: done}) // minutes may pass: nobody shall think that it hangs

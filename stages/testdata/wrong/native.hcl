@@ -2,7 +2,7 @@
 kind        = "native"
 doc         = "x"
 determinism = "exact"
-native      = true # ERROR: Leave out env, command and uses # ERROR: Declare param "command"
+native      = true # ERROR: Leave out env, envs, command and uses # ERROR: Declare param "command"
 env         = "torch"
 output "files" {
   type   = "files"

@@ -29,6 +29,11 @@ input "capital" {
   type = "Model/HF" # ERROR: "Model/HF" is not a type of artifact
   doc  = "x"
 }
+input "elsewhere" {
+  types = ["a", "b"]
+  envs  = { c = "gpu", a = "no name" } # ERROR: envs has "c", which the input does not take # ERROR: envs names folders
+  doc   = "x"
+}
 input "empty" {
   types = [] # ERROR: types is empty
   doc   = "x"
@@ -37,7 +42,7 @@ output "model" { # the name of an input: fine
   type = "model/hf"
   doc  = "x"
 }
-output "model" { # ERROR: declared at line 36
+output "model" { # ERROR: declared at line 41
   type = "model/hf"
   doc  = "x"
 }
@@ -53,7 +58,7 @@ metric "m" {
   better = "less" # ERROR: must be one of lower, higher
   doc    = "x"
 }
-metric "m" { # ERROR: declared at line 52
+metric "m" { # ERROR: declared at line 57
   doc    = "x"
   qualty = true # ERROR: Did you mean "quality"?
 }
