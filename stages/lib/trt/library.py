@@ -21,7 +21,9 @@ def load() -> ModuleType:
     import torch
 
     if not torch.cuda.is_available():
-        raise Machine("TensorRT needs an NVIDIA GPU, and torch can use none here", "run the stage on a machine with one")
+        raise Machine(
+            "TensorRT needs an NVIDIA GPU, and torch can use none here", "run the stage on a machine with one"
+        )
     try:
         import tensorrt_bindings
     except ImportError as e:

@@ -18,7 +18,8 @@ _CACHE = re.compile(r"cache\.\d+\.(key|value)")
 @dataclass(frozen=True)
 class Profile:
     """Sizes that one profile takes. `tokens` are those of a row in one call, `length` the cache's slots a row, `rows`
-    the positions whose logits are asked for."""
+    the positions whose logits are asked for.
+    """
 
     use: str  # decode, prefill or score
     batch: Range
@@ -38,7 +39,8 @@ class Profile:
 @dataclass(frozen=True)
 class Pass:
     """Tokens [start, stop) of a call. `rows` are positions among them, `places` where their logits belong: fewer than
-    rows when none was asked for."""
+    rows when none was asked for.
+    """
 
     profile: int
     start: int
@@ -80,7 +82,8 @@ def plan(decode: Sequence[tuple[int, int]], prefill: int, score: int) -> list[Pr
 
 def shapes(name: str, declared: Sequence[int], profile: Profile) -> tuple[tuple[int, ...], ...]:
     """Least, tuned and largest shape of a graph's input; `declared` has -1 where a size is dynamic. ValueError for one
-    that no decoder has."""
+    that no decoder has.
+    """
     if name == "input_ids":
         sizes = (profile.batch, profile.tokens)
     elif name == "lengths":
@@ -102,7 +105,8 @@ def choose(profiles: Sequence[Profile], batch: int, tokens: int, length: int, ro
 
 def cache_length(profiles: Sequence[Profile], batch: int, length: int) -> int | None:
     """Slots of a row's cache that are to hold `length` tokens: the least that a decode profile of this very batch has,
-    else the least that any profile takes."""
+    else the least that any profile takes.
+    """
     fixed = [p.length[0] for p in profiles if p.use == "decode" and p.batch[0] == batch and p.length[0] >= length]
     if fixed:
         return min(fixed)
