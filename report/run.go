@@ -181,13 +181,13 @@ func ReadEnvironment(ctx context.Context, c *artifacts.Cache, d artifacts.Digest
 	}
 	var stored struct {
 		OS, Arch, Libc, Python string
-		Lock                   []string
+		Lock, Distributions    []string // the second of an interpreter that was there
 	}
 	if err := json.Unmarshal(b, &stored); err != nil {
 		return e, fmt.Errorf("environment %s: %w", d.Short(), err)
 	}
 	e.OS, e.Arch, e.Libc, e.Python = stored.OS, stored.Arch, stored.Libc, stored.Python
-	for _, line := range stored.Lock {
+	for _, line := range slices.Concat(stored.Lock, stored.Distributions) {
 		requirement, _, _ := strings.Cut(line, " ")
 		name, version, ok := strings.Cut(requirement, "==")
 		if ok {

@@ -21,7 +21,7 @@ func newEnvList(a *app) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "list",
-		Short: "List the installed environments",
+		Short: "List the installed environments, and those that are this machine's own interpreters",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			set, err := a.openEnvironments()
@@ -37,7 +37,11 @@ func newEnvList(a *app) *cobra.Command {
 			}
 			rows := make([][]string, 0, len(all))
 			for _, e := range all {
-				rows = append(rows, []string{e.Name, e.Digest.Short(), e.Python, view.Bytes(e.Bytes), envState(e)})
+				size := view.Bytes(e.Bytes)
+				if e.Own {
+					size = ""
+				}
+				rows = append(rows, []string{e.Name, e.Digest.Short(), e.Python, size, envState(e)})
 			}
 			return view.Table(a.stdout, []string{"ENVIRONMENT", "DIGEST", "PYTHON", "SIZE", ""}, rows)
 		},
@@ -48,6 +52,10 @@ func newEnvList(a *app) *cobra.Command {
 
 func envState(e env.Installed) string {
 	switch {
+	case e.Own && e.Problem != "":
+		return "cannot be used: " + e.Problem
+	case e.Own:
+		return "this machine's own"
 	case e.Problem != "":
 		return "damaged: " + e.Problem
 	case e.InUse:

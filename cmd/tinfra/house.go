@@ -205,7 +205,24 @@ func (h *house) environments(offline bool) (*env.Set, error) {
 			return nil, usage("%s: %w", shown(kinds), err)
 		}
 	}
-	return set, nil
+	return set, h.knownEnvironments(set)
+}
+
+// knownEnvironments refuses interpreters for environments that nobody has heard of.
+func (h *house) knownEnvironments(set *env.Set) error {
+	var diags hcl.Diagnostics
+	for _, e := range h.project.Environments {
+		if names := set.Names(); !slices.Contains(names, e.Name) {
+			diags = append(diags, &hcl.Diagnostic{
+				Severity: hcl.DiagError, Summary: "No such environment", Subject: &e.Range,
+				Detail: fmt.Sprintf("There is no environment %q; there are %s.", e.Name, strings.Join(names, ", ")),
+			})
+		}
+	}
+	if len(diags) > 0 {
+		return &mistakes{diags, h.project.Files}
+	}
+	return nil
 }
 
 // load reads the recipe with what the person said on the command line. Warnings are written.

@@ -100,7 +100,12 @@ func (d *describer) Blob(ctx context.Context, name string) ([]byte, error) {
 
 // localEnvironments is what this machine says of environments.
 func localEnvironments(p *recipe.Project) env.Local {
-	local := env.Local{Maven: p.Maven}
+	local := env.Local{Maven: p.Maven, Own: map[string]env.Own{}}
+	for _, e := range p.Environments {
+		local.Own[e.Name] = env.Own{
+			Python: e.Python, Overlay: e.Overlay, Native: e.Native, Where: fmt.Sprintf("%s:%d", recipe.ProjectFile, e.Range.Start.Line),
+		}
+	}
 	if maven := os.Getenv(env.MavenVariable); maven != "" {
 		local.Maven = maven
 	}

@@ -437,6 +437,7 @@ func envEdits(name string) []edit {
 		{"package added", env(`"scipy`, `"uv==1 --hash=sha256:dd","scipy`), "Env", "env.packages.uv", ""},
 		{"package marker", env("3.14", "3.15"), "Env", "env.packages.scipy", ""},
 		{"python", env("3.13", "3.12"), "Env", "env.python", ""},
+		{"package of an own interpreter", env(`"lock":[`, `"distributions":["own==1"],"lock":[`), "Env", "env.packages.own", ""},
 	}
 }
 

@@ -166,8 +166,10 @@ func (d *differ) env() {
 	if ok && ok2 {
 		if old, fresh := packages(before), packages(after); old != nil && fresh != nil {
 			d.packages(old, fresh, at)
-			delete(before, "lock")
-			delete(after, "lock")
+			for _, list := range packageLists {
+				delete(before, list)
+				delete(after, list)
+			}
 		}
 		d.json("env", before, after, at)
 	}
@@ -179,11 +181,18 @@ func (d *differ) env() {
 // pinned is what a lock says of a package: its versions with their markers, and the hashes of its files.
 type pinned struct{ versions, hashes string }
 
-// packages is the lock of an environment's blob, by package; nil where it is not as this version writes it.
+// packageLists are where an environment's blob names packages: what was locked, or what an interpreter of a machine has.
+var packageLists = []string{"lock", "distributions"}
+
+// packages is the packages of an environment's blob; nil where they are not as this version writes them.
 func packages(blob map[string]any) map[string]pinned {
 	out := map[string]pinned{}
-	lock, _ := blob["lock"].([]any)
-	for _, one := range lock {
+	var all []any
+	for _, list := range packageLists {
+		some, _ := blob[list].([]any)
+		all = append(all, some...)
+	}
+	for _, one := range all {
 		entry, _ := one.(string)
 		name, rest, ok := strings.Cut(entry, "==")
 		if !ok {

@@ -21,3 +21,43 @@ func TestMavenIsAnAddressOrAFolder(t *testing.T) {
 		}
 	}
 }
+
+func TestEnvironmentsOfThisMachine(t *testing.T) {
+	dir := filepath.Dir(write(t, ProjectFile, `
+environment "gpu" {
+  python  = "/opt/venv/bin/python3"
+  overlay = "overlay"
+  native  = "overlay/native"
+}
+environment "fetch" {
+  python = "venv/bin/python"
+}
+`))
+	p, diags := LoadProject(dir, nil)
+	if len(diags) > 0 || len(p.Environments) != 2 {
+		t.Fatalf("%+v, %v", p.Environments, diags)
+	}
+	gpu, fetch := p.Environments[0], p.Environments[1]
+	if gpu.Name != "gpu" || gpu.Python != "/opt/venv/bin/python3" || gpu.Overlay != filepath.Join(dir, "overlay") || gpu.Native != filepath.Join(dir, "overlay", "native") || gpu.Range.Start.Line != 2 {
+		t.Errorf("%+v", gpu)
+	}
+	if fetch.Name != "fetch" || fetch.Python != filepath.Join(dir, "venv/bin/python") || fetch.Overlay != "" || fetch.Native != "" {
+		t.Errorf("%+v", fetch)
+	}
+}
+
+func TestWrongEnvironments(t *testing.T) {
+	for text, says := range map[string]string{
+		`environment "gpu" {}`:                                                             "write `python`",
+		`environment { python = "/p" }`:                                                    `no block "environment"`,
+		`environment "gpu" "b" { python = "/p" }`:                                          `no block "environment gpu b"`,
+		`environment "gpu" { python = "" }`:                                                "python is empty",
+		"environment \"gpu\" {\n python = \"/p\"\n lock = \"/q\"\n}":                       `no setting "lock"`,
+		"environment \"gpu\" { python = \"/p\" }\nenvironment \"gpu\" { python = \"/q\" }": "one environment gpu block",
+	} {
+		_, diags := LoadProject(filepath.Dir(write(t, ProjectFile, text+"\n")), nil)
+		if len(diags) != 1 || !strings.Contains(diags[0].Detail, says) {
+			t.Errorf("%s: %v", text, diags)
+		}
+	}
+}

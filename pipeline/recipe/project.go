@@ -29,9 +29,10 @@ type Project struct {
 	Jobs  int      // stages at once; 0 for the default
 	Kinds []string // absolute folders of further stage kinds
 
-	Maven        string   // repository that environments' jars come from, an address or an absolute folder; "" for the user's own
-	AllowedHosts []string // of downloads; empty for any
-	Endpoint     string   // of the Hugging Face hub, a mirror; "" for its own
+	Maven        string        // repository that environments' jars come from, an address or an absolute folder; "" for the user's own
+	AllowedHosts []string      // of downloads; empty for any
+	Endpoint     string        // of the Hugging Face hub, a mirror; "" for its own
+	Environments []Environment // that are interpreters of this machine, in the order of the file
 	Local        LocalExecutor
 	Remote       *Remote              // nil without one
 	Files        map[string]*hcl.File // for diagnostics' snippets
@@ -89,6 +90,7 @@ type settings struct {
 	where      string
 	attributes map[string]func(*hclsyntax.Attribute)
 	blocks     map[string]func(*hclsyntax.Block)
+	named      map[string]func(*hclsyntax.Block) // by type: blocks with one label of any name
 }
 
 func (r *projectReader) walk(body *hclsyntax.Body, s settings) {
@@ -103,6 +105,9 @@ func (r *projectReader) walk(body *hclsyntax.Body, s settings) {
 	for _, b := range body.Blocks {
 		name := strings.Join(append([]string{b.Type}, b.Labels...), " ")
 		read := s.blocks[name]
+		if read == nil && len(b.Labels) == 1 {
+			read = s.named[b.Type]
+		}
 		switch {
 		case read == nil:
 			r.problem(b.DefRange(), "Unknown block", "%s has no block %q.%s", s.where, name, didYouMean(name, sortedKeys(s.blocks)))
@@ -125,6 +130,7 @@ func (r *projectReader) read(body *hclsyntax.Body) {
 			"kinds": func(a *hclsyntax.Attribute) { p.Kinds = r.kinds(a) },
 			"maven": func(a *hclsyntax.Attribute) { p.Maven = r.maven(a) },
 		},
+		named: map[string]func(*hclsyntax.Block){"environment": r.environment},
 		blocks: map[string]func(*hclsyntax.Block){
 			"download": func(b *hclsyntax.Block) {
 				r.walk(b.Body, settings{where: "download", attributes: map[string]func(*hclsyntax.Attribute){

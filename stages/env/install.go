@@ -39,6 +39,9 @@ func (s *Set) Install(ctx context.Context, name string, progress func(done strin
 	if progress == nil {
 		progress = func(string) {}
 	}
+	if own, ok := s.Own(name); ok {
+		return s.readyOwn(ctx, name, own)
+	}
 	blob, err := s.Blob(ctx, name)
 	if err != nil {
 		return Ready{}, err

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -15,24 +17,42 @@ import (
 	"github.com/Ruihan11/tiny-infra/artifacts"
 )
 
-// Installed is an environment in the cache.
+// Installed is an environment in the cache, or an interpreter of this machine in place of one.
 type Installed struct {
 	Name      string           `json:"name"` // "" where its marker is damaged
 	Digest    artifacts.Digest `json:"digest"`
-	Dir       string           `json:"dir"`
+	Dir       string           `json:"dir,omitempty"` // "" of an own interpreter
 	Python    string           `json:"python,omitempty"`
 	Bytes     int64            `json:"bytes"`
 	Installed time.Time        `json:"installed,omitzero"`
 	Current   bool             `json:"current"` // a stage of today's would use it
 	InUse     bool             `json:"in_use"`  // a process runs in it now
+	Own       bool             `json:"own,omitempty"`
 	Problem   string           `json:"problem,omitempty"`
 }
 
 // ErrInUse: an environment cannot be removed, since a process runs in it or a build installs it.
 var ErrInUse = errors.New("in use")
 
-// List is all installed environments, in the order of their digests.
+// List is all installed environments, in the order of their digests, and then this machine's own interpreters by name.
 func (s *Set) List(ctx context.Context) ([]Installed, error) {
+	all, err := s.installedOnes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.local.Own)) {
+		one := Installed{Name: name, Python: s.local.Own[name].Python, Current: true, Own: true}
+		if blob, err := s.Blob(ctx, name); err == nil {
+			one.Digest = artifacts.Sum(blob)
+		} else {
+			one.Problem = err.Error()
+		}
+		all = append(all, one)
+	}
+	return all, nil
+}
+
+func (s *Set) installedOnes(ctx context.Context) ([]Installed, error) {
 	entries, err := os.ReadDir(filepath.Join(s.cache, "env"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -105,7 +125,7 @@ func (s *Set) Verify(ctx context.Context, report func(digest artifacts.Digest, w
 // Those in use stay, and make the error.
 func (s *Set) Remove(ctx context.Context, which string) ([]Installed, error) {
 	s.sweep()
-	all, err := s.List(ctx)
+	all, err := s.installedOnes(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -115,6 +135,9 @@ func (s *Set) Remove(ctx context.Context, which string) ([]Installed, error) {
 		if one.Name == which || len(hex) >= 4 && strings.HasPrefix(one.Digest.Hex(), hex) {
 			chosen = append(chosen, one)
 		}
+	}
+	if own, ok := s.Own(which); ok && len(chosen) == 0 {
+		return nil, fmt.Errorf("environment %s is an interpreter of this machine's own (%s): nothing of it was installed", which, own.Where)
 	}
 	if len(chosen) == 0 {
 		return nil, fmt.Errorf("no environment %q is installed", which)

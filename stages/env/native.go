@@ -165,27 +165,27 @@ func (s *Set) bringNatives(ctx context.Context, d *declaration, aside string, pr
 	if err := os.Mkdir(dir, 0o777); err != nil {
 		return err
 	}
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return err
-	}
-	defer root.Close()
 	record := ""
 	for _, n := range d.Natives {
-		lines, err := s.bringNative(ctx, n, root, aside, progress)
+		lines, err := s.bringNative(ctx, n, dir, progress)
 		if err != nil {
-			return fmt.Errorf("native part %s: %w", n.Name, err)
+			return err
 		}
 		record += lines
 	}
-	return root.WriteFile(recordName, []byte(record+nativeDir+"/"+recordName+",,\n"), 0o644)
+	return os.WriteFile(filepath.Join(dir, recordName), []byte(record+nativeDir+"/"+recordName+",,\n"), 0o644)
 }
 
-// bringNative gives its lines of RECORD.
-func (s *Set) bringNative(ctx context.Context, n native, root *os.Root, aside string, progress func(string)) (string, error) {
-	found, err := s.jar(ctx, n, filepath.Join(aside, "part"), progress)
+// bringNative puts the files of a native part below a folder, and gives their lines of RECORD.
+func (s *Set) bringNative(ctx context.Context, n native, dir string, progress func(string)) (string, error) {
+	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return "", err
+	}
+	defer root.Close()
+	found, err := s.jar(ctx, n, filepath.Join(dir, ".part"), progress)
+	if err != nil {
+		return "", fmt.Errorf("native part %s: %w", n.Name, err)
 	}
 	defer found.discard()
 	record := ""
@@ -193,15 +193,17 @@ func (s *Set) bringNative(ctx context.Context, n native, root *os.Root, aside st
 		progress("taking " + f.To + " out of " + n.Maven)
 		size, err := found.extract(ctx, f, root)
 		if err != nil {
-			return "", fmt.Errorf("%s: %w", f.Member, err)
+			return "", fmt.Errorf("native part %s: %s: %w", n.Name, f.Member, err)
 		}
-		sum, err := hex.DecodeString(f.SHA256)
-		if err != nil {
-			return "", err
-		}
-		record += fmt.Sprintf("%s/%s,sha256=%s,%d\n", nativeDir, f.To, base64.RawURLEncoding.EncodeToString(sum), size)
+		record += f.record(size)
 	}
 	return record, nil
+}
+
+// record is the file's line of RECORD.
+func (f nativeFile) record(size int64) string {
+	sum, _ := hex.DecodeString(f.SHA256) // checkNatives has seen it
+	return fmt.Sprintf("%s/%s,sha256=%s,%d\n", nativeDir, f.To, base64.RawURLEncoding.EncodeToString(sum), size)
 }
 
 var errOtherJar = errors.New("the jar is not the one that " + declarationFile + " names")

@@ -184,7 +184,7 @@ func TestJarFromAFolderTheLocalRepositoryMavenOrAnAddress(t *testing.T) {
 			if got, err := os.ReadFile(filepath.Join(dir, "native", "lib", "lib.so.1")); err != nil || string(got) != libraryText {
 				t.Errorf("%q, %v", got, err)
 			}
-			if left, _ := filepath.Glob(filepath.Join(dir, "part*")); len(left) > 0 {
+			if left, _ := filepath.Glob(filepath.Join(dir, "native", ".part*")); len(left) > 0 {
 				t.Errorf("%q was left", left)
 			}
 			onlyEnvironments(t, cache)

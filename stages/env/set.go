@@ -41,6 +41,9 @@ type Set struct {
 	blobs    map[string][]byte
 	held     map[artifacts.Digest]*flock.Flock // of environments that Install has given out
 	sound    map[artifacts.Digest]bool         // whose files were all looked at
+	asked    map[string]*asked                 // own interpreters
+
+	reading sync.Mutex // held while native parts of own interpreters are read; before mu
 }
 
 // NewSet reads environments from root and installs them under cacheDir.
@@ -52,12 +55,14 @@ func NewSet(root fs.FS, cacheDir string, offline bool) *Set {
 	return &Set{
 		roots: []fs.FS{root}, cache: cacheDir, offline: offline,
 		pythons: map[string]*interpreter{}, declared: map[string]*declaration{}, blobs: map[string][]byte{}, held: map[artifacts.Digest]*flock.Flock{}, sound: map[artifacts.Digest]bool{},
+		asked: map[string]*asked{},
 	}
 }
 
 // Local is what this machine says of environments.
 type Local struct {
-	Maven string // repository of jars, an address or a folder; "": the user's own
+	Maven string         // repository of jars, an address or a folder; "": the user's own
+	Own   map[string]Own // by environment
 }
 
 // Use takes what this machine says. Call it before the others.
@@ -113,6 +118,27 @@ func (s *Set) Blob(ctx context.Context, name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	described, err := s.describe(ctx, name, d)
+	if err != nil {
+		return nil, err
+	}
+	blob, err := artifacts.JCS(described)
+	if err != nil {
+		return nil, fmt.Errorf("environment %s: %w", name, err)
+	}
+	s.blobs[name], s.declared[name] = blob, d
+	return blob, nil
+}
+
+// describe is what a Blob holds. s.mu is held.
+func (s *Set) describe(ctx context.Context, name string, d *declaration) (any, error) {
+	if own, ok := s.local.Own[name]; ok {
+		described, err := s.describeOwn(ctx, d, own)
+		if err != nil {
+			return nil, own.wrong(name, err)
+		}
+		return described, nil
+	}
 	python, err := s.python(ctx, d.Python)
 	if err == nil {
 		err = d.fits(python)
@@ -120,14 +146,9 @@ func (s *Set) Blob(ctx context.Context, name string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("environment %s: %w", name, err)
 	}
-	blob, err := artifacts.JCS(description{
+	return description{
 		OS: python.OS, Arch: python.Arch, Libc: python.Libc, Python: python.Minor, Lock: d.lock, Native: d.nativeLines(),
-	})
-	if err != nil {
-		return nil, fmt.Errorf("environment %s: %w", name, err)
-	}
-	s.blobs[name], s.declared[name] = blob, d
-	return blob, nil
+	}, nil
 }
 
 // description is the stored form: everything that decides what an installed environment holds.

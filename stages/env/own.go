@@ -1,0 +1,176 @@
+package env
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/Ruihan11/tiny-infra/artifacts"
+)
+
+// Own is an interpreter of this machine in place of an environment: nothing is installed.
+type Own struct {
+	Python  string // absolute
+	Overlay string // absolute folder of installed packages, which go before the interpreter's own; "" for none
+	Native  string // absolute folder that holds the environment's native parts; "" where it has none
+	Where   string // this is said, for people
+}
+
+// ownDescription is the stored form of one: what it holds, and not where that lies.
+type ownDescription struct {
+	OS            string   `json:"os"`
+	Arch          string   `json:"arch"`
+	Libc          string   `json:"libc,omitempty"`
+	Python        string   `json:"python"`
+	Distributions []string `json:"distributions"` // name==version of what an import finds, sorted
+	Native        []string `json:"native"`
+}
+
+// listing runs inside an interpreter, as far from the user's own packages as a worker does. Of two packages of a name, an
+// import finds the first.
+const listing = `
+import importlib.metadata, json, re, sys
+found = {}
+for folder in ([sys.argv[1]] if sys.argv[1] else []) + sys.path:
+    for one in importlib.metadata.distributions(path=[folder]):
+        name = one.metadata["Name"]
+        if name:
+            found.setdefault(re.sub("[-_.]+", "-", name).lower(), one.version)
+print(json.dumps(sorted(name + "==" + str(version) for name, version in found.items())))`
+
+// distributions lists what is installed for an interpreter, and in a folder that goes before; "" for none.
+func distributions(ctx context.Context, python, overlay string) ([]string, error) {
+	out, err := quiet(ctx, python, "-I", "-c", listing, overlay).Output()
+	if err != nil {
+		return nil, fmt.Errorf("asking %s for its packages: %w", python, err)
+	}
+	var all []string
+	if err := json.Unmarshal(out, &all); err != nil {
+		return nil, fmt.Errorf("asking %s for its packages: %w", python, err)
+	}
+	return all, nil
+}
+
+// Own is what this machine says of an environment.
+func (s *Set) Own(name string) (own Own, ok bool) {
+	own, ok = s.local.Own[name]
+	return own, ok
+}
+
+// asked is what an interpreter said of itself.
+type asked struct {
+	machine       *interpreter
+	distributions []string
+}
+
+// askOwn asks once for all environments that are of the same interpreter and overlay. s.mu is held.
+func (s *Set) askOwn(ctx context.Context, own Own) (*asked, error) {
+	memo := own.Python + "\x00" + own.Overlay
+	if known := s.asked[memo]; known != nil {
+		return known, nil
+	}
+	if !executable(own.Python) {
+		return nil, fmt.Errorf("there is no interpreter %s", own.Python)
+	}
+	if info, err := os.Stat(own.Overlay); own.Overlay != "" && (err != nil || !info.IsDir()) {
+		return nil, fmt.Errorf("there is no folder %s for its overlay", own.Overlay)
+	}
+	machine, err := ask(ctx, own.Python)
+	if err != nil {
+		return nil, err
+	}
+	all, err := distributions(ctx, own.Python, own.Overlay)
+	if err != nil {
+		return nil, err
+	}
+	found := &asked{machine, all}
+	s.asked[memo] = found
+	return found, nil
+}
+
+// describeOwn is what an own interpreter holds. Native files are only looked for here, and read before they are used:
+// whoever plans does not wait for gigabytes. s.mu is held.
+func (s *Set) describeOwn(ctx context.Context, d *declaration, own Own) (*ownDescription, error) {
+	found, err := s.askOwn(ctx, own)
+	if err != nil {
+		return nil, err
+	}
+	m := found.machine
+	if m.Implementation != "cpython" || m.Bits != 64 || !slices.Contains(d.Python, m.Minor) {
+		return nil, fmt.Errorf("%s is Python %s (%s, %d bit), and it is for Python %s", own.Python, m.Minor, m.Implementation, m.Bits, strings.Join(d.Python, ", "))
+	}
+	if err := d.ownNatives(own, m); err != nil {
+		return nil, err
+	}
+	return &ownDescription{OS: m.OS, Arch: m.Arch, Libc: m.Libc, Python: m.Minor, Distributions: found.distributions, Native: d.nativeLines()}, nil
+}
+
+// ownNatives looks for the native parts of an environment where this machine says they are.
+func (d *declaration) ownNatives(own Own, machine *interpreter) error {
+	if len(d.Natives) == 0 {
+		if own.Native != "" {
+			return fmt.Errorf("it has no native parts; leave out `native`")
+		}
+		return nil
+	}
+	if err := d.fits(machine); err != nil {
+		return err
+	}
+	if own.Native == "" {
+		return fmt.Errorf("it has native parts (%s): say by `native` which folder holds %s", d.Natives[0].Name, d.Natives[0].Files[0].To)
+	}
+	for _, f := range d.nativeFiles() {
+		name := filepath.Join(own.Native, filepath.FromSlash(f.To))
+		if info, err := os.Stat(name); err != nil || !info.Mode().IsRegular() {
+			return fmt.Errorf("there is no file %s, one of its native parts", name)
+		}
+	}
+	return nil
+}
+
+// readyOwn gives an own interpreter, once its native parts were found to be those that its description names.
+func (s *Set) readyOwn(ctx context.Context, name string, own Own) (Ready, error) {
+	blob, err := s.Blob(ctx, name)
+	if err != nil {
+		return Ready{}, err
+	}
+	s.mu.Lock()
+	d := s.declared[name]
+	s.mu.Unlock()
+	if err := s.readNatives(ctx, artifacts.Sum(blob), d, own.Native); err != nil {
+		return Ready{}, own.wrong(name, err)
+	}
+	ready := Ready{Python: own.Python, Libraries: d.libraries(own.Native), Own: true, Compiled: s.compiled()}
+	if own.Overlay != "" {
+		ready.Path = []string{own.Overlay}
+	}
+	return ready, nil
+}
+
+// readNatives reads them once in a build, whose stages may ask for them at the same time.
+func (s *Set) readNatives(ctx context.Context, digest artifacts.Digest, d *declaration, root string) error {
+	s.reading.Lock()
+	defer s.reading.Unlock()
+	s.mu.Lock()
+	known := s.sound[digest]
+	s.mu.Unlock()
+	if known {
+		return nil
+	}
+	if err := d.sameNatives(ctx, root); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sound[digest] = true
+	return nil
+}
+
+// wrong says which environment of whose block an error is about.
+func (o Own) wrong(name string, err error) error {
+	return fmt.Errorf("environment %s, as %s has it: %w", name, o.Where, err)
+}
