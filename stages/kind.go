@@ -4,6 +4,7 @@ package stages
 
 import (
 	"io/fs"
+	"strings"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/zclconf/go-cty/cty"
@@ -88,6 +89,9 @@ type Output struct {
 	Optional        bool
 	Pinned          bool
 }
+
+// Result tells whether the port holds what was found out, rather than what can be run or read on.
+func (o *Output) Result() bool { return o.Type == "result" || strings.HasPrefix(o.Type, "result/") }
 
 // Metric is a number that a worker reports. Quality ones mean nothing on a synthetic model.
 type Metric struct {

@@ -13,6 +13,8 @@ import (
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
 	"github.com/Ruihan11/tiny-infra/cmd/tinfra/view"
+	"github.com/Ruihan11/tiny-infra/pipeline/plan"
+	"github.com/Ruihan11/tiny-infra/pipeline/run/local"
 )
 
 func newGet(a *app) *cobra.Command {
@@ -59,6 +61,9 @@ func (h *house) get(ctx context.Context, what, dir string, s lookup) error {
 	if err := mustBeEmpty(dir); err != nil {
 		return err
 	}
+	if err := h.warnUnfit(ctx, what, m); err != nil {
+		return err
+	}
 	if err := h.present(ctx, what, m); err != nil {
 		return err
 	}
@@ -67,6 +72,21 @@ func (h *house) get(ctx context.Context, what, dir string, s lookup) error {
 	}
 	h.own(ctx, of)
 	fmt.Fprintf(h.app.stdout, "%s: %s, %s → %s\n", what, view.Count(len(m.Files), "file"), view.Bytes(m.Size()), dir)
+	return nil
+}
+
+// warnUnfit says that what is about to be brought is of no use on this machine. It may be meant for another one.
+func (h *house) warnUnfit(ctx context.Context, what string, m *artifacts.Manifest) error {
+	if !plan.MadeFor(m) {
+		return nil
+	}
+	facts, err := local.New(local.Options{Facts: limits(h.project.Local)}).Facts(ctx)
+	if err != nil {
+		return fmt.Errorf("asking this machine for its facts: %w", err)
+	}
+	if misfit := plan.MisfitOf(m, facts); misfit != nil {
+		fmt.Fprintf(h.app.stderr, "tinfra: warning: %s %s\n", what, view.Printable(misfit.String()))
+	}
 	return nil
 }
 

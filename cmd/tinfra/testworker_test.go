@@ -198,6 +198,7 @@ func (w *worker) faults(amount int) map[string]func() {
 			check(os.WriteFile("out/files/hole", nil, 0o644))
 			check(os.Truncate("out/files/hole", int64(amount)<<20))
 		},
+		"unfit":     func() { w.out.Labels = map[string]string{"fits.gpu.arch": "sm_1"} },
 		"synthetic": func() { w.out.Labels = map[string]string{"synthetic": "made up"} },
 	}
 }

@@ -126,7 +126,10 @@ func (p *planner) settle(ctx context.Context, s *Step) (hcl.Diagnostics, error) 
 		return nil, fmt.Errorf("encoding the action of %s: %w", s.address(), err)
 	}
 	s.Action, s.Key = action, key
-	return nil, p.decide(ctx, s)
+	if err := p.decide(ctx, s); err != nil {
+		return nil, err
+	}
+	return p.unfit(ctx, s)
 }
 
 // decide knows the key: it looks for a record.

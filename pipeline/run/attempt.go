@@ -73,11 +73,14 @@ func (b *builder) attempts(ctx context.Context, t *task, a *artifacts.Action) er
 
 // try starts one attempt in a fresh workspace and sees it through.
 func (b *builder) try(ctx context.Context, t *task, a *artifacts.Action, number int) error {
-	ready, err := b.environment(ctx, t)
+	trees, err := b.trees(ctx, t.step, a)
 	if err != nil {
 		return err
 	}
-	trees, err := b.trees(ctx, t.step, a)
+	if err := b.fits(t, trees); err != nil {
+		return err
+	}
+	ready, err := b.environment(ctx, t)
 	if err != nil {
 		return err
 	}

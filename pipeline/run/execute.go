@@ -31,6 +31,7 @@ type builder struct {
 	redact *redactor
 	pool   *pool
 
+	facts    map[string]string // of the executor
 	programs programs
 	unshared error // why other machines do not find all that is stored here; of the goroutine of Execute
 	room     room
@@ -68,6 +69,7 @@ func Execute(ctx context.Context, p *plan.Plan, o Options) (*artifacts.Build, er
 	}
 	var diags hcl.Diagnostics
 	if failed == nil {
+		b.facts = facts
 		c := capacityOf(facts)
 		b.pool = newPool(c, o.Jobs)
 		diags = b.refuse(c)

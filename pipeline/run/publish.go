@@ -49,7 +49,11 @@ func (b *builder) adopt(ctx context.Context, t *task, a *artifacts.Action, at *a
 			continue
 		}
 		dir := filepath.Join(at.ws.Dir, protocol.OutDir, o.Name)
-		out, stored, err := b.adoptOne(b.storing(ctx, t, o.Name), m, o, dir, artifacts.Manifest{Type: a.Outputs[o.Name], Labels: labels, Files: reused[o.Name]})
+		is := artifacts.Manifest{Type: a.Outputs[o.Name], Labels: labels, Files: reused[o.Name]}
+		if o.Result() {
+			is.Labels = plan.FitsAnywhere(labels)
+		}
+		out, stored, err := b.adoptOne(b.storing(ctx, t, o.Name), m, o, dir, is)
 		if err != nil {
 			return err
 		}

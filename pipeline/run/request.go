@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/hashicorp/hcl/v2"
+
 	"github.com/Ruihan11/tiny-infra/artifacts"
 	"github.com/Ruihan11/tiny-infra/pipeline/plan"
 	"github.com/Ruihan11/tiny-infra/stages/protocol"
@@ -47,6 +49,23 @@ func (b *builder) trees(ctx context.Context, s *plan.Step, a *artifacts.Action) 
 		return nil, cacheTrouble{fmt.Errorf("reading the worker's sources: %w", err)}
 	}
 	return append(all, tree{"sources", "", workerDir, m}), nil
+}
+
+// fits refuses inputs that are of no use on this machine, before any byte of them is brought here.
+func (b *builder) fits(t *task, trees []tree) error {
+	var diags []*hcl.Diagnostic
+	for _, one := range trees {
+		if one.port == "" {
+			continue
+		}
+		if d := plan.Unfit(t.step.Node.Stage, one.port, one.Manifest, b.facts); d != nil {
+			diags = append(diags, d)
+		}
+	}
+	if len(diags) > 0 {
+		return diagnosed(diags...)
+	}
+	return nil
 }
 
 // lay fills in/ and worker/ and says how to see afterwards that the worker kept its hands off them.

@@ -9,6 +9,7 @@ param "mode" {
     "ok", "crash", "nan", "hang", "stubborn", "rubbish", "no-result", "late-exit", "outside", "escape", "change-input",
     "bad-param", "bad-input", "machine", "memory", "flaky", "spawn", "slow", "gated", "fill", "synthetic", "fake-metric",
     "special", "undeclared", "half-result", "deep", "odd-names", "bad-name", "many", "sparse", "flood", "scribble",
+    "unfit",
   ]
   doc = "The fault."
 }
