@@ -1,7 +1,7 @@
 kind        = "perplexity"
-doc         = "Measures the perplexity of a causal LM on a text. Windows of tokens go through the model one by one; each token is scored once, and the first of the text never."
+doc         = "Measures the perplexity of a causal LM on a text. Windows of tokens go through the model one by one; each token is scored once, and the first of the text never. Logits are scored where they are computed: on a GPU they do not leave it."
 env         = "torch"
-uses        = ["lib/llm", "lib/score"]
+uses        = ["lib/llm", "lib/score", "lib/trt"]
 determinism = "statistical"
 
 needs {
@@ -40,7 +40,7 @@ param "dtype" {
   type    = string
   default = "float32"
   one_of  = ["float32", "bfloat16", "float16"]
-  doc     = "Type that the model computes in. A graph has its own: this must say the same."
+  doc     = "Type that the model computes in. A graph and an engine have their own: this must say the same."
 }
 
 param "distributions" {
@@ -53,8 +53,9 @@ param "distributions" {
 }
 
 input "model" {
-  types = ["model/hf", "model/onnx"]
-  doc   = "A checkpoint, plain or quantized by compressed-tensors, run by transformers; or a graph, run by onnxruntime."
+  types = ["model/hf", "model/bnb", "model/onnx", "model/onnx-decoder", "engine/tensorrt"]
+  envs  = { "engine/tensorrt" = "gpu", "model/bnb" = "gpu" }
+  doc   = "A checkpoint, plain or quantized, run by transformers; a graph, run by onnxruntime on the CPU; or an engine, run by TensorRT, which must have been built to score: a window's logits come in passes of so many tokens."
 }
 
 input "tokenizer" {

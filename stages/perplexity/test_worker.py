@@ -97,8 +97,8 @@ def test_distributions_lie_evenly_and_depend_on_the_text_only(space, tiny_graph)
 def test_slices_of_logits_do_not_show(tiny, monkeypatch):
     from perplexity import worker
 
-    logits = np.random.default_rng(0).normal(size=(40, 300)).astype(np.float32)
-    targets = np.arange(40)
+    logits = torch.from_numpy(np.random.default_rng(0).normal(size=(40, 300)).astype(np.float32))
+    targets = torch.arange(40)
     found = []
     for size in (1, 300 * 7, 1 << 24):
         monkeypatch.setattr(worker, "SLICE", size)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from lib.llm.runner import Runner, open_runner
+from lib.llm.decoder import Feeder, Unfit
+from lib.llm.model import open_model
 from lib.llm.text import encode, load_tokenizer, read_text
 from lib.score.interval import interval
 from lib.score.protocol import announce
@@ -15,6 +16,7 @@ from tinfra_worker import BadInput, BadParam, Job, run
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
 
 SLICE = 1 << 24  # logits that are normalized at once: 64 MiB, and no second copy of a whole window
 
@@ -28,11 +30,9 @@ def main(job: Job) -> None:
         job.log(f"the text has {len(ids)} tokens only; all are used")
     job.log("loading the model")
     dtype = job.param("dtype", str)
-    model = open_runner(job, "model", dtype)
+    model = open_model(job, "model", dtype)
     if model.dtype != dtype:
-        raise BadParam(
-            "dtype", f"dtype is {dtype}; the model is a graph that computes in {model.dtype}", "set dtype so"
-        )
+        raise BadParam("dtype", f"dtype is {dtype}; the model computes in {model.dtype} only", "set dtype so")
     if ids.max() >= model.vocabulary:
         raise BadInput("tokenizer", f"token {ids.max()} is beyond the model's vocabulary of {model.vocabulary}")
     scores = score(job, model, ids, protocol)
@@ -58,8 +58,9 @@ def make_protocol(job: Job) -> dict[str, Any]:
     }
 
 
-def score(job: Job, model: Runner, ids: np.ndarray, protocol: dict[str, Any]) -> Scores:
+def score(job: Job, model: Feeder, ids: np.ndarray, protocol: dict[str, Any]) -> Scores:
     import numpy as np
+    import torch
 
     passes = windows(len(ids), protocol["window"], protocol["stride"])
     position = np.concatenate([np.arange(w.first, w.end, dtype=np.int64) for w in passes])
@@ -71,32 +72,51 @@ def score(job: Job, model: Runner, ids: np.ndarray, protocol: dict[str, Any]) ->
         kept=kept,
         logprobs=np.empty((len(kept), model.vocabulary), np.float16),
     )
+    tokens = torch.from_numpy(ids)
+    try:
+        model.open(1, max(w.end - w.begin for w in passes))
+    except Unfit as e:
+        raise BadParam("window", str(e), "give a smaller window") from e
     done = 0
     job.progress(0, len(ids), "tokens", "scoring")
     for w in passes:
-        rows = slice(w.first - 1 - w.begin, w.end - 1 - w.begin)  # logits at one token are about the next
-        # No name keeps a window's logits while the next one's are computed.
-        score_rows(found, done, model.forward(ids[None, w.begin : w.end])[0][0, rows], ids[w.first : w.end])
-        done += w.end - w.first
+        rows = torch.arange(w.first - 1 - w.begin, w.end - 1 - w.begin)  # logits at one token are about the next
+        model.rewind()
+        try:
+            # No name keeps a window's logits while the next one's are computed.
+            score_rows(found, done, model.feed(tokens[None, w.begin : w.end], rows)[0], tokens[w.first : w.end])
+        except Unfit as e:
+            raise BadInput("model", f"the model does not give logits of {len(rows)} tokens at once: {e}") from e
+        done += len(rows)
         job.progress(w.end, len(ids), "tokens", "scoring")
     return found
 
 
-def score_rows(found: Scores, begin: int, logits: np.ndarray, targets: np.ndarray) -> None:
-    """Fill in what logits, float32 [rows, vocabulary], say of targets [rows], the scored tokens from `begin` on."""
+def score_rows(found: Scores, begin: int, logits: torch.Tensor, targets: torch.Tensor) -> None:
+    """Fill in what logits [rows, vocabulary] say of targets, int64 [rows], the scored tokens from `begin` on.
+
+    All of a vocabulary's width is computed where the logits lie, in float32.
+    """
     import torch
 
     step = max(1, SLICE // logits.shape[1])
     for at in range(0, len(logits), step):
-        part = torch.from_numpy(logits[at : at + step])
+        part = logits[at : at + step].float()
         logprobs = torch.log_softmax(part, dim=1)
         first, last = begin + at, begin + at + len(part)
-        target = torch.from_numpy(targets[at : at + step])
-        found.nll[first:last] = -logprobs.gather(1, target[:, None])[:, 0].numpy()
-        found.top[first:last] = part.numpy().argmax(axis=1)  # a sixth of torch's time
+        target = targets[at : at + step].to(part.device)
+        found.nll[first:last] = -logprobs.gather(1, target[:, None])[:, 0].cpu().numpy()
+        found.top[first:last] = likeliest(part)
         keep = slice(*found.kept.searchsorted([found.position[first], found.position[last - 1] + 1]))
-        rows = torch.from_numpy(found.kept[keep] - found.position[first])
-        found.logprobs[keep] = logprobs[rows].half().numpy()
+        rows = torch.from_numpy(found.kept[keep] - found.position[first]).to(part.device)
+        found.logprobs[keep] = logprobs[rows].half().cpu().numpy()
+
+
+def likeliest(logits: torch.Tensor) -> np.ndarray:
+    """The greatest of each row, [rows]."""
+    if logits.is_cuda:
+        return logits.argmax(1).cpu().numpy()
+    return logits.numpy().argmax(axis=1)  # a sixth of torch's time there
 
 
 def report(job: Job, scores: Scores, window: int) -> None:

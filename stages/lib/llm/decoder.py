@@ -31,18 +31,16 @@ class Made:
     step_seconds: list[float]
 
 
-class Decoder(Protocol):
-    """`dtype` is what it computes in, `engine` what computes it, with its version.
+class Feeder(Protocol):
+    """Takes tokens and gives logits. `dtype` is what it computes in, `engine` what computes it, with its version.
 
-    `vocabulary` is the width of its logits; `weight_bytes` are what one step reads of the weights: all but the
-    embedding. Ids that are given may lie on any device.
+    `vocabulary` is the width of its logits. Ids that are given may lie on any device.
     """
 
     vocabulary: int
     dtype: str
     engine: str
     device: torch.device
-    weight_bytes: int
 
     def open(self, batch: int, length: int) -> None:
         """Hold `batch` rows of up to `length` tokens, empty, in place of what was held; :class:`Unfit`."""
@@ -55,18 +53,25 @@ class Decoder(Protocol):
         """
         ...
 
+    def rewind(self, length: int | torch.Tensor = 0) -> None:
+        """Forget all but the first `length` tokens, of all rows or, int64 [batch], of each.
+
+        So rows of different lengths are given with padding behind them, and rewound to where each of them ends.
+        :class:`Unfit` from those whose rows are of one length.
+        """
+        ...
+
+
+class Decoder(Feeder, Protocol):
+    """A feeder that also chooses tokens. `weight_bytes` are what a step reads of the weights: all but the embedding."""
+
+    weight_bytes: int
+
     def generate(self, ids: torch.Tensor, tokens: int, bar: torch.Tensor) -> Made:
         """Choose `tokens` tokens greedily after prompts, int64 [batch, S], in rows that begin anew.
 
         Prompt and tokens must fit the opened length. Nothing is said of what is held afterwards: rewind to 0. `bar`,
         int64 [n], are tokens never chosen, as those that end a text; n may be 0.
-        """
-        ...
-
-    def rewind(self, length: int | torch.Tensor = 0) -> None:
-        """Forget all but the first `length` tokens, of all rows or, int64 [batch], of each.
-
-        So rows of different lengths are given with padding behind them, and rewound to where each of them ends.
         """
         ...
 

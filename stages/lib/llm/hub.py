@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import weakref
 from pathlib import Path
 from time import perf_counter
@@ -13,6 +14,7 @@ from transformers import DynamicCache, GenerationConfig, StoppingCriteria, Stopp
 
 from lib.llm.checkpoint import check_folder, read_model, read_plainly
 from lib.llm.decoder import Made, Unfit
+from lib.llm.rows import Rows, open_rows, opened
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -44,52 +46,47 @@ class HubDecoder:
         self.vocabulary = model.config.get_text_config().vocab_size
         self.device = model.device
         self.dtype = str(model.dtype).removeprefix("torch.")
-        self.engine = (
-            f"transformers {transformers.__version__} on torch {torch.__version__} {self.device.type} {self.dtype}"
-        )
+        self.engine = f"transformers {transformers.__version__} {self.device.type} {self.dtype}"
         if static:
             self.engine += ", static cache"
+        self._picks = "logits_to_keep" in inspect.signature(model.forward).parameters
         self.weight_bytes = weight_bytes(model)
-        self._batch = self._length = self._held = 0
-        self._cache: DynamicCache | None = None
+        self._rows: Rows | None = None
+        self._cache: Any = None
 
     def open(self, batch: int, length: int) -> None:
         most = getattr(self._model.config.get_text_config(), "max_position_embeddings", None) or length
-        if batch < 1 or not 1 <= length <= most:
-            raise Unfit(f"{batch} rows of {length} tokens are asked for; the model takes from 1 row, of 1 to {most}")
-        self._batch, self._length = batch, length
-        self._forget()
+        self._rows = open_rows(batch, length, most)
+        self.rewind()
 
     @torch.no_grad()
     def feed(self, ids: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        self._check(ids, ids.shape[1])
-        out = self._model(
-            input_ids=ids.to(self.device),
-            past_key_values=self._cache,
-            use_cache=True,
-            logits_to_keep=rows.to(self.device),
-        )
+        held = opened(self._rows)
+        held.room(ids, ids.shape[1])
+        rows = rows.to(self.device)
+        picked = {"logits_to_keep": rows} if self._picks else {}
+        out = self._model(input_ids=ids.to(self.device), past_key_values=self._cache, use_cache=True, **picked)
         self._cache = out.past_key_values
-        self._held += ids.shape[1]
-        return out.logits
+        held.longest += ids.shape[1]
+        return out.logits if self._picks else out.logits[:, rows]
 
     def rewind(self, length: int | torch.Tensor = 0) -> None:
-        self._check()
+        held = opened(self._rows)
         if isinstance(length, torch.Tensor):
             found = length.unique()
             if len(found) > 1:
                 raise Unfit("transformers' cache holds rows of one length")
             length = int(found)
         if length == 0:
-            self._forget()
-        elif length < self._held:
-            self._cache.crop(length - self._held)
-            self._held = length
+            self._cache = DynamicCache(config=self._model.config)
+        elif length < held.longest:
+            self._cache.crop(length - held.longest)
+        held.longest = length
 
     @torch.no_grad()
     def generate(self, ids: torch.Tensor, tokens: int, bar: torch.Tensor) -> Made:
-        self._forget()
-        self._check(ids, ids.shape[1] + tokens)
+        self.rewind()
+        opened(self._rows).room(ids, ids.shape[1] + tokens)
         # What the checkpoint says of sampling is set aside: generate() fills in from there what it is not told.
         self._model.generation_config = GenerationConfig()
         clock = _Clock(self.device)
@@ -114,17 +111,6 @@ class HubDecoder:
             eos_token_id=ends or None,
             pad_token_id=ends[0] if ends else 0,
         )
-
-    def _forget(self) -> None:
-        self._cache, self._held = DynamicCache(config=self._model.config), 0
-
-    def _check(self, ids: torch.Tensor | None = None, more: int = 0) -> None:
-        if self._cache is None:
-            raise Unfit("nothing is opened")
-        if ids is not None and len(ids) != self._batch:
-            raise Unfit(f"{len(ids)} rows are given; {self._batch} are opened")
-        if self._held + more > self._length:
-            raise Unfit(f"{self._held} tokens and {more} more are too many for rows of {self._length}")
 
 
 class _Clock(StoppingCriteria):

@@ -15,9 +15,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F  # noqa: N812 (as everywhere)
 
-from lib.llm.decoder import Made, Unfit
+from lib.llm.decoder import Made
 from lib.llm.llama import Llama, load_llama
 from lib.llm.packed import Dequantize, Kernel
+from lib.llm.rows import Rows, open_rows, opened
 
 Pair = tuple[torch.Tensor, torch.Tensor]
 
@@ -33,8 +34,6 @@ class Held:
     and writes.
     """
 
-    batch: int
-    length: int
     keys: torch.Tensor
     values: torch.Tensor
     cos: torch.Tensor
@@ -45,7 +44,6 @@ class Held:
     made: torch.Tensor  # int64 [batch, length]
     count: torch.Tensor  # int64 [1]: how many columns of `made` are filled
     barred: torch.Tensor  # bool [vocabulary]
-    longest: int = 0  # of all rows, known without asking the device
 
 
 class SteadyDecoder:
@@ -61,49 +59,51 @@ class SteadyDecoder:
         self.weight_bytes = self._model.weight_bytes
         by = f", {kernel.name}" if self._model.packed else ""
         self.engine = f"tinfra steady on torch {torch.__version__} {self.device.type} {dtype}{by}"
+        self._rows: Rows | None = None
         self._held: Held | None = None
         self._step: torch.cuda.CUDAGraph | None = None
 
     @torch.no_grad()
     def open(self, batch: int, length: int) -> None:
-        most = self._model.config.max_position_embeddings
-        if batch < 1 or not 1 <= length <= most:
-            raise Unfit(f"{batch} rows of {length} tokens are asked for; the model takes from 1 row, of 1 to {most}")
-        self._step = self._held = None  # its memory is free before more is asked for
-        self._held = hold(self._model, batch, length)
+        rows = open_rows(batch, length, self._model.config.max_position_embeddings)
+        self._step = self._rows = self._held = None  # its memory is free before more is asked for
+        self._held = hold(self._model, rows)
         if self.device.type == "cuda":
             self._step = self._capture(self._held)
+        self._rows = rows
 
     @torch.no_grad()
     def feed(self, ids: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        held = self._opened(ids, ids.shape[1])
+        full, held = opened(self._rows), self._held
+        full.room(ids, ids.shape[1])
         logits = forward(self._model, held, ids.to(self.device), rows.to(self.device), _PLAIN)
         held.lengths.add_(ids.shape[1])
-        held.longest += ids.shape[1]
+        full.longest += ids.shape[1]
         return logits
 
     @torch.no_grad()
     def rewind(self, length: int | torch.Tensor = 0) -> None:
-        held = self._opened()
+        full, held = opened(self._rows), self._held
         if isinstance(length, int):
             held.lengths.fill_(length)
-            held.longest = length
+            full.longest = length
         else:
             held.lengths.copy_(length)
-            held.longest = int(length.max())
+            full.longest = int(length.max())
 
     @torch.no_grad()
     def generate(self, ids: torch.Tensor, tokens: int, bar: torch.Tensor) -> Made:
         begin = perf_counter()
         self.rewind()
-        held = self._opened(ids, ids.shape[1] + tokens)
+        full, held = opened(self._rows), self._held
+        full.room(ids, ids.shape[1] + tokens)
         held.barred.zero_()
         held.barred[bar.to(self.device)] = True
         held.count.zero_()
         choose(held, self.feed(ids, torch.tensor([ids.shape[1] - 1])))
         seconds = self._replay(tokens - 1) if self._step is not None else self._repeat(tokens - 1)
         first = seconds[0] - begin
-        held.longest += tokens - 1
+        full.longest += tokens - 1
         return Made(held.made[:, :tokens].cpu(), first, seconds[1:])
 
     def _replay(self, steps: int) -> list[float]:
@@ -142,25 +142,14 @@ class SteadyDecoder:
                 step(self._model, held, parts)
         return graph
 
-    def _opened(self, ids: torch.Tensor | None = None, more: int = 0) -> Held:
-        """What is held, with room for `more` tokens behind the longest row."""
-        held = self._held
-        if held is None:
-            raise Unfit("nothing is opened")
-        if ids is not None and len(ids) != held.batch:
-            raise Unfit(f"{len(ids)} rows are given; {held.batch} are opened")
-        if held.longest + more > held.length:
-            raise Unfit(f"{held.longest} tokens and {more} more are too many for rows of {held.length}")
-        return held
 
-
-def hold(model: Llama, batch: int, length: int) -> Held:
+def hold(model: Llama, rows: Rows) -> Held:
     """An empty cache, and the tables of the model's own positions."""
     from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
     weight = model.embedding
-    slots = -(-length // ALIGN) * ALIGN
-    shape = (len(model.layers), batch, model.kv_heads, slots, model.head_dim)
+    slots = -(-rows.length // ALIGN) * ALIGN
+    shape = (len(model.layers), rows.batch, model.kv_heads, slots, model.head_dim)
 
     def whole(*size: int) -> torch.Tensor:
         return torch.zeros(size, dtype=torch.int64, device=weight.device)
@@ -168,16 +157,14 @@ def hold(model: Llama, batch: int, length: int) -> Held:
     positions = torch.arange(slots, device=weight.device)
     cos, sin = LlamaRotaryEmbedding(model.config)(weight, positions[None])  # in the type of `weight`, on its device
     return Held(
-        batch=batch,
-        length=length,
         keys=weight.new_zeros(shape),
         values=weight.new_zeros(shape),
         cos=cos[0],
         sin=sin[0],
         slots=positions,
-        lengths=whole(batch),
-        ids=whole(batch, 1),
-        made=whole(batch, length),
+        lengths=whole(rows.batch),
+        ids=whole(rows.batch, 1),
+        made=whole(rows.batch, rows.length),
         count=whole(1),
         barred=torch.zeros(weight.shape[0], dtype=torch.bool, device=weight.device),
     )

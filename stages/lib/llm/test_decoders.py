@@ -112,8 +112,7 @@ def test_rows_choose_positions(opened, plain):
 def test_what_it_says_of_itself(opened, plain, place):
     decoder = opened(plain)
     assert (decoder.vocabulary, decoder.dtype, decoder.device.type) == (97, "float32", place)
-    assert torch.__version__ in decoder.engine
-    assert "float32" in decoder.engine
+    assert f"{place} float32" in decoder.engine
     model = AutoModelForCausalLM.from_pretrained(plain)
     assert decoder.weight_bytes == 4 * (model.num_parameters() - 97 * 64)
 
