@@ -20,15 +20,20 @@ class Refused(ValueError):
 
 @dataclass(frozen=True)
 class Weights:
-    """Of a graph: its INT4 tensors with how many weights each holds, and the bytes that all take in an engine."""
+    """Of a graph: the bytes that all take in an engine, and those besides if integers were unpacked to its type.
 
-    packed: dict[str, int] = field(default_factory=dict)
+    `integers` are tensors of 4 or 8 bits, with how many weights each holds.
+    """
+
+    integers: dict[str, int] = field(default_factory=dict)
     expected: int = 0
+    unpacked: int = 0
 
 
 def read_weights(folder: Path, dtype: str) -> Weights:
-    """Read them from model.onnx alone, not from the files that its tensors lie in. Floats count as `dtype`: the graph
-    casts them to it. ValueError when it is no graph.
+    """Read them from model.onnx alone, not from the files that its tensors lie in. ValueError when it is no graph.
+
+    Floats count as `dtype`: the graph casts them to it.
     """
     from google.protobuf.message import DecodeError
 
@@ -38,15 +43,19 @@ def read_weights(folder: Path, dtype: str) -> Weights:
         model = onnx.load(str(folder / MODEL), load_external_data=False)
     except (OSError, DecodeError) as e:
         raise ValueError(f"{MODEL} cannot be read: {e}") from e
-    kinds, packed, expected = onnx.TensorProto, {}, 0
+    kinds = onnx.TensorProto
+    bits = {kinds.INT4: 4, kinds.UINT4: 4, kinds.INT8: 8, kinds.UINT8: 8}
+    integers, expected, unpacked = {}, 0, 0
     for tensor in model.graph.initializer:
         count = prod(tensor.dims)
-        if tensor.data_type in (kinds.INT4, kinds.UINT4):
-            packed[tensor.name] = count
-            expected += (count + 1) // 2
+        if tensor.data_type in bits:
+            integers[tensor.name] = count
+            size = (count * bits[tensor.data_type] + 7) // 8
+            expected += size
+            unpacked += count * SIZES[dtype] - size
         elif tensor.data_type in (kinds.FLOAT, kinds.FLOAT16, kinds.BFLOAT16):
             expected += count * SIZES[dtype]
-    return Weights(packed, expected)
+    return Weights(integers, expected, unpacked)
 
 
 @dataclass

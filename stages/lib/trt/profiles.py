@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 Range = tuple[int, int, int]  # least, the one that is tuned for, most
+LEAST = 16  # slots of a cache; a prompt is read over one that is empty, and TensorRT wants no empty tensors
 _CACHE = re.compile(r"cache\.\d+\.(key|value)")
 
 
@@ -63,8 +64,8 @@ def plan(decode: Sequence[tuple[int, int]], prefill: int, score: int) -> list[Pr
     if not decode:
         raise ValueError("no batch and length is given")
     for n, (batch, length) in enumerate(decode):
-        if batch < 1 or length < 1:
-            raise ValueError(f"batch is {batch} and length is {length}; both must be 1 or more")
+        if batch < 1 or length < LEAST:
+            raise ValueError(f"batch is {batch} and length is {length}; they must be 1 and {LEAST} or more")
         if (batch, length) in decode[:n]:
             raise ValueError(f"batch {batch} with length {length} is given twice")
     most = max(batch for batch, _ in decode)

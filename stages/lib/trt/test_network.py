@@ -23,13 +23,15 @@ def test_weights_are_counted_without_their_files(tmp_path):
         tmp_path,
         external("w", TensorProto.BFLOAT16, [8, 16]),
         external("q", TensorProto.INT4, [5, 3]),
+        external("i", TensorProto.INT8, [6]),
         external("f", TensorProto.FLOAT, [4]),
         numpy_helper.from_array(np.zeros(3, np.int64), "axes"),
     )
     found = network.read_weights(folder, "float16")
-    assert found.packed == {"q": 15}
-    assert found.expected == 2 * (8 * 16 + 4) + 8
-    assert network.read_weights(folder, "float32").expected == 4 * (8 * 16 + 4) + 8
+    assert found.integers == {"q": 15, "i": 6}
+    assert found.expected == 2 * (8 * 16 + 4) + 8 + 6
+    assert found.unpacked == (30 - 8) + (12 - 6)
+    assert network.read_weights(folder, "float32").expected == 4 * (8 * 16 + 4) + 8 + 6
 
 
 def test_no_graph(tmp_path):

@@ -31,7 +31,7 @@ def test_a_pass_is_never_longer_than_the_cache():
 
 @pytest.mark.parametrize(
     ("decode", "says"),
-    [([], "no batch"), ([(0, 8)], "batch is 0"), ([(1, 0)], "length is 0"), ([(2, 8), (2, 8)], "twice")],
+    [([], "no batch"), ([(0, 16)], "batch is 0"), ([(1, 15)], "length is 15"), ([(2, 16), (2, 16)], "twice")],
 )
 def test_what_cannot_be(decode, says):
     with pytest.raises(ValueError, match=says):

@@ -1,0 +1,57 @@
+"""What TensorRT did otherwise than the graph asks, found in what it said and in what it made."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lib.trt.inspect import Layer
+from lib.trt.network import Weights
+
+_FALLBACK = re.compile(r"fall(?:ing|s)? ?back|fallback", re.IGNORECASE)
+_NARROW = re.compile(r"gemm_f16f16_f16f16_f16")  # products of float16 summed in float16
+_UNPACKED = 0.1  # of the integer weights; less is padding and tables
+LEFT = ("fallback", "unpacked")  # kinds of limits by which TensorRT left what the graph asks for
+_SEVERITIES = {"[WARNING": "warning", "[ERROR": "error", "[INTERNAL_ERROR": "error"}
+
+
+@dataclass(frozen=True)
+class Limit:
+    """`kind` is fallback, unpacked, narrow, unfused, warning or error."""
+
+    kind: str
+    what: str
+
+
+def find(lines: Sequence[str], layers: Sequence[Layer], weights: Weights, size: int, dtype: str) -> list[Limit]:
+    """Limits of an engine of `size` bytes: `lines` are what the library said, `layers` those of a decode profile."""
+    found = [Limit("unpacked", what) for what in unpacked(weights, size, dtype)]
+    narrow = [layer.name for layer in layers if _NARROW.search(layer.tactic)]
+    if narrow:
+        found.append(Limit("narrow", f"{len(narrow)} products are summed in float16, {narrow[0]} among them"))
+    if layers and not any("mha" in f"{layer.kind} {layer.tactic}".lower() for layer in layers):
+        found.append(Limit("unfused", "no decode layer is a fused attention kernel"))
+    for line in dict.fromkeys(lines):
+        severity, _, text = line.partition("] ")
+        if _FALLBACK.search(text):
+            found.append(Limit("fallback", text))
+        elif severity in _SEVERITIES:
+            found.append(Limit(_SEVERITIES[severity], text))
+    return found
+
+
+def unpacked(weights: Weights, size: int, dtype: str) -> list[str]:
+    """Says so where an engine is too large to hold its integers as such: the builder folded some to `dtype`.
+
+    TensorRT 10.6 keeps INT4 weights, and folds INT8 ones whose activations are not quantized.
+    """
+    part = (size - weights.expected) / weights.unpacked if weights.unpacked else 0.0
+    if part <= _UNPACKED:
+        return []
+    said = f"{size} bytes in place of {weights.expected}"
+    return [f"about {min(part, 1):.0%} of the integer weights are held as {dtype}: {said}"]
+
+
+def fallbacks(found: Sequence[Limit]) -> int:
+    return sum(limit.kind in LEFT for limit in found)

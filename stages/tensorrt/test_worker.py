@@ -1,0 +1,169 @@
+import json
+
+import numpy as np
+import pytest
+
+from lib.trt import inspect, limits, profiles
+from lib.trt.build import Wanted
+from lib.trt.tactics import Choice
+from onnx import TensorProto, helper, numpy_helper, save
+from tensorrt import worker
+from tinfra_worker import BadInput, BadParam
+
+PARAMS = {
+    "decode": [{"batch": 1, "length": 64}, {"batch": 4, "length": 64}],
+    "prefill": 32,
+    "score": 0,
+    "optimization": 3,
+}
+CONTRACT = {
+    "format": 1,
+    "architecture": "LlamaForCausalLM",
+    "layers": 1,
+    "heads": 2,
+    "kv_heads": 1,
+    "head_dim": 8,
+    "hidden": 16,
+    "vocabulary": 32,
+    "context": 64,
+    "dtype": "float16",
+    "ends": [2],
+    "weights": "float",
+    "group": 0,
+    "symmetric": True,
+    "weight_bytes": 1000,
+}
+
+
+@pytest.fixture
+def graph(tmp_path):
+    """A folder that looks like onnx_decoder's."""
+    folder = tmp_path / "graph"
+    folder.mkdir()
+    weight = numpy_helper.from_array(np.zeros((4, 8), np.float32), "w")
+    node = helper.make_node("Identity", ["w"], ["logits"])
+    out = helper.make_tensor_value_info("logits", TensorProto.FLOAT, [4, 8])
+    save(helper.make_model(helper.make_graph([node], "g", [], [out], [weight])), str(folder / "model.onnx"))
+    (folder / "decoder.json").write_text(json.dumps(CONTRACT))
+    return folder
+
+
+@pytest.fixture
+def timing(tmp_path):
+    folder = tmp_path / "timing"
+    folder.mkdir()
+    (folder / "timing.cache").write_bytes(b"times")
+    (folder / "tactics.json").write_text('{"format": 1, "of": {"graph": "x"}, "tactics": {"0 a": "k"}}')
+    return folder
+
+
+@pytest.fixture
+def space(workspace, graph):
+    def make(timing=None, **params):
+        made = workspace()
+        made.request["params"] = PARAMS | params
+        made.add_input("model", graph, "model/onnx-decoder")
+        if timing:
+            made.add_input("timing", timing, "engine/timing")
+        made.request["outputs"] = {"engine": "engine/tensorrt", "timing": "engine/timing", "report": "result/engine"}
+        return made
+
+    return make
+
+
+def refused(space, says, code):
+    done = space.run()
+    assert done.code == code, (done.events, done.stderr)
+    assert says in done.problem["message"], done.problem
+    assert done.result is None
+    return done.problem
+
+
+def test_without_a_gpu_the_machine_is_at_fault(space):
+    assert "machine" in refused(space(), "TensorRT needs an NVIDIA GPU", 12)["hint"]
+
+
+@pytest.mark.parametrize(
+    ("decode", "says"),
+    [
+        ([], "no batch and length is given"),
+        ([{"batch": 1.5, "length": 64}], "1.5 is not a whole number"),
+        ([{"batch": 1, "length": 8}], "length is 8"),
+        ([{"batch": 1, "length": 64}, {"batch": 1, "length": 64}], "given twice"),
+    ],
+)
+def test_profiles_that_cannot_be(space, decode, says):
+    with pytest.raises(BadParam, match=says) as found:
+        worker.ask(space(decode=decode).job())
+    assert found.value.param == "decode"
+
+
+def test_a_graph_of_another_kind_is_refused_before_anything_is_built(space, graph):
+    (graph / "decoder.json").unlink()
+    assert refused(space(), "decoder.json cannot be read", 11)["input"] == "model"
+
+
+def test_a_damaged_graph(space, graph):
+    (graph / "model.onnx").write_bytes(b"\xff\xff\xff\xff")
+    assert refused(space(), "model.onnx cannot be read", 11)["input"] == "model"
+
+
+def test_what_is_asked_for(space, timing):
+    wanted = worker.ask(space(timing, score=16, optimization=5).job())
+    assert [str(p) for p in wanted.profiles] == [
+        "decode: batch 1, tokens 1, length 64, rows 1",
+        "decode: batch 4, tokens 1, length 64, rows 1",
+        "prefill: batch 1-4, tokens 1-32, length 64, rows 1",
+        "score: batch 1-4, tokens 1-16, length 64, rows 1-16",
+    ]
+    assert (wanted.optimization, wanted.timing) == (5, b"times")
+    assert worker.ask(space().job()).timing == b""
+
+
+def test_damaged_timings_are_told_of_before_the_build(space, timing):
+    assert worker.read_choice(space(timing).job()) == Choice({"graph": "x"}, {"0 a": "k"})
+    assert worker.read_choice(space().job()) is None
+    (timing / "tactics.json").write_text("{")
+    with pytest.raises(BadInput, match=r"tactics\.json cannot be read"):
+        worker.read_choice(space(timing).job())
+
+
+def seen():
+    said = json.dumps({"Layers": [{"Name": "a", "LayerType": "gemm", "TacticName": "k1"}, {"Name": "b"}]})
+    one, other, prefill = profiles.plan([(1, 64), (4, 64)], 32, 0)
+    return [worker.Seen(p, inspect.read_layers(said), {"a": 3.0, "b": 1.0}, said) for p in (one, other, prefill)]
+
+
+def test_the_report(space):
+    s = space()
+    job = s.job()
+    worker.report(job, seen(), [limits.Limit("unpacked", "half of them"), limits.Limit("warning", "w")], ["[INFO] x"])
+    out = s.out("report")
+    assert sorted(p.name for p in out.iterdir()) == [
+        "build.log",
+        "engine.md",
+        "layers.json",
+        "limits.json",
+        "profile.json",
+    ]
+    text = (out / "engine.md").read_text()
+    assert "## prefill: batch 1-4, tokens 1-32, length 64, rows 1\n\n2 layers, 4 µs" in text
+    assert text.endswith("## Limits\n\n- unpacked: half of them\n- warning: w\n")
+    assert json.loads((out / "profile.json").read_text())[0]["microseconds"] == {"a": 3.0, "b": 1.0}
+    assert json.loads((out / "layers.json").read_text())[1]["engine"]["Layers"][0]["Name"] == "a"
+    assert json.loads((out / "limits.json").read_text())[0] == {"kind": "unpacked", "what": "half of them"}
+    assert job.result.metrics["fallbacks"] == 1
+
+
+def test_an_engine_without_limits_says_so(space):
+    s = space()
+    worker.report(s.job(), seen(), [], [])
+    assert (s.out("report") / "engine.md").read_text().endswith("## Limits\n\nNone.\n")
+
+
+def test_choices_are_of_each_profile(space):
+    s = space()
+    job = s.job()
+    choice = worker.choose(job, Wanted([one.profile for one in seen()], 3, b""), seen())
+    assert choice.tactics == {"0 a": "k1", "1 a": "k1", "2 a": "k1"}
+    assert choice.of["graph"] == job.input_info("model").digest

@@ -1,0 +1,197 @@
+"""A decoder graph as a TensorRT engine, and a look at what became of it."""
+
+from __future__ import annotations
+
+import gc
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from lib.llm.contract import Contract, read_contract
+from lib.trt import description, inspect, limits, profiles, tactics
+from lib.trt.build import Wanted, build
+from lib.trt.description import Description
+from lib.trt.library import architecture, load, make_logger
+from lib.trt.network import MODEL, Refused, Weights, parse, read_weights
+from lib.trt.profiles import Profile
+from tinfra_worker import BadInput, BadParam, Fault, Job, run
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from lib.trt.engine import EngineDecoder
+
+
+STEPS = 64  # of the step that is timed
+LEFT = (MODEL, ".safetensors", ".safetensors.index.json")  # what an engine needs no more
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was seen of one profile: its layers, microseconds of each, and the inspector's own words."""
+
+    profile: Profile
+    layers: list[inspect.Layer]
+    times: dict[str, float]
+    said: str
+
+
+def main(job: Job) -> None:
+    wanted = ask(job)
+    before = read_choice(job)
+    contract, weights = read_graph(job)
+    trt = load()
+    logger = make_logger(trt)
+    make(job, wanted, trt, logger)
+    gc.collect()  # the graph's weights and the serialized engine, before the engine is loaded
+    job.metric("weights_bytes_expected", weights.expected)
+    job.progress(0, 1, "engine", "timing the layers")
+    seen = look(job, contract)
+    report(job, seen, limits.find(logger.lines, seen[0].layers, weights, plan_size(job), contract.dtype), logger.lines)
+    choice = choose(job, wanted, seen)
+    tactics.write(job.output("timing"), choice)
+    changed = tactics.compare(before, choice) if before else None
+    if changed is not None:
+        job.metric("tactics_changed", changed)
+    job.progress(1, 1, "engine", "timing the layers")
+
+
+def ask(job: Job) -> Wanted:
+    """What is to be built; :class:`BadParam`."""
+    try:
+        decode = [(whole(entry["batch"]), whole(entry["length"])) for entry in job.param("decode", list)]
+        planned = profiles.plan(decode, job.param("prefill", int), job.param("score", int))
+    except ValueError as e:
+        raise BadParam("decode", f"decode cannot be built: {e}") from e
+    timing = job.one_file("timing", tactics.CACHE).read_bytes() if job.has_input("timing") else b""
+    return Wanted(planned, job.param("optimization", int), timing)
+
+
+def read_choice(job: Job) -> tactics.Choice | None:
+    """What was chosen when the timings that are given were taken."""
+    if not job.has_input("timing"):
+        return None
+    try:
+        return tactics.read(job.input("timing"))
+    except ValueError as e:
+        raise BadInput("timing", str(e)) from e
+
+
+def whole(number: float) -> int:
+    if number != int(number):
+        raise ValueError(f"{number} is not a whole number")
+    return int(number)
+
+
+def read_graph(job: Job) -> tuple[Contract, Weights]:
+    folder = job.input("model")
+    try:
+        contract = read_contract(folder)
+        return contract, read_weights(folder, contract.dtype)
+    except ValueError as e:
+        raise BadInput("model", f"the graph cannot be built: {e}", "it must be of the kind onnx_decoder") from e
+
+
+def make(job: Job, wanted: Wanted, trt: ModuleType, logger: Any) -> None:
+    """Build, and fill the outputs `engine` and `timing`."""
+    import torch
+
+    source, out = job.input("model"), job.output("engine")
+    job.progress(0, 1, "graph", "reading the graph")
+    try:
+        parsed = parse(trt, logger, source)
+        built = build(trt, logger, parsed, wanted, lambda phase, done, of: job.progress(done, of, "steps", phase))
+    except Refused as e:
+        raise BadInput("model", str(e)) from e
+    job.metric("parse_seconds", parsed.seconds)
+    job.metric("build_seconds", built.seconds)
+    if wanted.timing and not built.reused:
+        job.log("the timings given are of another GPU or TensorRT: all was timed anew", "warning")
+    with (out / description.PLAN).open("wb") as file:
+        file.write(memoryview(built.plan))
+    (job.output("timing") / tactics.CACHE).write_bytes(built.timing)
+    job.metric("size_bytes", plan_size(job))
+    for path in source.iterdir():
+        if path.is_file() and not path.name.endswith(LEFT):
+            shutil.copyfile(path, out / path.name)
+    described = Description(trt.__version__, torch.cuda.get_device_name(), architecture(), wanted.profiles)
+    description.write(out, described)
+    job.label("tensorrt", described.version)
+    job.label("gpu", described.gpu_name)
+    job.label("fits.gpu.arch", described.gpu_arch)
+
+
+def plan_size(job: Job) -> int:
+    return (job.output("engine") / description.PLAN).stat().st_size
+
+
+def look(job: Job, contract: Contract) -> list[Seen]:
+    """Load the engine as its users will, time a step of the first profile, and each layer of all."""
+    from lib.trt.engine import EngineDecoder
+    from lib.trt.plan import Plan
+    from lib.trt.timed import layer_times
+
+    try:
+        plan = Plan(job.output("engine"))
+    except ValueError as e:
+        raise Fault(f"the engine that was built cannot be loaded: {e}") from e
+    decoder = EngineDecoder(job.output("engine"), plan)
+    if decoder.dtype != contract.dtype:
+        raise Fault(f"the engine computes in {decoder.dtype}; the graph asks for {contract.dtype}")
+    job.metric("step_ms", 1000 * step_seconds(decoder, plan.profiles[0]))
+    del decoder
+    seen = []
+    for number, profile in enumerate(plan.profiles):
+        times, said = layer_times(plan, contract, number)
+        seen.append(Seen(profile, inspect.read_layers(said), times, said))
+    job.metric("layers", len(seen[0].layers))
+    return seen
+
+
+def step_seconds(decoder: EngineDecoder, profile: Profile) -> float:
+    """Median of the steps behind a prompt that fills half of the cache."""
+    import torch
+
+    batch, length = profile.batch[0], profile.length[0]
+    prompt = torch.zeros(batch, length // 2, dtype=torch.int64)
+    decoder.open(batch, length)
+    made = decoder.generate(prompt, min(STEPS + 1, length - length // 2), torch.tensor([], dtype=torch.int64))
+    return median(made.step_seconds)
+
+
+def report(job: Job, seen: Sequence[Seen], found: Sequence[limits.Limit], lines: Sequence[str]) -> None:
+    out = job.output("report")
+    job.metric("fallbacks", limits.fallbacks(found))
+    write_json(out / "limits.json", [asdict(limit) for limit in found])
+    write_json(out / "layers.json", [{"profile": asdict(one.profile), "engine": json.loads(one.said)} for one in seen])
+    write_json(out / "profile.json", [{"profile": asdict(one.profile), "microseconds": one.times} for one in seen])
+    (out / "build.log").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    parts = [inspect.markdown(str(one.profile), one.layers, one.times) for one in seen]
+    told = [f"- {limit.kind}: {limit.what}\n" for limit in found]
+    limited = "## Limits\n\n" + ("".join(told) or "None.\n")
+    (out / "engine.md").write_text("\n".join(["# Layers of the engine\n", *parts, limited]), encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+
+
+def choose(job: Job, wanted: Wanted, seen: Sequence[Seen]) -> tactics.Choice:
+    """What was chosen for each layer of each profile."""
+    of = {
+        "graph": job.input_info("model").digest,
+        "profiles": profiles.encode(wanted.profiles),
+        "optimization": wanted.optimization,
+    }
+    found: dict[str, str] = {}
+    for number, one in enumerate(seen):
+        found |= {f"{number} {name}": tactic for name, tactic in inspect.tactics(one.layers).items()}
+    return tactics.Choice(of, found)
+
+
+if __name__ == "__main__":
+    run(main)
