@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -81,6 +82,10 @@ func (x *examination) examineEnvironments(ctx context.Context) (without map[stri
 		case err != nil:
 			without[name] = err.Error()
 			x.note(row, lacks, err.Error())
+		case one.Own:
+			if err := x.examineOwn(ctx, set, name, without); err != nil {
+				return nil, err
+			}
 		case there && one.Problem == "":
 			x.note(row, sound, fmt.Sprintf("installed, %s, made of %s", view.Bytes(one.Bytes), one.Python))
 		case x.offline:
@@ -93,4 +98,24 @@ func (x *examination) examineEnvironments(ctx context.Context) (without map[stri
 		}
 	}
 	return without, nil
+}
+
+// examineOwn tells how this machine's own interpreter differs from the environment that it stands in for.
+func (x *examination) examineOwn(ctx context.Context, set *env.Set, name string, without map[string]string) error {
+	missing, other, err := set.Lacks(ctx, name)
+	if err != nil {
+		return err
+	}
+	own, _ := set.Own(name)
+	said := "this machine's own " + own.Python
+	if len(other) > 0 {
+		said += "; of another version than the lock's: " + strings.Join(other, ", ")
+	}
+	if len(missing) > 0 {
+		without[name] = fmt.Sprintf("environment %s: %s has no %s", name, own.Python, strings.Join(missing, ", "))
+		x.note("environment "+name, lacks, said+"; it has no "+strings.Join(missing, ", "))
+		return nil
+	}
+	x.note("environment "+name, sound, said)
+	return nil
 }

@@ -82,7 +82,7 @@ func entry(line string) (string, error) {
 		return "", fmt.Errorf("%s has no --hash=sha256:…", requirement)
 	}
 	slices.Sort(hashes)
-	out := nameSeps().ReplaceAllString(strings.ToLower(found[1]), "-") + strings.ReplaceAll(found[2], " ", "") + "==" + found[3]
+	out := normalName(found[1]) + strings.ReplaceAll(found[2], " ", "") + "==" + found[3]
 	if found[4] != "" {
 		out += " ; " + found[4]
 	}

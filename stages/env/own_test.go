@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
 )
@@ -198,5 +199,24 @@ func TestOwnInterpretersAreListedAndNeverRemoved(t *testing.T) {
 	gone := ownSet(t, "", Own{Python: "/nowhere/python3"})
 	if all, err := gone.List(t.Context()); err != nil || len(all) != 1 || !strings.Contains(all[0].Problem, "there is no interpreter") {
 		t.Errorf("%+v, %v", all, err)
+	}
+}
+
+func TestWhatAnOwnInterpreterLacks(t *testing.T) {
+	overlay := t.TempDir()
+	layPackages(t, overlay, map[string]string{"one": "1.0+local", "two": "2.5"})
+	lock := ""
+	for _, name := range []string{"one==1.0", "two==2.4 ; python_version < '3.12'", "two==2.3 ; python_version >= '3.12'", "three-x[y]==3", "four==4"} {
+		lock += name + " " + hashA + "\n"
+	}
+	s := NewSet(fstest.MapFS{
+		"tiny/env.hcl":           {Data: []byte("doc = \"x\"\npython = [\"3.11\", \"3.12\", \"3.13\", \"3.14\"]")},
+		"tiny/requirements.lock": {Data: []byte(lock)},
+		"tiny/requirements.in":   {Data: []byte("# direct\n-c ../other.lock\none\nTwo>=2 # or so\nthree_x[y]==3\n")},
+	}, t.TempDir(), true)
+	s.Use(Local{Own: map[string]Own{"tiny": {Python: machinePython(t), Overlay: overlay}}})
+	missing, other, err := s.Lacks(t.Context(), "tiny")
+	if err != nil || !slices.Equal(missing, []string{"three-x"}) || !slices.Equal(other, []string{"two 2.5, not 2.3 or 2.4"}) {
+		t.Errorf("%q, %q, %v", missing, other, err)
 	}
 }
