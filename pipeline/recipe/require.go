@@ -22,6 +22,7 @@ type evaluation struct {
 type compiledRequire struct {
 	src                *hclsyntax.Block
 	condition, message *expression
+	enabled            *expression // nil: it always is
 }
 
 func (l *loader) prepareRequire(b *block, src *hclsyntax.Block, each bool) *compiledRequire {
@@ -34,12 +35,14 @@ func (l *loader) prepareRequire(b *block, src *hclsyntax.Block, each bool) *comp
 			r.condition = x
 		case "message":
 			r.message = x
+		case "enabled":
+			r.enabled = x
 		default:
-			hint := didYouMean(a.Name, []string{"condition", "message"})
+			hint := didYouMean(a.Name, []string{"condition", "message", "enabled"})
 			if a.Name == "error_message" {
 				hint = " Did you mean message?"
 			}
-			l.problem(&a.NameRange, "Unknown attribute", "A require has condition and message.%s", hint)
+			l.problem(&a.NameRange, "Unknown attribute", "A require has condition, message and enabled.%s", hint)
 		}
 	}
 	l.noBlocks(src.Body, "a require block")
@@ -50,9 +53,33 @@ func (l *loader) prepareRequire(b *block, src *hclsyntax.Block, each bool) *comp
 	return r
 }
 
+// enabled tells whether a requirement counts. One that does not is as if it were not there: it is not evaluated, and orders nothing.
+func (l *loader) enabled(r *compiledRequire, each map[string]cty.Value) bool {
+	if r.enabled == nil {
+		return true
+	}
+	v, isBroken, _, reads := marksOf(r.enabled.value(each))
+	at := r.enabled.expr.Range()
+	on, err := convert.Convert(v, cty.Bool)
+	switch {
+	case isBroken:
+		return false
+	case len(reads) > 0 || !v.IsKnown():
+		l.problem(&at, "Not known", "enabled decides before anything runs, so it cannot read a metric: that is what the condition is for.")
+		return false
+	case err != nil || on.IsNull():
+		l.problem(&at, "Wrong type", "enabled must be true or false.")
+		return false
+	}
+	return on.True()
+}
+
 // requires evaluates each require with unknown metrics: what the results are marked with is what they read.
 func (l *loader) requires(s *Stage, c *compiled, each map[string]cty.Value) {
 	for _, r := range c.requires {
+		if !l.enabled(r, each) {
+			continue
+		}
 		q := &Require{Condition: r.condition.expr, Range: r.src.DefRange(), Context: r.condition.ctx}
 		if each != nil && q.Context != nil {
 			q.Context = q.Context.NewChild()

@@ -23,6 +23,22 @@ stage "perplexity" "base" {
     condition = gptq.none.metrics.bits_per_weight < 5 # ERROR: There is no stage gptq.none.
     message   = [] # ERROR: A message is a text.
   }
+  require {
+    enabled   = metrics.perplexity > 1 # ERROR: enabled decides before anything runs
+    condition = metrics.perplexity < 20
+  }
+  require {
+    enabled   = "perhaps" # ERROR: enabled must be true or false.
+    condition = metrics.perplexity < 20
+  }
+  require {
+    enabled   = null # ERROR: enabled must be true or false.
+    condition = metrics.perplexity < 20
+  }
+  require {
+    enabled   = var.quality # ERROR: There is no variable "quality".
+    condition = metrics.perplexity < 20
+  }
   requir { # ERROR: A stage has no "requir" block. Did you mean require?
   }
 }
