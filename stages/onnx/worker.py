@@ -15,7 +15,8 @@ from lib.llm.checkpoint import check_model, load_config, load_model
 from lib.onnx.builder import HEAD, HEAD_BLOCK, Options, Unsupported, build
 from lib.onnx.genai import copy_tokenizer, settle_class
 from lib.onnx.graph import Graph, read_graph
-from lib.onnx.repack import BITS, Layer, attach, check_scheme
+from lib.onnx.packed import BITS, check_scheme
+from lib.onnx.repack import Layer, attach
 from tinfra_worker import BadInput, BadParam, Fault, Job, run
 
 if TYPE_CHECKING:

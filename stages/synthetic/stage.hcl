@@ -1,6 +1,7 @@
 kind        = "synthetic"
 doc         = "Makes a model of a given shape with seeded random weights, a tokenizer and a text. For tests and for measuring speed; it says nothing about quality, and everything made from it carries the label synthetic."
 env         = "torch"
+uses        = ["lib/hf"]
 determinism = "exact"
 
 needs {

@@ -9,7 +9,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from transformers import AutoConfig
 
-from synthetic.weights import BLOCK, Writer, header, split
+from lib.hf.header import make_header
+from synthetic.weights import BLOCK, Writer, split
 
 MIB = 1 << 20
 WIDE = [("embed.weight", (3, BLOCK // 2)), ("norm.weight", (9,)), ("head.weight", (BLOCK + 5, 2))]
@@ -91,7 +92,7 @@ def test_the_shape_of_llama_3_8b(workspace):
     parts = split(shapes, 2, 4 << 30)
     assert len(parts) == 4
     assert sum(len(p) for p in parts) == len(shapes) == 2 + 1 + 32 * 9
-    heads = [header(part, "bfloat16") for part in parts]
+    heads = [make_header({name: ("BF16", shape) for name, shape in part}) for part in parts]
     said = [json.loads(h[8:]) for h in heads]
     ends = [max(e["data_offsets"][1] for name, e in s.items() if name != "__metadata__") for s in said]
     assert sum(ends) == 2 * 8_030_261_248

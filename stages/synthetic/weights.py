@@ -20,13 +20,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lib.hf.header import SIZES, make_header
+
 if TYPE_CHECKING:
     import torch
 
 SHARD = 4 << 30  # bytes
 BLOCK = 1 << 22  # numbers
 WIDTH = 0.02 * math.sqrt(12)  # of a uniform distribution whose deviation is 0.02
-STORED = {"float32": ("F32", 4), "bfloat16": ("BF16", 2), "float16": ("F16", 2)}  # safetensors' name, bytes
+STORED = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}  # safetensors' name
 
 Shapes = list[tuple[str, tuple[int, ...]]]
 _own = threading.local()  # a thread's buffers, kept: what malloc holds on to in its arenas would be several times them
@@ -58,7 +60,7 @@ class Writer:
 
         `tell` is given how many numbers are written, and of how many. A larger tensor gets a file of its own.
         """
-        size = STORED[self.dtype][1]
+        size = SIZES[STORED[self.dtype]]
         parts = split(shapes, size, self.shard)
         total = sum(math.prod(shape) for _, shape in shapes)
         names = [f"model-{n:05}-of-{len(parts):05}.safetensors" for n in range(1, len(parts) + 1)]
@@ -79,11 +81,12 @@ class Writer:
 
     def _write_shard(self, pool: ThreadPoolExecutor, path: Path, part: Shapes) -> Iterator[int]:
         """Write one file; yields how many numbers each block brought, as they are done."""
-        head = header(part, self.dtype)
+        stored = STORED[self.dtype]
+        head = make_header({name: (stored, shape) for name, shape in part})
         with path.open("wb") as f:
             f.write(head)
             f.flush()
-            f.truncate(len(head) + sum(math.prod(shape) for _, shape in part) * STORED[self.dtype][1])
+            f.truncate(len(head) + sum(math.prod(shape) for _, shape in part) * SIZES[stored])
             blocks = _blocks(f.fileno(), len(head), part, self.dtype)
             for each in as_completed([pool.submit(self._fill, block) for block in blocks]):
                 yield each.result()
@@ -113,21 +116,8 @@ def split(shapes: Shapes, size: int, shard: int) -> list[Shapes]:
     return parts
 
 
-def header(part: Shapes, dtype: str) -> bytes:
-    """What a safetensors file begins with; its length is a multiple of 8, as the library itself writes it."""
-    stored, size = STORED[dtype]
-    said: dict[str, object] = {"__metadata__": {"format": "pt"}}
-    end = 0
-    for name, shape in part:
-        start, end = end, end + math.prod(shape) * size
-        said[name] = {"dtype": stored, "shape": list(shape), "data_offsets": [start, end]}
-    text = json.dumps(said, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text
-
-
 def _blocks(file: int, at: int, part: Shapes, dtype: str) -> Iterator[Block]:
-    size = STORED[dtype][1]
+    size = SIZES[STORED[dtype]]
     for name, shape in part:
         length = math.prod(shape)
         for first in range(0, length, BLOCK):

@@ -12,7 +12,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 MODEL = "model.onnx"
-_CACHE = re.compile(r"(past_key_values|present)\.(\d+)\.(key|value)")
+_CACHE = re.compile(r"(past_key_values|present|cache|new)\.(\d+)\.(key|value)")
+_PAIRS = {"past_key_values": "present", "cache": "new"}  # a cache that the graph extends; one that its caller does
 _INLINE = 4096  # bytes; constants of shape arithmetic may stay in the graph
 
 
@@ -43,7 +44,8 @@ class Graph:
 
     def layers(self) -> int:
         """Layers whose key and value come in and go out; ValueError when they do not match."""
-        ins, outs = _caches(self.inputs, "past_key_values"), _caches(self.outputs, "present")
+        kind = "cache" if "cache.0.key" in self.inputs else "past_key_values"
+        ins, outs = _caches(self.inputs, kind), _caches(self.outputs, _PAIRS[kind])
         want = {(n, part) for n in range(len(ins) // 2) for part in ("key", "value")}
         if ins != outs or ins != want:
             raise ValueError("its key and value inputs and outputs are not a pair for each layer")
@@ -55,7 +57,7 @@ class Graph:
             if name in self.inputs and not all(isinstance(d, str) for d in self.inputs[name]):
                 raise ValueError(f"{name} has a fixed size: {self.inputs[name]}")
         for name, shape in {**self.inputs, **self.outputs}.items():
-            dynamic = (shape[0], shape[2]) if _CACHE.fullmatch(name) else (shape[0], shape[1])
+            dynamic = (shape[0], shape[2]) if _CACHE.fullmatch(name) else shape[:2]
             if not all(isinstance(d, str) for d in dynamic):
                 raise ValueError(f"{name} has a fixed batch or sequence: {shape}")
 
