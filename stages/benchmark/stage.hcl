@@ -1,7 +1,7 @@
 kind        = "benchmark"
 doc         = "Measures how fast one engine generates from one model at one batch size: transformers' generate for a checkpoint, or another backend of it, onnxruntime-genai for an ONNX graph, TensorRT for an engine. A process of its own, warm-up, repeats; greedy, with a key-value cache, and every run makes the same number of tokens. Before anything is timed, the engine's first logits are held against a reference run of the same files; of a TensorRT engine, whose checkpoint is not here, the proof given as verified is that comparison. On a GPU the device must be idle, and its clocks, heat, power and memory are recorded meanwhile."
 env         = "torch"
-uses        = ["lib/gpu", "lib/llm", "lib/speed"]
+uses        = ["lib/gpu", "lib/llm", "lib/speed", "lib/trt"]
 determinism = "measured"
 facts       = ["cpu.model", "cpu.count"]
 
@@ -98,8 +98,9 @@ param "backend" {
 }
 
 input "model" {
-  types = ["model/hf", "model/onnx"]
-  doc   = "The folder decides the engine."
+  types = ["model/hf", "model/onnx", "model/bnb", "engine/tensorrt"]
+  envs  = { "model/bnb" = "gpu", "engine/tensorrt" = "gpu" }
+  doc   = "The folder decides which backends can run it."
 }
 
 input "verified" {

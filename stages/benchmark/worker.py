@@ -37,7 +37,7 @@ def main(job: Job) -> None:
     asked = read_params(job)
     model = read_model(job, asked)
     check_ports(job)
-    before = look_around(job)
+    before = machine.look_around(job)
     gpu = look_at(job)
     truth = None
     if model.subject.form != "engine":
@@ -109,15 +109,6 @@ class Gpu:
                 engine.weight_bytes, cached, asked.batch, asked.prompt + asked.tokens / 2
             )
         return out
-
-
-def look_around(job: Job) -> dict[str, float]:
-    """What the machine did before anything began, with a warning where it was not idle."""
-    found, busy = machine.probe()
-    if found["others"] > machine.QUIET:
-        who = f": {', '.join(busy)}" if busy else ""
-        job.log(f"the machine is not idle: others use {found['others']} cores{who}; the figures will suffer", "warning")
-    return found
 
 
 def load(job: Job, engine: Engine) -> dict[str, Any]:

@@ -10,6 +10,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from tinfra_worker import Job
+
 TICK = os.sysconf("SC_CLK_TCK")  # of /proc's processor times, per second
 PROBE = 1.0  # seconds of looking before anything is loaded
 QUIET = 0.1  # cores that others may use before it is worth a warning
@@ -73,6 +75,15 @@ def probe() -> tuple[dict[str, float], list[str]]:
     one, five, _ = os.getloadavg()
     load = found | {"load_average_1m": round(one, 2), "load_average_5m": round(five, 2)}
     return load, [f"{name} {cores:.2f}" for cores, name in sorted(busy, reverse=True)[:5]]
+
+
+def look_around(job: Job) -> dict[str, float]:
+    """What the machine did before anything began, with a warning where it was not idle."""
+    found, busy = probe()
+    if found["others"] > QUIET:
+        who = f": {', '.join(busy)}" if busy else ""
+        job.log(f"the machine is not idle: others use {found['others']} cores{who}; the figures will suffer", "warning")
+    return found
 
 
 def _processes() -> dict[int, tuple[str, float]]:

@@ -1,0 +1,98 @@
+import pytest
+
+from contest.asked import Asked, Entry
+from contest.heat import Heat
+from contest.pace import Pace
+from contest.saturation import saturate
+from lib.speed.samples import Run
+
+
+@pytest.mark.parametrize(
+    ("limit", "later", "repeats"),
+    [
+        (0, 5, 5),  # no limit
+        (1000, 0, 5),
+        (40, 0, 5),  # four more rounds of 10 s
+        (39, 0, 4),
+        (9, 0, 1),
+        (-5, 0, 1),  # one is made already
+        (40 + 2 * (20 + 50), 2, 5),
+        (40 + 2 * (20 + 50) - 1, 2, 4),  # dropped here and in those to come alike
+        (10 + 2 * (20 + 20), 2, 2),
+    ],
+)
+def test_rounds_that_a_limit_leaves(limit, later, repeats):
+    pace = Pace(limit=limit and limit + 100, started=50, clock=lambda: 150)
+    assert pace.repeats(5, seconds=10, preparation=20, later=later) == repeats
+
+
+def test_fewer_rounds_are_told(space, hold, told):
+    """The clock moves by the seconds that runs are told to take."""
+    made = space([("plain", "base", "generate")], batches=[1, 2], repeats=5, limit_seconds=1e-9)
+    job, said = hold(made, {"generate": told("plain")})
+    assert [len(h["order"]) for h in said["heats"]] == [1, 1]
+    assert job.result.metrics["repeats"] == 1
+    warned = [e["message"] for e in made.events() if e.get("level") == "warning"]
+    assert "limit_seconds: 1 of 5 rounds at batch 1" in warned
+    assert "limit_seconds: 1 of 5 rounds at batch 2" in warned
+
+
+@pytest.fixture
+def ended(space, hold, told):
+    def run(limit=0, saturation=64, **steps):
+        """Steps in seconds by batch, for the one entry by `steady`; what became of it and at which batches it ran."""
+        ours = told("ours", **steps)
+        made = space(
+            [("plain", "base", "generate"), ("ours", "base", "steady")],
+            saturation=saturation, limit_seconds=limit, repeats=1,
+        )  # fmt: skip
+        _, said = hold(made, {"generate": told("plain"), "steady": ours})
+        return said["saturation"], [(h["batch"], sorted(h["entries"])) for h in said["heats"][2:]]
+
+    return run
+
+
+def test_saturation_ends_with_the_sizes_asked_for(ended):
+    found, heats = ended(saturation=8)
+    assert found == {"ours": {"batch": 8, "tokens_per_second": pytest.approx(80), "ended": "batches end at 8"}}
+    assert heats == [(4, ["ours"]), (8, ["ours"])]
+
+
+def test_saturation_ends_with_memory(ended):
+    found, heats = ended(fits=4)
+    assert found["ours"]["batch"] == 4
+    assert found["ours"]["ended"].startswith("out of memory")
+    assert heats == [(4, ["ours"]), (8, [])]
+
+
+def test_saturation_ends_with_what_an_engine_was_built_for(ended):
+    found, _ = ended(largest=4)
+    assert found["ours"] == {
+        "batch": 4, "tokens_per_second": pytest.approx(40), "ended": "unfit: built for 4 rows",
+    }  # fmt: skip
+
+
+def test_saturation_is_dropped_before_rounds_are(ended):
+    found, heats = ended(limit=1e-9)
+    assert found["ours"]["ended"] == "limit_seconds = 1e-09"
+    assert heats == []
+
+
+def test_saturation_ends_without_a_gain():
+    asked = Asked(
+        (Entry("a", "m", "steady", "float32", (8,)),), (8,), 1, 3, 1, 1, 0, 1024, 0.25, 0
+    )  # fmt: skip
+
+    class One:
+        entry = asked.entries[0]
+
+    def heat(batch, step):
+        return Heat(batch, runs={"a": [Run(1, [step, step], [])]})
+
+    steps = {16: 1.1, 32: 2.15, 64: 9}  # 8/1 = 8 tokens a second, 14.5, 14.9
+    heats = [heat(8, 1.0)]
+    found = saturate(asked, [One()], heats, Pace(0, 0), lambda batch, _racing: heat(batch, steps[batch]))
+    assert found["a"] == {
+        "batch": 32, "tokens_per_second": pytest.approx(32 / 2.15), "ended": "twice the batch brings 2.3 %",
+    }  # fmt: skip
+    assert [h.batch for h in heats] == [8, 16, 32]
