@@ -20,7 +20,6 @@ from transformers import (
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 import onnx
-from lib.onnx.decoder import attention, linear
 from lib.onnx.decoder.check import check
 from lib.onnx.decoder.contract import read_contract
 from lib.onnx.decoder.rope import tables
@@ -130,15 +129,6 @@ def test_positions_are_those_of_transformers(space, model, rope):
     checkpoint = model(rope_parameters=rope)
     out, _ = written(space(checkpoint))
     assert worst(out, AutoModelForCausalLM.from_pretrained(checkpoint)) < 1e-4
-
-
-@pytest.mark.parametrize(("form", "joined"), [("joined", ()), ("two", ("qkv", "gate_up")), ("joined", ("qkv",))])
-def test_other_forms_compute_the_same(space, model, packed, monkeypatch, form, joined):
-    monkeypatch.setattr(attention, "FORM", form)
-    monkeypatch.setattr(linear, "JOINED", frozenset(joined))
-    for checkpoint in (model(attention_bias=True), packed(symmetric=False)):
-        out, _ = written(space(checkpoint))
-        assert worst(out, read(checkpoint)) < 1e-4
 
 
 @pytest.mark.parametrize(

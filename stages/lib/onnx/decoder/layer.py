@@ -66,7 +66,7 @@ class Body:
         layers = [
             self._linear(f"{at}.{n}_proj", c.hidden_size, out, "attention_bias", f"{name}.{n}") for n, out in asked
         ]
-        made = self.linears.several(x, layers, "qkv", f"{name}.qkv")
+        made = self.linears.several(x, layers, f"{name}.qkv")
         names = [f"{name}.q.heads", f"{name}.k.heads", f"new.{number}.value"]
         q, k, v = (self._heads(value, label) for value, label in zip(made, names, strict=True))
         q = turn(tape, q, shared.query_turn, size, f"{name}.q.turned")
@@ -93,7 +93,7 @@ class Body:
     def _feed_forward(self, x: ir.Value, at: str, name: str) -> ir.Value:
         tape, hidden, inner = self.tape, self.config.hidden_size, self.config.intermediate_size
         layers = [self._linear(f"{at}.mlp.{n}_proj", hidden, inner, "mlp_bias", f"{name}.{n}") for n in ("gate", "up")]
-        gate, up = self.linears.several(x, layers, "gate_up", f"{name}.gate_up")
+        gate, up = self.linears.several(x, layers, f"{name}.gate_up")
         silu = tape.op("Mul", [gate, tape.op("Sigmoid", [gate], f"{name}.sigmoid")], f"{name}.silu")
         product = tape.op("Mul", [silu, up], f"{name}.inner")
         return self.linears.one(product, self._linear(f"{at}.mlp.down_proj", inner, hidden, "mlp_bias", f"{name}.down"))

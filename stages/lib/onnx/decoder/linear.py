@@ -13,8 +13,6 @@ from lib.onnx.decoder.weights import Weights
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-JOINED: frozenset[str] = frozenset()  # of "qkv", "gate_up": layers with one input that become one product
-
 
 @dataclass(frozen=True)
 class Layer:
@@ -38,9 +36,13 @@ class Linears:
         """x, [..., inputs], by one layer: [..., outputs]."""
         return self._finish(self._product(x, [layer], layer.output), layer)
 
-    def several(self, x: ir.Value, layers: Sequence[Layer], kind: str, name: str) -> list[ir.Value]:
-        """One input by several layers: a product each, or one for all, called `name`, where `kind` is in JOINED."""
-        if kind not in JOINED or len({self._packed(layer) for layer in layers}) > 1:
+    def several(self, x: ir.Value, layers: Sequence[Layer], name: str) -> list[ir.Value]:
+        """One input by several layers: one product, called `name`, whose parts they are.
+
+        The builder of an engine joins float weights once; nothing is written for it. Where only some of the layers are
+        packed, each has its own product.
+        """
+        if len({self._packed(layer) for layer in layers}) > 1:
             return [self.one(x, layer) for layer in layers]
         whole = self._product(x, layers, name)
         names = [f"{layer.output}.part" if layer.bias else layer.output for layer in layers]
