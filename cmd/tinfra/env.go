@@ -2,8 +2,6 @@ package main
 
 import (
 	"fmt"
-	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -13,7 +11,7 @@ import (
 
 func newEnv(a *app) *cobra.Command {
 	cmd := &cobra.Command{Use: "env", Short: "Look after the Python environments of stages", Args: cobra.NoArgs, RunE: needsVerb}
-	cmd.AddCommand(newEnvList(a), newEnvInstall(a), newEnvRemove(a))
+	cmd.AddCommand(newEnvList(a), newEnvInstall(a), newEnvRemove(a), newEnvDescribe(a), newEnvPack(a), newEnvUnpack(a))
 	return cmd
 }
 
@@ -81,13 +79,8 @@ func newEnvInstall(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if len(names) == 0 {
-				names = set.Names()
-			}
-			for _, name := range names {
-				if !slices.Contains(set.Names(), name) {
-					return usage("there is no environment %q; there are %s", name, strings.Join(set.Names(), ", "))
-				}
+			if names, err = environmentNames(set, names); err != nil {
+				return err
 			}
 			for _, name := range names {
 				ready, err := set.Install(cmd.Context(), name, func(done string) {

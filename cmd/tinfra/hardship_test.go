@@ -206,6 +206,21 @@ func becomeUser() {
 	panic(err)
 }
 
+// cmdNetwork lets a story reach package indexes in the way that the caller does: by its proxies, indexes and certificates.
+func cmdNetwork(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 0 {
+		ts.Fatalf("usage: network")
+	}
+	for _, pair := range os.Environ() {
+		name, value, _ := strings.Cut(pair, "=")
+		for _, part := range []string{"PIP_", "UV_", "_CERT_", "CA_BUNDLE", "_PROXY", "_proxy"} {
+			if strings.Contains(name, part) {
+				ts.Setenv(name, value)
+			}
+		}
+	}
+}
+
 // cutOff starts the process over without any network, not even a loopback interface, where TINFRA_TEST_NO_NETWORK is set. Where the
 // kernel gives no namespaces, every client of an index or of a web page is at least led to a port that nobody listens on.
 func cutOff() {

@@ -128,6 +128,7 @@ func stories(t *testing.T, dir string) testscript.Params {
 			"results":   cmdResults,
 			"hits":      cmdHits,
 			"opendoors": cmdOpenDoors,
+			"network":   cmdNetwork,
 			"samekeys":  cmdSameKeys,
 			"exitcode":  cmdExitCode,
 			"brackets":  cmdBrackets,

@@ -54,7 +54,7 @@ func (s *Set) Install(ctx context.Context, name string, progress func(done strin
 	if s.looked(dir, digest) == nil {
 		return s.installed(name, dir), nil
 	}
-	if s.offline {
+	if s.offline && s.from == nil {
 		return Ready{}, fmt.Errorf("environment %s: %w", name, ErrOffline)
 	}
 	release, err := s.lock(ctx, digest.Hex(), func() { progress("another build installs environment " + name + "; waiting for it") })
@@ -176,7 +176,11 @@ func (s *Set) build(ctx context.Context, name string, digest artifacts.Digest, d
 	defer os.RemoveAll(aside)
 	artifacts.Reached(artifacts.StepEnvAside)
 	progress("making environment " + name + " with Python " + python.Minor)
-	if err := fillIntact(ctx, uv, python, aside, d.lock, progress); err != nil {
+	var how []string
+	if s.from != nil {
+		how = s.from.howToInstall()
+	}
+	if err := fillIntact(ctx, uv, python, aside, d.lock, progress, how...); err != nil {
 		return err
 	}
 	if err := s.bringNatives(ctx, d, aside, progress); err != nil {
@@ -207,8 +211,8 @@ func (s *Set) build(ctx context.Context, name string, digest artifacts.Digest, d
 
 // fillIntact also compares what was installed with what the packages say they brought: uv links files of its own cache, and
 // whatever damaged an environment has damaged that too. Then they are brought anew.
-func fillIntact(ctx context.Context, uv string, python *interpreter, aside string, lock []string, progress func(string)) error {
-	if err := fill(ctx, uv, python, aside, lock, progress); err != nil {
+func fillIntact(ctx context.Context, uv string, python *interpreter, aside string, lock []string, progress func(string), how ...string) error {
+	if err := fill(ctx, uv, python, aside, lock, progress, how...); err != nil {
 		return err
 	}
 	wrong := intact(ctx, aside)
@@ -216,7 +220,7 @@ func fillIntact(ctx context.Context, uv string, python *interpreter, aside strin
 		return wrong
 	}
 	progress("uv's cache is damaged (" + wrong.Error() + "); installing without it; `uv cache clean` mends it")
-	if err := fill(ctx, uv, python, aside, lock, progress, "--no-cache", "--reinstall"); err != nil {
+	if err := fill(ctx, uv, python, aside, lock, progress, append(how, "--no-cache", "--reinstall")...); err != nil {
 		return err
 	}
 	return intact(ctx, aside)

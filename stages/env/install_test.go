@@ -38,7 +38,9 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	os.Exit(withUV(m.Run))
+	code := withUV(m.Run)
+	_ = os.RemoveAll(packingCache())
+	os.Exit(code)
 }
 
 // withUV puts uv on PATH where the machine has none, brought as a build would bring it.

@@ -148,6 +148,11 @@ func (j *jar) extract(ctx context.Context, f nativeFile, root *os.Root) (size in
 		return 0, err
 	}
 	defer in.Close()
+	return f.copy(ctx, in, root)
+}
+
+// copy writes the file where it goes, and compares it with what is declared.
+func (f nativeFile) copy(ctx context.Context, in io.Reader, root *os.Root) (size int64, err error) {
 	if err := root.MkdirAll(filepath.FromSlash(path.Dir(f.To)), 0o777); err != nil {
 		return 0, err
 	}

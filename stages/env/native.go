@@ -176,6 +176,11 @@ func (s *Set) bringNatives(ctx context.Context, d *declaration, aside string, pr
 	return os.WriteFile(filepath.Join(dir, recordName), []byte(record+nativeDir+"/"+recordName+",,\n"), 0o644)
 }
 
+// nativeSource gives files of native parts, each of which is what the declaration names, or an error.
+type nativeSource interface {
+	extract(ctx context.Context, f nativeFile, root *os.Root) (size int64, err error)
+}
+
 // bringNative puts the files of a native part below a folder, and gives their lines of RECORD.
 func (s *Set) bringNative(ctx context.Context, n native, dir string, progress func(string)) (string, error) {
 	root, err := os.OpenRoot(dir)
@@ -183,15 +188,22 @@ func (s *Set) bringNative(ctx context.Context, n native, dir string, progress fu
 		return "", err
 	}
 	defer root.Close()
+	if s.from != nil {
+		return n.take(ctx, s.from, root, progress)
+	}
 	found, err := s.jar(ctx, n, filepath.Join(dir, ".part"), progress)
 	if err != nil {
 		return "", fmt.Errorf("native part %s: %w", n.Name, err)
 	}
 	defer found.discard()
+	return n.take(ctx, found, root, progress)
+}
+
+func (n native) take(ctx context.Context, from nativeSource, root *os.Root, progress func(string)) (string, error) {
 	record := ""
 	for _, f := range n.Files {
 		progress("taking " + f.To + " out of " + n.Maven)
-		size, err := found.extract(ctx, f, root)
+		size, err := from.extract(ctx, f, root)
 		if err != nil {
 			return "", fmt.Errorf("native part %s: %s: %w", n.Name, f.Member, err)
 		}

@@ -26,7 +26,7 @@ const (
 )
 
 // ErrOffline: the environment is not installed, and nothing may be fetched.
-var ErrOffline = errors.New("not installed, and the build is offline; build once without --offline")
+var ErrOffline = errors.New("not installed, and the build is offline; build once without --offline, or bring a pack of it (`tinfra env unpack`)")
 
 // Set is the environments that kinds may name, and where they are installed. Its methods may be called at once.
 type Set struct {
@@ -34,6 +34,7 @@ type Set struct {
 	cache   string
 	offline bool
 	local   Local
+	from    *source // a pack that all comes from; nil: networks
 
 	mu       sync.Mutex // guards what is found out once
 	pythons  map[string]*interpreter

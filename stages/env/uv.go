@@ -31,10 +31,8 @@ var (
 
 // uv is the program that installs environments: the one on PATH if it is new enough, else tinfra's own.
 func (s *Set) uv(ctx context.Context, python *interpreter, progress func(string)) (string, error) {
-	if path, err := exec.LookPath("uv"); err == nil {
-		if out, err := quiet(ctx, path, "--version").Output(); err == nil && newEnough(string(out)) {
-			return path, nil
-		}
+	if path, ok := uvOnPath(ctx); ok {
+		return path, nil
 	}
 	lock, err := fs.ReadFile(s.roots[0], uvLock)
 	if err != nil {
@@ -48,7 +46,7 @@ func (s *Set) uv(ctx context.Context, python *interpreter, progress func(string)
 	if out, err := quiet(ctx, final, "--version").Output(); err == nil && newEnough(string(out)) {
 		return final, nil
 	}
-	if s.offline {
+	if s.offline && s.from == nil {
 		return "", fmt.Errorf("uv: %w", ErrOffline)
 	}
 	release, err := s.lock(ctx, "uv", func() { progress("another build installs uv; waiting for it") })
@@ -59,11 +57,24 @@ func (s *Set) uv(ctx context.Context, python *interpreter, progress func(string)
 	if out, err := quiet(ctx, final, "--version").Output(); err == nil && newEnough(string(out)) {
 		return final, nil
 	}
+	if s.from != nil {
+		return final, s.from.keepUV(final)
+	}
 	progress("installing uv " + string(pin[1]))
 	if err := s.bringUV(ctx, python, lock, final); err != nil {
 		return "", fmt.Errorf("installing uv %s: %w", pin[1], err)
 	}
 	return final, nil
+}
+
+// uvOnPath is this machine's own uv, where it has one that is new enough.
+func uvOnPath(ctx context.Context) (path string, ok bool) {
+	path, err := exec.LookPath("uv")
+	if err != nil {
+		return "", false
+	}
+	out, err := quiet(ctx, path, "--version").Output()
+	return path, err == nil && newEnough(string(out))
 }
 
 func newEnough(version string) bool {
@@ -104,7 +115,12 @@ func (s *Set) bringUV(ctx context.Context, python *interpreter, lock []byte, fin
 	if out, err := combined(pip); err != nil {
 		return explain(ctx, out, err)
 	}
-	return keepProgram(filepath.Join(venv, "bin", "uv"), final)
+	program, err := os.Open(filepath.Join(venv, "bin", "uv"))
+	if err != nil {
+		return err
+	}
+	defer program.Close()
+	return keepProgram(program, final)
 }
 
 // combined runs a command that dies with this process, and gives all that it said.
@@ -116,12 +132,7 @@ func combined(cmd *exec.Cmd) (string, error) {
 }
 
 // keepProgram copies a program to its place by rename: a half-copied one is never run.
-func keepProgram(from, to string) error {
-	in, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
+func keepProgram(in io.Reader, to string) error {
 	out, err := os.CreateTemp(filepath.Dir(to), toolPrefix)
 	if err != nil {
 		return err

@@ -1,0 +1,326 @@
+package env
+
+import (
+	"archive/tar"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/Ruihan11/tiny-infra/artifacts"
+)
+
+// packPrefix begins the names of folders below env/ that packs are gathered or unpacked in, under a lock of that name.
+const packPrefix = ".pack-"
+
+// fetching is the environment whose pip brings wheels for other machines.
+const fetching = "fetch"
+
+// PackOptions say what is packed.
+type PackOptions struct {
+	Name string   // of the environment
+	For  *Machine // nil: this one
+	Only []string // globs: these distributions and no others
+	Out  string   // the file
+	Most int64    // bytes of a part; 0: it is one file
+}
+
+// Packed is a pack that was made.
+type Packed struct {
+	Files    []string
+	Packages int
+	LeftOut  int
+	Bytes    int64 // of its members
+}
+
+// Pack writes all that an environment consists of to a file, for a machine without a network.
+func (s *Set) Pack(ctx context.Context, o PackOptions, progress func(string)) (*Packed, error) {
+	p := &packing{Set: s, o: o, progress: progress}
+	made, err := p.make(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("packing environment %s: %w", o.Name, err)
+	}
+	return made, nil
+}
+
+type packing struct {
+	*Set
+	o        PackOptions
+	progress func(string)
+	d        *declaration
+	host     *Hosted
+	tool     string // the Python of the environment fetch
+	dir      string // where the members are gathered
+	list     packList
+}
+
+func (p *packing) make(ctx context.Context) (*Packed, error) {
+	if p.o.Most != 0 && p.o.Most < leastPart {
+		return nil, fmt.Errorf("a part has %d KiB at least", leastPart>>10)
+	}
+	var err error
+	if p.d, err = p.declaration(p.o.Name); err != nil {
+		return nil, err
+	}
+	machine := p.o.For
+	if machine == nil {
+		if machine, err = p.Describe(ctx, []string{p.o.Name}, ""); err != nil {
+			return nil, err
+		}
+	}
+	if p.host, err = machine.host(p.o.Name); err != nil {
+		return nil, err
+	}
+	dir, done, err := p.gathering(ctx, p.progress)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	p.dir = dir
+	packages, err := p.gather(ctx, machine.UV)
+	if err != nil {
+		return nil, err
+	}
+	files, err := p.write(ctx)
+	if err != nil {
+		return nil, err
+	}
+	made := &Packed{Files: files, Packages: packages, LeftOut: len(p.list.LeftOut)}
+	for _, m := range p.list.Members {
+		made.Bytes += m.Size
+	}
+	return made, nil
+}
+
+// gathering makes a folder in the cache, one at a time, and removes what killed processes left there.
+func (s *Set) gathering(ctx context.Context, progress func(string)) (dir string, done func(), err error) {
+	release, err := s.lock(ctx, "pack", func() { progress("another process packs or unpacks; waiting for it") })
+	if err != nil {
+		return "", nil, err
+	}
+	parent := filepath.Join(s.cache, "env")
+	discard(parent, packPrefix)
+	if dir, err = os.MkdirTemp(parent, packPrefix); err != nil {
+		release()
+		return "", nil, err
+	}
+	return dir, func() { _ = os.RemoveAll(dir); release() }, nil
+}
+
+// gather brings all members into the folder and lists them; it gives the number of packages.
+func (p *packing) gather(ctx context.Context, uv bool) (int, error) {
+	fetch, err := p.Install(ctx, fetching, p.progress)
+	if err != nil {
+		return 0, err
+	}
+	p.tool = fetch.Python
+	p.list = packList{Format: packFormat, Name: p.o.Name, Description: description{
+		OS: p.host.OS, Arch: p.host.Arch, Libc: p.host.Libc, Python: p.host.Minor, Lock: p.d.lock, Native: p.d.nativeLines(),
+	}}
+	if p.host.Own {
+		p.list.Interpreter = p.host.Python
+	}
+	some, err := wanted(ctx, p.tool, p.host, requirements(p.d.lock))
+	if err != nil {
+		return 0, err
+	}
+	if some, err = p.choose(some); err != nil {
+		return 0, err
+	}
+	var lines []string
+	for _, r := range some {
+		lines = append(lines, r.Line)
+	}
+	p.progress(fmt.Sprintf("bringing %d packages for Python %s on %s", len(some), p.host.Minor, p.host.Platforms[0]))
+	if err := p.download(ctx, wheelsDir, strings.Join(lines, "\n")); err != nil {
+		return 0, err
+	}
+	if !uv {
+		lock, err := fs.ReadFile(p.roots[0], uvLock)
+		if err == nil {
+			err = p.download(ctx, uvDir, string(lock))
+		}
+		if err != nil {
+			return 0, fmt.Errorf("uv: %w", err)
+		}
+	}
+	if err := p.bringNatives(ctx, p.d, p.dir, p.progress); err != nil {
+		return 0, err
+	}
+	return len(some), p.describe(ctx)
+}
+
+// choose leaves out what the machine has and what nobody asked for.
+func (p *packing) choose(all []requirement) ([]requirement, error) {
+	var some []requirement
+	used := make([]bool, len(p.o.Only))
+	for _, r := range all {
+		asked := len(used) == 0
+		for i, glob := range p.o.Only {
+			match, err := path.Match(normalGlob(glob), r.Name)
+			if err != nil {
+				return nil, fmt.Errorf("%q: %w", glob, err)
+			}
+			used[i], asked = used[i] || match, asked || match
+		}
+		if !asked || p.host.has(r.Name, r.Version) {
+			p.list.LeftOut = append(p.list.LeftOut, r.Name+"=="+r.Version)
+			continue
+		}
+		some = append(some, r)
+	}
+	if i := slices.Index(used, false); i >= 0 {
+		return nil, fmt.Errorf("no package of it is called %q", p.o.Only[i])
+	}
+	return some, nil
+}
+
+func normalGlob(glob string) string {
+	return strings.NewReplacer("_", "-", ".", "-").Replace(strings.ToLower(glob))
+}
+
+// download lets pip bring wheels of the target's kind. uv has no such verb.
+func (p *packing) download(ctx context.Context, dir, lock string) error {
+	to := filepath.Join(p.dir, dir)
+	if err := os.Mkdir(to, 0o777); err != nil || lock == "" {
+		return err
+	}
+	name := filepath.Join(p.dir, dir+".lock")
+	if err := os.WriteFile(name, []byte(lock+"\n"), 0o644); err != nil {
+		return err
+	}
+	abi := "cp" + strings.ReplaceAll(p.host.Minor, ".", "")
+	args := []string{
+		"-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input", "--no-deps", "--only-binary", ":all:",
+		"--require-hashes", "--dest", to, "--implementation", "cp", "--python-version", p.host.Minor,
+		"--abi", abi, "--abi", "abi3", "--abi", "none",
+	}
+	for _, platform := range p.host.Platforms {
+		args = append(args, "--platform", platform)
+	}
+	cmd := quiet(ctx, p.tool, append(args, "--requirement", name)...)
+	cmd.Dir, cmd.Env = p.dir, forPip(cmd.Env)
+	return follow(ctx, cmd, p.progress)
+}
+
+// forPip lets uv's index stand in for pip's where only that is set.
+func forPip(environ []string) []string {
+	has := map[string]string{}
+	for _, pair := range environ {
+		name, value, _ := strings.Cut(pair, "=")
+		has[name] = value
+	}
+	index := cmp.Or(has["UV_DEFAULT_INDEX"], has["UV_INDEX_URL"])
+	if index != "" && has["PIP_INDEX_URL"] == "" {
+		environ = append(environ, "PIP_INDEX_URL="+index)
+	}
+	return environ
+}
+
+// describe lists the members, in the order of their names.
+func (p *packing) describe(ctx context.Context) error {
+	for _, dir := range []string{nativeDir, uvDir, wheelsDir} {
+		err := filepath.WalkDir(filepath.Join(p.dir, dir), func(name string, e fs.DirEntry, err error) error {
+			rel, wrong := filepath.Rel(p.dir, name)
+			switch {
+			case errors.Is(err, fs.ErrNotExist) && rel == dir:
+				return nil
+			case err != nil || wrong != nil:
+				return errors.Join(err, wrong)
+			case e.Type().IsRegular() && rel != filepath.Join(nativeDir, recordName):
+				p.list.Members = append(p.list.Members, packMember{Path: filepath.ToSlash(rel)})
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	var g errgroup.Group
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for i := range p.list.Members {
+		m := &p.list.Members[i]
+		g.Go(func() error {
+			in, err := os.Open(filepath.Join(p.dir, filepath.FromSlash(m.Path)))
+			if err != nil {
+				return err
+			}
+			defer in.Close()
+			sum, size, err := artifacts.SumReader(during{ctx, in})
+			m.Size, m.SHA256 = size, sum.Hex()
+			return err
+		})
+	}
+	return g.Wait()
+}
+
+// write makes the file, or its parts. Two packs of the same are the same.
+func (p *packing) write(ctx context.Context) (files []string, err error) {
+	for _, name := range []string{p.o.Out, p.o.Out + ".000"} {
+		if _, err := os.Lstat(name); err == nil {
+			return nil, fmt.Errorf("%s is there already; remove it with its further parts, or name another file", name)
+		}
+	}
+	out := &partWriter{name: p.o.Out, most: p.o.Most}
+	defer func() {
+		if err != nil {
+			out.discard()
+		}
+	}()
+	p.progress("writing " + p.o.Out)
+	window := 8 << 20
+	if len(p.d.nativeLines()) > 0 {
+		window = packWindow
+	}
+	z, err := zstd.NewWriter(out, zstd.WithEncoderLevel(zstd.SpeedBetterCompression), zstd.WithWindowSize(window))
+	if err != nil {
+		return nil, err
+	}
+	t := tar.NewWriter(z)
+	text, err := json.Marshal(p.list)
+	if err == nil {
+		err = add(t, packName, int64(len(text)), strings.NewReader(string(text)))
+	}
+	for _, m := range p.list.Members {
+		if err == nil {
+			err = p.addFile(ctx, t, m)
+		}
+	}
+	if err == nil {
+		err = t.Close()
+	}
+	if err = errors.Join(err, z.Close()); err == nil {
+		err = out.Close()
+	}
+	return out.paths, err
+}
+
+func (p *packing) addFile(ctx context.Context, t *tar.Writer, m packMember) error {
+	in, err := os.Open(filepath.Join(p.dir, filepath.FromSlash(m.Path)))
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	return add(t, m.Path, m.Size, during{ctx, in})
+}
+
+func add(t *tar.Writer, name string, size int64, from io.Reader) error {
+	if err := t.WriteHeader(&tar.Header{Name: name, Size: size, Mode: 0o644, ModTime: time.Unix(0, 0), Format: tar.FormatPAX}); err != nil {
+		return err
+	}
+	_, err := io.Copy(t, from)
+	return err
+}
