@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"maps"
+	"os/exec"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -27,6 +28,11 @@ that this interpreter has: a pack leaves out those that it has in the version of
 			}
 			if names, err = environmentNames(set, names); err != nil {
 				return err
+			}
+			if python != "" {
+				if python, err = exec.LookPath(python); err != nil {
+					return usage("--python: %w", err)
+				}
 			}
 			m, err := set.Describe(cmd.Context(), names, python)
 			if err != nil {
