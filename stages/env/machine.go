@@ -175,5 +175,3 @@ func (h *Hosted) has(name, version string) bool {
 		return normalName(of) == name && its == version
 	})
 }
-
-func normalName(name string) string { return nameSeps().ReplaceAllString(strings.ToLower(name), "-") }
