@@ -54,7 +54,7 @@ type Filter struct {
 	Sort       string             // a metric, or one of seconds, ended, peak_memory, size; "" keeps the order said above
 	Descending bool               // the largest first; runs without the metric come last either way
 	Limit      int                // at most this many; 0 for all
-	Brief      bool               // leaves out params, observed, facts, labels, inputs and outputs; without Where only
+	Brief      bool               // leaves out params, observed, facts, inputs and outputs; without Where only
 }
 
 // runColumns end with what is summed up over the outputs, which whoever has those at hand leaves out.
@@ -65,8 +65,7 @@ const (
 	(SELECT json_group_array(json(t.labels)) FROM _output o JOIN _artifact t ON t.id = o.artifact WHERE o.run = r.id AND t.labels <> '{}')`
 	noSums = `0, '[]'`
 	brief  = `SELECT r.record, a.key, a.kind, s.address, s.last, s.state, '{}', r.metrics, '{}', '{}', '{}', '{}',
-	r.peak_memory_bytes, a.worker, a.env, a.salt, r.log, r.builder, r.started, r.ended,
-	(SELECT sum(t.bytes) FROM _output o JOIN _artifact t ON t.id = o.artifact WHERE o.run = r.id) AS size, '[]'`
+	r.peak_memory_bytes, a.worker, a.env, a.salt, r.log, r.builder, r.started, r.ended, ` + outputSums
 )
 
 const lastUse = ` FROM _run r JOIN _action a ON a.id = r.action

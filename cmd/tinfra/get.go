@@ -14,6 +14,7 @@ import (
 	"github.com/Ruihan11/tiny-infra/artifacts"
 	"github.com/Ruihan11/tiny-infra/cmd/tinfra/view"
 	"github.com/Ruihan11/tiny-infra/pipeline/plan"
+	"github.com/Ruihan11/tiny-infra/pipeline/run"
 	"github.com/Ruihan11/tiny-infra/pipeline/run/local"
 )
 
@@ -71,7 +72,11 @@ func (h *house) get(ctx context.Context, what, dir string, s lookup) error {
 		return fmt.Errorf("writing %s: %w", what, err)
 	}
 	h.own(ctx, of)
-	fmt.Fprintf(h.app.stdout, "%s: %s, %s → %s\n", what, view.Count(len(m.Files), "file"), view.Bytes(m.Size()), dir)
+	mark := ""
+	if _, ok := m.Labels[run.LabelSynthetic]; ok {
+		mark = "  " + syntheticMark
+	}
+	fmt.Fprintf(h.app.stdout, "%s: %s, %s → %s%s\n", what, view.Count(len(m.Files), "file"), view.Bytes(m.Size()), dir, mark)
 	return nil
 }
 

@@ -42,7 +42,14 @@ build, and for an attempt that failed. Where this machine has not built the reci
 				_, err = a.stdout.Write(b)
 				return err
 			}
-			return writeLog(a.stdout, b)
+			if err := writeLog(a.stdout, b); err != nil {
+				return err
+			}
+			why, ok, err := h.synthetic(cmd.Context(), step.Record)
+			if ok {
+				fmt.Fprintf(a.stdout, "-- synthetic: %s\n", view.Printable(why))
+			}
+			return err
 		},
 		ValidArgsFunction: a.completeStages,
 	}

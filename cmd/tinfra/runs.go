@@ -12,6 +12,7 @@ import (
 
 	"github.com/Ruihan11/tiny-infra/cmd/tinfra/view"
 	"github.com/Ruihan11/tiny-infra/lineage"
+	"github.com/Ruihan11/tiny-infra/pipeline/run"
 )
 
 // listing is what `runs` was asked for.
@@ -109,9 +110,13 @@ func (l *listing) write(a *app, runs []lineage.Run) error {
 		if stage == "" {
 			stage = "(" + r.Kind + ")"
 		}
+		remarks := view.Metrics(r.Metrics)
+		if _, ok := r.Labels[run.LabelSynthetic]; ok {
+			remarks = append(remarks, syntheticMark)
+		}
 		rows = append(rows, []string{
 			r.Record.Short(), stage, r.Ended.Local().Format(time.DateTime), view.Seconds(r.Seconds()), view.Bytes(r.OutputBytes),
-			strings.Join(view.Metrics(r.Metrics), "  "),
+			strings.Join(remarks, "  "),
 		})
 	}
 	return view.Table(a.stdout, []string{"RECORD", "STAGE", "ENDED", "TIME", "SIZE", "METRICS"}, rows)

@@ -50,7 +50,7 @@ func (h *house) show(ctx context.Context, what string, s lookup, asJSON bool) er
 		if err != nil {
 			return err
 		}
-		return h.showBuild(b, asJSON)
+		return h.showBuild(ctx, b, asJSON)
 	}
 	if looksLikeAddress(what) {
 		address, _ := splitPort(what)
@@ -62,7 +62,7 @@ func (h *house) show(ctx context.Context, what string, s lookup, asJSON bool) er
 	}
 	b, err := h.cache.Build(ctx, what)
 	if err == nil {
-		return h.showBuild(b, asJSON)
+		return h.showBuild(ctx, b, asJSON)
 	}
 	if !errors.Is(err, artifacts.ErrMissing) {
 		return err
@@ -74,7 +74,7 @@ func (h *house) show(ctx context.Context, what string, s lookup, asJSON bool) er
 	return h.showObject(ctx, d, asJSON)
 }
 
-func (h *house) showBuild(b *artifacts.Build, asJSON bool) error {
+func (h *house) showBuild(ctx context.Context, b *artifacts.Build, asJSON bool) error {
 	if asJSON {
 		return writeJSON(h.app.stdout, b)
 	}
@@ -101,7 +101,13 @@ func (h *house) showBuild(b *artifacts.Build, asJSON bool) error {
 		if !s.Key.IsZero() {
 			key = s.Key.Short()
 		}
-		rows = append(rows, []string{s.Address, string(s.State), key, s.Reason})
+		reason := s.Reason
+		if _, ok, err := h.synthetic(ctx, s.Record); err != nil {
+			return err
+		} else if ok {
+			reason += "  " + syntheticMark
+		}
+		rows = append(rows, []string{s.Address, string(s.State), key, reason})
 	}
 	return view.Table(w, []string{"STAGE", "RESULT", "KEY", "REASON"}, rows)
 }
@@ -238,7 +244,7 @@ func (h *house) showObject(ctx context.Context, d artifacts.Digest, asJSON bool)
 		return nil
 	}
 	if build, err := artifacts.DecodeBuild(b); err == nil {
-		return h.showBuild(build, asJSON)
+		return h.showBuild(ctx, build, asJSON)
 	}
 	file := h.describeFile(ctx, d, size)
 	if asJSON {

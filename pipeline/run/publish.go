@@ -37,6 +37,7 @@ func (b *builder) adopt(ctx context.Context, t *task, a *artifacts.Action, at *a
 	if err != nil {
 		return err
 	}
+	t.labels = labels
 	reused, err := b.reused(ctx, t, a, at, r)
 	if err != nil {
 		return err

@@ -189,7 +189,7 @@ func (t *task) reset() {
 		key: t.step.Key, state: t.state, reason: t.reason, record: t.record, digest: t.digest, log: t.log, seconds: t.seconds, told: t.told,
 	}
 	t.state, t.reason, t.err, t.record, t.digest, t.log, t.seconds = "", "", nil, nil, artifacts.Digest{}, artifacts.Digest{}, 0
-	t.told, t.same, t.report.log, t.report.attempt = false, nil, newStoredLog(halfLog), 0
+	t.labels, t.told, t.same, t.report.log, t.report.attempt = nil, false, nil, newStoredLog(halfLog), 0
 }
 
 // restore ends a task that was opened again, and of which nothing has changed, as it had ended. One whose files are gone runs.

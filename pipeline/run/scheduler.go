@@ -299,7 +299,7 @@ func (t *task) conclude(ctx context.Context) {
 func (b *builder) sayFinished(ctx context.Context, t *task) {
 	e := event.Event{Type: event.Finished, State: string(t.state), Reason: t.reason, Seconds: t.seconds}
 	if t.record != nil {
-		e.Metrics, e.Outputs, e.Observed = t.record.Metrics, digests(t.record), t.record.Observed
+		e.Metrics, e.Outputs, e.Observed, e.Labels = t.record.Metrics, digests(t.record), t.record.Observed, t.labels
 	}
 	t.report.attempt, t.report.base.Key = 0, keyText(t.step.Key)
 	t.report.say(e)

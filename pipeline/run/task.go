@@ -50,6 +50,7 @@ type task struct {
 	record  *artifacts.Record
 	digest  artifacts.Digest
 	log     artifacts.Digest
+	labels  map[string]string // of what it made in this build
 	seconds float64
 }
 
