@@ -8,7 +8,7 @@ optional_facts = ["gpu.driver.branch"]
 
 needs {
   cpus       = 4
-  memory_gib = 72
+  memory_gib = 80
   gpus       = 1
   exclusive  = true
 }

@@ -155,6 +155,14 @@ def test_the_report(space):
     assert job.result.metrics["fallbacks"] == 1
 
 
+def test_a_report_of_an_engine_that_the_inspector_fails_at(space):
+    s = space()
+    silent = [worker.Seen(one.profile, [], one.times, "") for one in seen()]
+    worker.report(s.job(), silent, [], [])
+    assert "| 3.0 | a |" in (s.out("report") / "engine.md").read_text()
+    assert json.loads((s.out("report") / "layers.json").read_text())[0]["engine"] == {}
+
+
 def test_an_engine_without_limits_says_so(space):
     s = space()
     worker.report(s.job(), seen(), [], [])

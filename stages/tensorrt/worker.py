@@ -148,7 +148,7 @@ def look(job: Job, contract: Contract) -> list[Seen]:
     for number, profile in enumerate(plan.profiles):
         times, said = layer_times(plan, contract, number)
         seen.append(Seen(profile, inspect.read_layers(said), times, said))
-    job.metric("layers", len(seen[0].layers))
+    job.metric("layers", len(seen[0].times))
     return seen
 
 
@@ -167,7 +167,9 @@ def report(job: Job, seen: Sequence[Seen], found: Sequence[limits.Limit], lines:
     out = job.output("report")
     job.metric("fallbacks", limits.fallbacks(found))
     write_json(out / "limits.json", [asdict(limit) for limit in found])
-    write_json(out / "layers.json", [{"profile": asdict(one.profile), "engine": json.loads(one.said)} for one in seen])
+    write_json(
+        out / "layers.json", [{"profile": asdict(one.profile), "engine": json.loads(one.said or "{}")} for one in seen]
+    )
     write_json(out / "profile.json", [{"profile": asdict(one.profile), "microseconds": one.times} for one in seen])
     (out / "build.log").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     parts = [inspect.markdown(str(one.profile), one.layers, one.times) for one in seen]

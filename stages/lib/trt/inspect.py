@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 _NODE = re.compile(r"\[ONNX Layer: ([^\]\x1e]*)\]")
-_ATTENTION = re.compile(r"mha|attention", re.IGNORECASE)
-_PRODUCT = re.compile(r"gemm|gemv|matrixmultiply|matmul", re.IGNORECASE)
+# Inside of a decoder graph's function all names begin with fn_.
+_ATTENTION = re.compile(r"mha|attention|fn_", re.IGNORECASE)
+_PRODUCT = re.compile(r"gemm|gemv|matrixmultiply|matmul|__myl_Fc", re.IGNORECASE)
 TOP = 10
 
 
@@ -28,14 +29,19 @@ class Layer:
     @property
     def family(self) -> str:
         """attention, product or rest."""
-        said = f"{self.kind} {self.tactic}"
+        said = f"{self.name} {self.kind} {self.tactic}"
         if _ATTENTION.search(said) or any(_ATTENTION.search(node) for node in self.nodes):
             return "attention"
         return "product" if _PRODUCT.search(said) else "rest"
 
 
 def read_layers(text: str) -> list[Layer]:
-    """Layers of the inspector's JSON; ValueError for anything else. An engine built without details has names only."""
+    """Layers of the inspector's JSON; ValueError for anything else. An engine built without details has names only.
+
+    None of an empty text: TensorRT 10.6's inspector fails at some engines of several profiles.
+    """
+    if not text:
+        return []
     found = json.loads(text)
     entries = found.get("Layers") if isinstance(found, dict) else None
     if entries is None:
@@ -73,11 +79,16 @@ def changed(before: Mapping[str, str], after: Mapping[str, str]) -> int:
 def shares(layers: Sequence[Layer], times: Mapping[str, float]) -> dict[str, float]:
     """The part of the time that each family of layers takes."""
     total = sum(times.values()) or 1.0
-    families = {layer.name: layer.family for layer in layers}
+    known = {layer.name: layer for layer in layers}
     found = dict.fromkeys(("product", "attention", "rest"), 0.0)
     for name, spent in times.items():
-        found[families.get(name, "rest")] += spent / total
+        found[known.get(name, _unknown(name)).family] += spent / total
     return found
+
+
+def _unknown(name: str) -> Layer:
+    """A layer of which the inspector says nothing: its name tells some."""
+    return Layer(name, "", "", ((), ()), ())
 
 
 def markdown(title: str, layers: Sequence[Layer], times: Mapping[str, float]) -> str:
@@ -94,7 +105,7 @@ def markdown(title: str, layers: Sequence[Layer], times: Mapping[str, float]) ->
         "|---|---|---|---|---|",
     ]
     for name, spent in sorted(times.items(), key=lambda item: -item[1])[:TOP]:
-        layer = known.get(name, Layer(name, "", "", ((), ()), ()))
+        layer = known.get(name, _unknown(name))
         formats = " → ".join(", ".join(dict.fromkeys(side)) for side in layer.formats)
         cells = (f"{spent:,.1f}", _short(name), layer.kind, _short(layer.tactic), formats)
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")

@@ -11,6 +11,8 @@ from lib.trt.network import Weights
 
 _FALLBACK = re.compile(r"fall(?:ing|s)? ?back|fallback", re.IGNORECASE)
 _NARROW = re.compile(r"gemm_f16f16_f16f16_f16")  # products of float16 summed in float16
+# What the parser says of every graph with 64-bit ids and a function that is used more than once.
+_USUAL = re.compile(r"has Int64 binding|outputs? tensors of this new instance will not be queryable")
 _UNPACKED = 0.1  # of the integer weights; less is padding and tables
 LEFT = ("fallback", "unpacked")  # kinds of limits by which TensorRT left what the graph asks for
 _SEVERITIES = {"[WARNING": "warning", "[ERROR": "error", "[INTERNAL_ERROR": "error"}
@@ -34,6 +36,8 @@ def find(lines: Sequence[str], layers: Sequence[Layer], weights: Weights, size: 
         found.append(Limit("unfused", "no decode layer is a fused attention kernel"))
     for line in dict.fromkeys(lines):
         severity, _, text = line.partition("] ")
+        if _USUAL.search(text):
+            continue
         if _FALLBACK.search(text):
             found.append(Limit("fallback", text))
         elif severity in _SEVERITIES:

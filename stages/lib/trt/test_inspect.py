@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 
@@ -54,7 +55,7 @@ def test_an_engine_without_details_has_names_only():
     assert (layer.name, layer.kind, layer.tactic) == ("a + b", "", "")
 
 
-@pytest.mark.parametrize("text", ["[]", "{}", "", "nothing"])
+@pytest.mark.parametrize("text", ["[]", "{}", "nothing"])
 def test_what_is_no_layers(text):
     with pytest.raises(ValueError):
         inspect.read_layers(text)
@@ -79,6 +80,34 @@ def test_what_takes_the_time():
     assert "Half, Float → Half" in rows[1]
     assert "Reformat \\| 1" in rows[2]
     assert rows[3].startswith("| 2.0 | unknown |  |")
+
+
+RECORDED = Path(__file__).with_name("testdata")  # of TensorRT 10.6 on an H100: one layer of Llama-3-8B's shape, batch 8
+
+
+def test_a_recorded_engine():
+    layers = inspect.read_layers((RECORDED / "joined.layers.json").read_text())
+    times = json.loads((RECORDED / "joined.profile.json").read_text())
+    assert set(times) <= {layer.name for layer in layers}
+    families = {layer.name: layer.family for layer in layers}
+    assert {name for name, family in families.items() if family == "product"} == {
+        "l0_qkv/MatMul_myl0_2",
+        "l0_o/MatMul_myl0_11",
+        "l0_gu/MatMul_myl0_13",
+        "l0_d/MatMul_myl0_15",
+    }
+    assert families["_gemm_mha_v2_myl0_9"] == families["__myl_ConTraRes_myl0_7"] == "attention"
+    (qkv,) = [layer for layer in layers if layer.name == "l0_qkv/MatMul_myl0_2"]
+    assert qkv.nodes == ("l0.qkv/MatMul",)
+    assert qkv.formats == (("Half", "Half", "Float", "Float"), ("Half",))
+    assert inspect.shares(layers, times)["product"] == pytest.approx(0.6, abs=0.1)
+
+
+def test_names_tell_the_family_where_the_inspector_fails():
+    assert inspect.read_layers("") == []
+    times = json.loads((RECORDED / "two.profile.json").read_text())
+    assert inspect.shares([], times) == pytest.approx({"product": 0.82, "attention": 0.04, "rest": 0.14}, abs=0.02)
+    assert "| logits/MatMul_myl0_97 |" in inspect.markdown("t", [], times)
 
 
 def test_only_the_first_ones_are_shown():

@@ -1,7 +1,9 @@
+from pathlib import Path
+
 import pytest
 
 from lib.trt import limits
-from lib.trt.inspect import Layer
+from lib.trt.inspect import Layer, read_layers
 from lib.trt.network import Weights
 
 NARROW = "sm80_xmma_gemm_f16f16_f16f16_f16_nn_n"
@@ -41,12 +43,20 @@ def test_kernels_that_are_not_what_one_would_think():
     assert kinds([], [layer(WIDE)], PACKED, 700, "float16") == ["unfused"]
 
 
+def test_a_recorded_engine_sums_its_products_in_float16():
+    layers = read_layers(Path(__file__).with_name("testdata").joinpath("joined.layers.json").read_text())
+    (found,) = limits.find([], layers, PACKED, 700, "float16")
+    assert (found.kind, found.what) == ("narrow", "4 products are summed in float16, l0_qkv/MatMul_myl0_2 among them")
+
+
 def test_what_was_said_is_told_once_each():
     lines = [
         "[INFO] Detected 67 inputs",
         "[WARNING] x was cast",
         "[INFO] Falling back to a slower way",
         "[WARNING] x was cast",
+        "[WARNING] ModelImporter.cpp:429: Make sure input rows has Int64 binding.",
+        "[WARNING] A node named fn_k already exists, the output tensors of this new instance will not be queryable.",
         "[ERROR] no tactic",
     ]
     found = limits.find(lines, [], PACKED, 2200, "float16")

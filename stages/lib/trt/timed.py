@@ -9,7 +9,7 @@ import torch
 
 from lib.llm.contract import Contract
 from lib.trt.cache import Cache, name
-from lib.trt.plan import Plan
+from lib.trt.plan import Context, Plan
 
 RUNS = 20
 
@@ -40,10 +40,19 @@ def layer_times(plan: Plan, sizes: Contract, number: int) -> tuple[dict[str, flo
         for _ in range(RUNS):
             context.run()
             plan.stream.synchronize()
-    inspector = plan.engine.create_engine_inspector()
-    inspector.execution_context = context.made
-    said = inspector.get_engine_information(plan.trt.LayerInformationFormat.JSON)
-    return {layer: 1000 * spent / RUNS for layer, spent in profiler.spent.items()}, said
+    return {layer: 1000 * spent / RUNS for layer, spent in profiler.spent.items()}, _inspect(plan, context)
+
+
+def _inspect(plan: Plan, context: Context) -> str:
+    """The inspector's JSON of a context, or else of the engine; empty where it fails at both."""
+    kind = plan.trt.LayerInformationFormat.JSON
+    for of in (context.made, None):
+        inspector = plan.engine.create_engine_inspector()
+        if of is not None:
+            inspector.execution_context = of
+        if said := inspector.get_engine_information(kind):
+            return said
+    return ""
 
 
 def make_profiler(trt: ModuleType) -> Any:
