@@ -70,6 +70,15 @@ class Entrant:
             self.held += before - after
         return made
 
+    def has_room(self, peak: int | None, free: int | None) -> bool:
+        """Whether twice the batch of which `peak` was measured finds memory among `free` bytes; True where none tells.
+
+        What it holds is given back first. Memory that ends inside a capture is not always survived: so it is not tried.
+        """
+        if peak is None or free is None or self.load_bytes is None:
+            return True
+        return 2 * (peak - self.load_bytes) <= free + self.held
+
     def peak(self, free: int | None, left: int | None) -> int | None:
         """The most bytes of the GPU it had, of `free` ones before a run `left` being left by it; None on a CPU."""
         if free is None or left is None or self.load_bytes is None:
@@ -104,7 +113,7 @@ class Field:
         except Unfit as e:
             raise BadParam("entries", f"{entry.name}: {e}") from e
         except Exception as e:
-            if shortage(e):
+            if full(e):
                 others = ", ".join(f"{o.entry.name} {(o.load_bytes or 0) / 1e9:.1f} GB" for o in beside) or "nothing"
                 raise Resources(
                     f"{entry.name} does not fit into memory beside {others}", "leave out an entry: all stay loaded"
@@ -126,6 +135,14 @@ class Field:
                 new.shares, new.load_bytes = old.entry.name, old.load_bytes
                 break
         return new
+
+
+def full(error: Exception) -> str | None:
+    """What is told of a full memory; None when the error is another. CUDA's own words differ from those of torch."""
+    found = shortage(error)
+    if found is not None:
+        return found.message
+    return f"out of memory: {error}" if "out of memory" in str(error).lower() else None
 
 
 def forget(device: torch.device) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 
 from contest.asked import Asked
-from contest.entrant import Entrant
+from contest.entrant import Entrant, full
 from contest.pace import Pace
 from lib.gpu import memory
 from lib.gpu.meter import Meter, Reading
@@ -19,7 +19,6 @@ from lib.llm.decoder import Unfit
 from lib.speed.agreement import Expected
 from lib.speed.samples import Run
 from tinfra_worker import Job
-from tinfra_worker.fault import shortage
 
 if TYPE_CHECKING:
     import numpy as np
@@ -131,10 +130,10 @@ class Heats:
         except Unfit as e:
             why = f"unfit: {e}"
         except Exception as e:
-            found = shortage(e)
+            found = full(e)
             if found is None:
                 raise
-            why = found.message
+            why = found
         one.shape = (0, 0)
         memory.free(one.decoder.device)
         heat.drop(one.entry.name, why)

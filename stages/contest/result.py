@@ -70,6 +70,9 @@ def write(job: Job, found: Contest, load: dict[str, Any], gpu: Granted) -> None:
 def warn(job: Job, found: Contest) -> None:
     """Whatever is less than what was asked for."""
     asked = found.asked.repeats
+    for name, end in found.ends.items():
+        if end["ended"].startswith("error"):
+            job.log(f"{name}: saturation ended by an {end['ended']}", "warning")
     for heat in found.heats:
         if len(heat.order) < asked and heat.runs:
             job.log(f"limit_seconds: {len(heat.order)} of {asked} rounds at batch {heat.batch}", "warning")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from statistics import median
@@ -11,6 +12,7 @@ from contest.asked import Asked
 from contest.entrant import Entrant
 from contest.heat import Heat
 from contest.pace import Pace
+from lib.gpu import memory
 
 BACKENDS = ("steady", "humming", "tensorrt")  # those whose step takes no work of the host's
 GAIN = 1.05  # what a doubled batch must bring to be worth another
@@ -32,21 +34,31 @@ def saturate(
     last = heats[-1]
     racing = [e for e in entrants if e.entry.backend in BACKENDS and e.entry.name in last.runs]
     ends = {e.entry.name: End(last.batch, rate(last, e.entry.name)) for e in racing}
-    batch = last.batch
     while racing:
-        batch *= 2
-        stop = ""
-        if batch > asked.saturation:
-            stop = f"batches end at {asked.saturation}"
-        elif pace.left() < heats[-1].seconds:
-            stop = f"limit_seconds = {asked.limit_seconds:g}"
-        if stop:
-            for one in racing:
-                ends[one.entry.name].ended = stop
+        racing = [e for e in racing if _may_go_on(ends[e.entry.name], asked, pace, heats[-1], e)]
+        if not racing:
             break
-        heats.append(run(batch, racing))
+        try:
+            heats.append(run(2 * heats[-1].batch, racing))
+        except Exception as e:
+            # At the limits of a GPU more goes wrong than memory; the figures of the batches asked for stand.
+            traceback.print_exc()
+            for one in racing:
+                ends[one.entry.name].ended = f"error at batch {2 * heats[-1].batch}: {type(e).__name__}: {e}"
+            break
         racing = [e for e in racing if _goes_on(ends[e.entry.name], heats[-1], e.entry.name)]
     return {name: asdict(end) for name, end in ends.items()}
+
+
+def _may_go_on(end: End, asked: Asked, pace: Pace, heat: Heat, one: Entrant) -> bool:
+    """Whether size, time and memory let the batch be doubled once more."""
+    if 2 * heat.batch > asked.saturation:
+        end.ended = f"batches end at {asked.saturation}"
+    elif pace.left() < heat.seconds:
+        end.ended = f"limit_seconds = {asked.limit_seconds:g}"
+    elif not one.has_room(heat.peaks.get(one.entry.name), memory.free(one.decoder.device)):
+        end.ended = f"memory has no room for batch {2 * heat.batch}"
+    return not end.ended
 
 
 def _goes_on(end: End, heat: Heat, name: str) -> bool:

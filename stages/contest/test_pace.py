@@ -1,6 +1,7 @@
 import pytest
 
 from contest.asked import Asked, Entry
+from contest.entrant import Entrant
 from contest.heat import Heat
 from contest.pace import Pace
 from contest.saturation import saturate
@@ -39,9 +40,9 @@ def test_fewer_rounds_are_told(space, hold, told):
 
 @pytest.fixture
 def ended(space, hold, told):
-    def run(limit=0, saturation=64, **steps):
-        """Steps in seconds by batch, for the one entry by `steady`; what became of it and at which batches it ran."""
-        ours = told("ours", **steps)
+    def run(limit=0, saturation=64, ours=None, **limits):
+        """What became of the one entry by `steady`, and at which batches it ran beyond those asked for."""
+        ours = ours or told("ours", **limits)
         made = space(
             [("plain", "base", "generate"), ("ours", "base", "steady")],
             saturation=saturation, limit_seconds=limit, repeats=1,
@@ -78,21 +79,50 @@ def test_saturation_is_dropped_before_rounds_are(ended):
     assert heats == []
 
 
-def test_saturation_ends_without_a_gain():
+def test_saturation_ends_without_a_gain(told):
     asked = Asked(
         (Entry("a", "m", "steady", "float32", (8,)),), (8,), 1, 3, 1, 1, 0, 1024, 0.25, 0
     )  # fmt: skip
 
-    class One:
-        entry = asked.entries[0]
+    one = Entrant(asked.entries[0], None, told("ours"), 0, None)
 
     def heat(batch, step):
         return Heat(batch, runs={"a": [Run(1, [step, step], [])]})
 
     steps = {16: 1.1, 32: 2.15, 64: 9}  # 8/1 = 8 tokens a second, 14.5, 14.9
     heats = [heat(8, 1.0)]
-    found = saturate(asked, [One()], heats, Pace(0, 0), lambda batch, _racing: heat(batch, steps[batch]))
+    found = saturate(asked, [one], heats, Pace(0, 0), lambda batch, _racing: heat(batch, steps[batch]))
     assert found["a"] == {
         "batch": 32, "tokens_per_second": pytest.approx(32 / 2.15), "ended": "twice the batch brings 2.3 %",
     }  # fmt: skip
     assert [h.batch for h in heats] == [8, 16, 32]
+
+
+def test_an_error_at_the_limit_leaves_the_other_figures(ended, told):
+    """Not so at the batches that were asked for: see test_another_error_ends_it."""
+
+    ours = told("ours")
+
+    def fail():
+        if ours.calls[-1] == 4:
+            raise RuntimeError("illegal memory access")
+
+    ours.on_generate = fail
+    found, heats = ended(ours=ours)
+    assert found["ours"]["ended"] == "error at batch 4: RuntimeError: illegal memory access"
+    assert found["ours"]["batch"] == 2
+    assert heats == []
+
+
+@pytest.mark.parametrize(("free", "room"), [(11_000, True), (10_999, False), (None, True)])
+def test_room_for_twice_the_batch(told, free, room):
+    """Of the 17 GB at its peak 10 are weights; it holds 3, which it gives back: 14 must be there."""
+    one = Entrant(None, None, told("ours"), 0, load_bytes=10_000, held=3_000)
+    assert one.has_room(17_000, free) is room
+    assert one.has_room(None, free)
+
+
+def test_bytes_at_the_peak(told):
+    one = Entrant(None, None, told("ours"), 0, load_bytes=10_000, held=3_000)
+    assert one.peak(free=9_000, left=5_000) == 17_000
+    assert one.peak(None, None) is None
