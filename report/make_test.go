@@ -59,6 +59,39 @@ func TestStagesWithEqualParamsAreToldApartByWhatTheyRead(t *testing.T) {
 	}
 }
 
+// TestFiguresOfAContestBelongToTheirModels has a contest of a checkpoint and an engine; each entry of it names its model.
+func TestFiguresOfAContestBelongToTheirModels(t *testing.T) {
+	c := newChain()
+	c.add("gptq", "gptq.a", made{types: map[string]string{"model": "model/hf"}, bytes: 10, seconds: 1})
+	c.add("tensorrt", "tensorrt.a", made{inputs: map[string]string{"model": "gptq.a.model"}, bytes: 20, seconds: 1,
+		types: map[string]string{"engine": "engine/tensorrt", "timing": "engine/timing", "report": "result/engine"}})
+	c.add("contest", "contest.all", made{types: map[string]string{"result": "result/contest"}, seconds: 1, metrics: map[string]float64{"repeats": 5},
+		inputs: map[string]string{"models[a]": "gptq.a.model", "models[trt]": "tensorrt.a.engine"}})
+	for name, of := range map[string]string{"a": "gptq.a.model", "trt": "tensorrt.a.engine"} {
+		c.add("contest_entry", "contest_entry."+name, made{types: map[string]string{"result": "result/benchmark"}, seconds: 1,
+			metrics: map[string]float64{"decode_tokens_per_second": 100}, inputs: map[string]string{"contest": "contest.all.result", "model": of}})
+	}
+	kinds := map[string]Kind{"contest_entry": fiveKinds["benchmark"], "contest": {Metrics: []Metric{{Name: "repeats", Better: "higher"}}}}
+	var got []string
+	for _, row := range DefaultRows(c.runs, kinds) {
+		for _, r := range row.Runs {
+			got = append(got, row.Name+": "+r.Address)
+		}
+	}
+	slices.Sort(got)
+	want := []string{"gptq.a: contest_entry.a", "gptq.a: gptq.a", "tensorrt.a: contest_entry.trt", "tensorrt.a: tensorrt.a"}
+	if !slices.Equal(got, want) {
+		t.Errorf("rows %q, want %q", got, want)
+	}
+	r := mustMake(t, Question{Runs: c.runs, Kinds: kinds, Rows: DefaultRows(c.runs, kinds)})
+	if size := figure(t, r, "tensorrt.a", sizeColumn); size.Value != 20 {
+		t.Errorf("the engine is the row's model: %+v", size)
+	}
+	if speed := r.Column("contest_entry.decode_tokens_per_second"); speed == nil || !speed.Headline {
+		t.Errorf("an entry's speed stands in the first table: %+v", speed)
+	}
+}
+
 func TestIntervalsBelongToTheirFigure(t *testing.T) {
 	r := mustMake(t, fiveQuestion())
 	f := figure(t, r, "fp32", "perplexity.perplexity")

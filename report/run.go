@@ -118,8 +118,10 @@ func (r *Run) measures() bool {
 	return len(r.Outputs) > 0
 }
 
-// isModel tells the types of models.
-func isModel(portType string) bool { return strings.HasPrefix(portType, "model/") }
+// isModel tells the types of models. An engine is one that is built for a GPU; what else its kind makes is none.
+func isModel(portType string) bool {
+	return strings.HasPrefix(portType, "model/") || portType == "engine/tensorrt"
+}
 
 // ports are the outputs' names in order.
 func (r *Run) ports() []string { return slices.Sorted(maps.Keys(r.Outputs)) }

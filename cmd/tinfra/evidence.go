@@ -333,11 +333,20 @@ func (e *evidence) addEnvironments(ctx context.Context, q *report.Question) erro
 func kindsOf(c *stages.Catalog) map[string]report.Kind {
 	out := map[string]report.Kind{}
 	for name, k := range c.Kinds {
-		kind := report.Kind{Measured: k.Determinism == stages.Measured}
+		kind := report.Kind{Measured: measuresOne(k)}
 		for _, m := range k.Metrics {
 			kind.Metrics = append(kind.Metrics, report.Metric{Name: m.Name, Doc: m.Doc, Unit: m.Unit, Better: m.Better, Quality: m.Quality})
 		}
 		out[name] = kind
 	}
 	return out
+}
+
+// measuresOne says that a kind's figures are a machine's, and of one model: those that contest_entry takes out of a contest are, the
+// contest's own are of all that took part.
+func measuresOne(k *stages.Kind) bool {
+	if slices.ContainsFunc(k.Inputs, func(in stages.Input) bool { return in.Map }) {
+		return false
+	}
+	return k.Determinism == stages.Measured || slices.ContainsFunc(k.Outputs, func(out stages.Output) bool { return out.Type == "result/benchmark" })
 }
