@@ -299,3 +299,16 @@ def test_a_graph_that_is_not_what_was_asked_for_fails(space, model):
     (out / "added.safetensors").write_bytes(b"short")
     with pytest.raises(Fault, match="not that long"):
         check(out, source, told)
+
+
+@pytest.mark.gpu
+def test_a_gpu_packs_the_same_bytes(space, packed, read_tree):
+    checkpoint = packed(symmetric=False, groups={"Linear": 32})
+    trees = []
+    for gpus in (["0"], []):
+        made = space(checkpoint, "float16")
+        made.request["resources"]["gpus"] = gpus
+        job = made.job()
+        worker.main(job)
+        trees.append(read_tree(made.out("model")))
+    assert trees[0] == trees[1]
