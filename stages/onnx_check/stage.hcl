@@ -1,12 +1,13 @@
 kind        = "onnx_check"
-doc         = "Runs an ONNX graph beside the checkpoint that it came from and compares their logits, in shapes that the export did not see: a prefill, then tokens one at a time through the key-value cache, against PyTorch's pass over all of them at once. What difference is too much, a require in the recipe says."
+doc         = "Runs an ONNX graph, or an engine built of one, beside the checkpoint that it came from and compares their logits, in shapes that the export did not see: a prefill, then tokens one at a time through the key-value cache, against PyTorch's pass over each row at once. What difference is too much, a require in the recipe says: 1e-4 of max_difference for float32, some 0.01 of relative_difference for float16 and 0.05 for deep models in half precision."
 env         = "torch"
-uses        = ["lib/llm", "lib/onnx"]
+uses        = ["lib/llm", "lib/onnx", "lib/trt"]
 determinism = "statistical"
 
 needs {
   cpus       = 2
   memory_gib = 8
+  gpus       = "0-1"
 }
 
 param "shapes" {
@@ -20,7 +21,7 @@ param "shapes" {
     { batch = 3, length = 16, steps = 8 },
     { batch = 2, length = 129, steps = 5 },
   ]
-  doc = "What is run: rows at once, tokens of the prefill, and tokens after it, one at a time. Rows of a batch are of one length."
+  doc = "What is run: rows at once, tokens of the prefill, and tokens after it, one at a time. Rows of a batch are of one length in a model/onnx; in the others each ends somewhere else, the first at `length`, the last near half of it."
 }
 
 param "seed" {
@@ -32,19 +33,34 @@ param "seed" {
   doc     = "Of the token ids, which are drawn evenly from the vocabulary."
 }
 
+param "prefill_logits" {
+  type    = string
+  default = "all"
+  one_of  = ["all", "last"]
+  doc     = "Whose logits of the prefill are compared: of all tokens, or of the last one, for an engine that was not built to score."
+}
+
+param "reference_dtype" {
+  type    = string
+  default = "float32"
+  one_of  = ["float32", "bfloat16", "float16"]
+  doc     = "Type that PyTorch computes in. Half types err by themselves: then the difference is that of two roundings."
+}
+
 input "model" {
-  type = "model/onnx"
-  doc  = "The graph."
+  types = ["model/onnx", "model/onnx-decoder", "engine/tensorrt"]
+  envs  = { "engine/tensorrt" = "gpu" }
+  doc   = "The graph, run by onnxruntime on the CPU; or the engine, run by TensorRT."
 }
 
 input "reference" {
   type = "model/hf"
-  doc  = "The checkpoint with the same weights; transformers runs it in float32."
+  doc  = "The checkpoint with the same weights; transformers runs it on the GPU that was granted, else the CPU. Packed 4-bit weights are unpacked."
 }
 
 output "result" {
   type = "result/check"
-  doc  = "check.json: the digests of both inputs, and the differences in each shape."
+  doc  = "check.json: the digests of both inputs, what ran them, and the differences in each shape."
 }
 
 metric "max_difference" {
@@ -57,6 +73,12 @@ metric "mean_difference" {
   unit   = "1"
   better = "lower"
   doc    = "Mean difference of a logit, regardless of its sign."
+}
+
+metric "relative_difference" {
+  unit   = "1"
+  better = "lower"
+  doc    = "Root mean square of the differences over that of the reference's logits, in the worst prefill or decoding of a shape."
 }
 
 metric "prefill_max_difference" {
@@ -75,4 +97,10 @@ metric "same_top1" {
   unit   = "1"
   better = "higher"
   doc    = "The part of the positions whose likeliest token is the same."
+}
+
+metric "same_top5" {
+  unit   = "1"
+  better = "higher"
+  doc    = "The part of the positions whose likeliest token is among the reference's five likeliest."
 }

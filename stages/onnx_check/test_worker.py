@@ -23,10 +23,15 @@ def graph(tiny_graph, tiny, tmp_path_factory):
 
 @pytest.fixture
 def space(workspace, tiny, graph):
-    def make(model=None, reference=None, **params):
+    def make(model=None, reference=None, kind="model/onnx", **params):
         made = workspace("onnx_check")
-        made.request["params"] = {"shapes": SHAPES, "seed": 0} | params
-        made.add_input("model", model or graph, "model/onnx")
+        made.request["params"] = {
+            "shapes": SHAPES,
+            "seed": 0,
+            "prefill_logits": "all",
+            "reference_dtype": "float32",
+        } | params
+        made.add_input("model", model or graph, kind)
         made.add_input("reference", reference or tiny / "model", "model/hf")
         made.request["outputs"] = {"result": "result/check"}
         return made
@@ -74,14 +79,16 @@ def test_a_graph_that_is_right(space, read_tree):
     parts = (done.metrics["prefill_max_difference"], done.metrics["decode_max_difference"])
     assert max(parts) == done.metrics["max_difference"]
     assert 0 < done.metrics["mean_difference"] < min(parts)
-    assert done.metrics["same_top1"] == 1
+    assert 0 < done.metrics["relative_difference"] < TOLERANCE
+    assert done.metrics["same_top1"] == done.metrics["same_top5"] == 1
     result = json.loads((made.out("result") / "check.json").read_text())
     for port in ("model", "reference"):
         assert result[port] == made.request["inputs"][port]["digest"]
+    assert result["positions"] == 1 * 23 + 3 * 10
     assert [{k: s[k] for k in ("batch", "length", "steps")} for s in result["shapes"]] == SHAPES
     assert max(s["decode"]["max_difference"] for s in result["shapes"]) == done.metrics["decode_max_difference"]
     passes = [e for e in done.events if e["type"] == "progress"]
-    assert (passes[-1]["done"], passes[-1]["total"]) == (11, 11)
+    assert (passes[-1]["done"], passes[-1]["total"]) == (13, 13)  # one of the reference for each row
 
 
 def test_ids_are_seeded(space, monkeypatch):
