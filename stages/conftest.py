@@ -255,3 +255,23 @@ def tiny_graph(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     asked = (None, str(source), str(target), "fp32", "cpu", str(tmp_path_factory.mktemp("graph_cache")))
     create_model(*asked, **parse_extra_options(*asked, []))
     return target
+
+
+@pytest.fixture(scope="session")
+def graph_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Makes a model/onnx-decoder folder of a checkpoint, by `onnx_decoder` in this process."""
+
+    def make(model: Path, dtype: str = "float32") -> Path:
+        from onnx_decoder import worker
+
+        space = Workspace(tmp_path_factory.mktemp("graph_of") / "work", "onnx_decoder")
+        space.request["params"] = {"dtype": dtype}
+        space.add_input("model", model, "model/hf")
+        space.request["outputs"] = {"model": "model/onnx-decoder"}
+        job = space.job()
+        worker.main(job)
+        for to, source in job.result.reused.items():
+            os.link((space.root / "in" / source).resolve(), space.root / "out" / to)
+        return space.out("model")
+
+    return make

@@ -199,3 +199,68 @@ def test_shapes_that_cannot_be_run(space, shapes):
 def test_more_tokens_than_the_model_takes(space):
     with pytest.raises(BadParam, match="256 tokens"):
         metrics(space(shapes=[{"batch": 1, "length": 255, "steps": 2}]))
+
+
+# Graphs whose cache is their caller's.
+
+
+@pytest.fixture(scope="module")
+def decoder(graph_of, tiny):
+    return graph_of(tiny / "model")
+
+
+def test_a_decoder_that_is_right(space, decoder):
+    made = space(model=decoder, kind="model/onnx-decoder")
+    found = metrics(made)
+    assert found["max_difference"] < TOLERANCE
+    assert found["same_top1"] == 1
+    result = json.loads((made.out("result") / "check.json").read_text())
+    assert result["positions"] == 1 * 23 + (7 + 6 + 5) + 3 * 3  # rows end apart
+    assert result["engine"]["model"].startswith("onnxruntime ")
+    found = metrics(space(model=decoder, kind="model/onnx-decoder", prefill_logits="last"))
+    assert found["max_difference"] < TOLERANCE
+
+
+def test_packed_weights_are_held_against_their_unpacked_selves(space, workspace, graph_of, tiny):
+    quantize = workspace("rtn")
+    quantize.request["params"] = {
+        "bits": 4,
+        "group_size": 16,
+        "symmetric": False,
+        "observer": "minmax",
+        "rest": "keep",
+        "ignore": ["lm_head"],
+    }
+    quantize.add_input("model", tiny / "model", "model/hf")
+    quantize.request["outputs"] = {"model": "model/hf"}
+    done = quantize.run()
+    assert done.code == 0, done.stderr[-4000:]
+    packed = quantize.out("model")
+    found = metrics(space(model=graph_of(packed), kind="model/onnx-decoder", reference=packed))
+    assert found["max_difference"] < 10 * TOLERANCE
+    plain = metrics(space(model=graph_of(packed), kind="model/onnx-decoder"))
+    assert plain["relative_difference"] > 0.01
+
+
+def test_a_decoder_of_other_weights_shows(space, graph_of, tiny, tmp_path):
+    LlamaForCausalLM(LlamaConfig.from_pretrained(tiny / "model")).save_pretrained(tmp_path / "other")
+    found = metrics(space(model=graph_of(tmp_path / "other"), kind="model/onnx-decoder"))
+    assert found["relative_difference"] > 0.1
+    assert found["same_top1"] < 1
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("decoder.json", b"{"), ("model.onnx", b"onnx" * 100), ("added.safetensors", b"")]
+)
+def test_damaged_decoders_are_refused(space, decoder, tmp_path, name, content):
+    folder = tmp_path / "damaged"
+    shutil.copytree(decoder, folder)
+    (folder / name).write_bytes(content)
+    with pytest.raises(BadInput) as refused:
+        metrics(space(model=folder, kind="model/onnx-decoder"))
+    assert refused.value.port == "model"
+
+
+def test_a_reference_in_half_a_type(space, decoder):
+    found = metrics(space(model=decoder, kind="model/onnx-decoder", reference_dtype="bfloat16"))
+    assert TOLERANCE < found["relative_difference"] < 0.05

@@ -67,10 +67,7 @@ class SteadyDecoder:
     def open(self, batch: int, length: int) -> None:
         rows = open_rows(batch, length, self._model.config.max_position_embeddings)
         self._step = self._rows = self._held = None  # its memory is free before more is asked for
-        self._held = hold(self._model, rows)
-        if self.device.type == "cuda":
-            self._step = self._capture(self._held)
-        self._rows = rows
+        self._held, self._rows = hold(self._model, rows), rows
 
     @torch.no_grad()
     def feed(self, ids: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
@@ -93,10 +90,12 @@ class SteadyDecoder:
 
     @torch.no_grad()
     def generate(self, ids: torch.Tensor, tokens: int, bar: torch.Tensor) -> Made:
-        begin = perf_counter()
         self.rewind()
-        full, held = opened(self._rows), self._held
+        full, held = self._rows, self._held
         full.room(ids, ids.shape[1] + tokens)
+        if self._step is None and self.device.type == "cuda":
+            self._step = self._capture(held)  # before the clock starts: once for what was opened
+        begin = perf_counter()
         held.barred.zero_()
         held.barred[bar.to(self.device)] = True
         held.count.zero_()
