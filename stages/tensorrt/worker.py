@@ -109,6 +109,7 @@ def make(job: Job, wanted: Wanted, trt: ModuleType, logger: Any) -> None:
         raise BadInput("model", str(e)) from e
     job.metric("parse_seconds", parsed.seconds)
     job.metric("build_seconds", built.seconds)
+    del parsed  # some copies of the weights, before the engine is one more in the file system's cache
     if wanted.timing and not built.reused:
         job.log("the timings given are of another GPU or TensorRT: all was timed anew", "warning")
     with (out / description.PLAN).open("wb") as file:
