@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import torch
 
@@ -18,6 +19,14 @@ from lib.trt.step import Step
 
 if TYPE_CHECKING:
     from lib.trt.plan import Context
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _plainly(method: Callable[P, T]) -> Callable[P, T]:
+    """Keep no gradients, and make no inference tensors: those could not be written to outside of inference mode."""
+    return torch.inference_mode(False)(torch.no_grad()(method))
 
 
 class EngineDecoder:
@@ -35,6 +44,7 @@ class EngineDecoder:
         self._cache: Cache | None = None
         self._step: Step | None = None
 
+    @_plainly
     def open(self, batch: int, length: int) -> None:
         slots = cache_length(self._plan.profiles, batch, length) if batch > 0 < length else None
         if slots is None:
@@ -46,7 +56,7 @@ class EngineDecoder:
         with self._plan.on_stream():
             self._cache = Cache(shape, length, like)
 
-    @torch.no_grad()
+    @_plainly
     def feed(self, ids: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         cache = self._opened()
         cache.check(ids, ids.shape[1])
@@ -54,7 +64,7 @@ class EngineDecoder:
             logits = self._feed(cache, ids, rows.tolist())
         return self._hand(logits)
 
-    @torch.no_grad()
+    @_plainly
     def generate(self, ids: torch.Tensor, tokens: int, bar: torch.Tensor) -> Made:
         begin = perf_counter()
         cache = self._opened()
@@ -71,7 +81,7 @@ class EngineDecoder:
         # The device is never waited for between two steps, so the first token's time is what the steps leave.
         return Made(made, perf_counter() - begin - sum(steps), steps)
 
-    @torch.no_grad()
+    @_plainly
     def rewind(self, length: int | torch.Tensor = 0) -> None:
         cache = self._opened()
         with self._plan.on_stream():

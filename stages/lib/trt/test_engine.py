@@ -200,6 +200,17 @@ def test_greedy_tokens(decoder, batch):
     assert torch.equal(made.feed(full[:, -1:], torch.tensor([0])), want(full)[:, -1:])
 
 
+def test_callers_may_be_in_inference_mode_or_not(decoder):
+    made, ids = decoder(), draw(2, 8)
+    with torch.inference_mode():
+        made.open(2, 24)
+        made.generate(ids, 3, torch.tensor([2]))
+    assert torch.equal(made.generate(ids, 3, torch.tensor([2])).tokens, choices(ids, 3, [2]))
+    with torch.inference_mode():
+        made.rewind(8)
+        assert torch.equal(made.feed(ids[:, :1], torch.tensor([0])), want(torch.cat([ids, ids[:, :1]], 1))[:, 8:])
+
+
 def test_one_token_and_a_full_cache(decoder):
     made, ids = decoder(), draw(2, 20)
     made.open(2, 24)
