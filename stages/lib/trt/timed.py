@@ -25,14 +25,15 @@ def layer_times(plan: Plan, sizes: Contract, number: int) -> tuple[dict[str, flo
     with torch.no_grad(), plan.on_stream():
         cache = Cache((2 * sizes.layers, batch, sizes.kv_heads, length, sizes.head_dim), length, like)
         cache.rewind((length - tokens) // 2)
-        bound = {
+        given = {
             "input_ids": torch.zeros(batch, tokens, dtype=torch.int64, device=plan.device),
             "lengths": cache.lengths,
             "rows": torch.arange(rows, device=plan.device),
             "logits": cache.tensor.new_empty(batch, rows, sizes.vocabulary),
         }
+        bound = given | cache.named() | name("new", cache.room(tokens))  # held until all runs are done
         context = plan.context(number)
-        context.bind(bound | cache.named() | name("new", cache.room(tokens)))
+        context.bind(bound)
         context.run()
         plan.stream.synchronize()
         profiler = make_profiler(plan.trt)
