@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lib.compress.cost import tell_peak, timed
 from lib.compress.packed import copy_tokenizer
-from lib.llm.checkpoint import check_model, device, load_config, load_model, weights
+from lib.llm.checkpoint import check_model, load_config, load_model, weights
 from tinfra_worker import BadInput, BadParam, Job, run
 
 if TYPE_CHECKING:
@@ -65,13 +65,7 @@ def quantize_and_save(job: Job, settings: dict[str, Any]) -> dict[str, int]:
     job.log("loading the model")
     with timed(job, "quantize"):
         # Each tensor goes to the device and is quantized there before the next is read.
-        model = load_model(
-            job,
-            "model",
-            "auto",
-            quantization_config=BitsAndBytesConfig(**settings),
-            device_map={"": device(job)},
-        )
+        model = load_model(job, "model", "auto", quantization_config=BitsAndBytesConfig(**settings))
     layers = quantized(model)
     if not layers:
         raise BadParam("ignore", "no layer is left to quantize")
