@@ -1,11 +1,29 @@
 recipe {
-  description = "Llama-3-8B in INT4 by four schemes, exported to ONNX, checked, measured and timed. It needs HF_TOKEN of someone who accepted the model's licence."
+  description = "Llama-3-8B on one GPU: INT4 by two schemes, TensorRT engines, checked, measured and timed side by side. It needs HF_TOKEN of someone who accepted the model's licence."
 }
 
 variable "model" {
   type        = string
   default     = "hf://meta-llama/Meta-Llama-3-8B"
   description = "The repository of the model."
+}
+
+variable "group_size" {
+  type        = number
+  default     = 128
+  description = "Weights that share a scale."
+}
+
+variable "int4_engines" {
+  type        = set(string)
+  default     = ["gptq", "awq"]
+  description = "Of which INT4 checkpoints engines are built."
+}
+
+variable "with_bf16" {
+  type        = bool
+  default     = false
+  description = "Whether an engine in bfloat16 is built too: 16 GB more."
 }
 
 variable "max_loss" {
@@ -38,31 +56,39 @@ stage "corpus" "heldout" {
   file  = "**/test-*.parquet"
 }
 
-module "int4" {
-  source = "./modules/int4.hcl"
+module "gpu" {
+  source = "./modules/gpu.hcl"
 
   model            = download.base.model
   tokenizer        = download.base.tokenizer
   calibration      = corpus.calibration.text
   heldout          = corpus.heldout.text
   gptq_calibration = { samples = 128, length = 2048 }
-  awq_calibration  = { samples = 128, length = 2048 }
-  group_size       = 128
-  window           = 2048
+  awq_calibration  = { samples = 128, length = 512 }
+  group_size       = var.group_size
+  int4_engines     = var.int4_engines
+  with_bf16        = var.with_bf16
+  quality          = true
   eval_tokens      = 262144
   max_loss         = var.max_loss
-  max_perplexity   = 12
-  memory_gib       = { load = 40, wide = 56, check = 96 } # 8 billion weights: 16 GB as stored, 32 GB in float32
-  check_tolerance  = { float = 0.01, int4 = 0.05 }
-  benchmark        = { batches = [1, 4], prompt = 128, tokens = 128, repeats = 5 }
 }
 
-output "models" {
-  value       = module.int4.models
+output "checkpoints" {
+  value       = module.gpu.checkpoints
   description = "The quantized checkpoints by scheme, for transformers and vLLM."
 }
 
-output "graphs" {
-  value       = module.int4.graphs
-  description = "ONNX graphs for onnxruntime and onnxruntime-genai."
+output "engines" {
+  value       = module.gpu.engines
+  description = "TensorRT engines, each for the GPU that it was built on."
+}
+
+output "layers" {
+  value       = module.gpu.layers
+  description = "Of each engine: what every layer became, how long it takes, and what TensorRT refused."
+}
+
+output "contest" {
+  value       = module.gpu.contest
+  description = "Every run of every entry, and what the GPU did meanwhile."
 }

@@ -109,12 +109,19 @@ func stories(t *testing.T, dir string) testscript.Params {
 	if err != nil {
 		t.Fatal(err)
 	}
+	recipes, err := filepath.Abs(filepath.Join("..", "..", "recipes"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	return testscript.Params{
 		Dir:                 dir,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
-		Setup:               func(env *testscript.Env) error { return settle(env, kinds) },
-		Condition:           condition,
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("RECIPES", recipes)
+			return settle(env, kinds)
+		},
+		Condition: condition,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"runs":      cmdRuns,
 			"jsonlines": cmdJSONLines,

@@ -1,0 +1,82 @@
+recipe {
+  description = "Llama-3-8B's shape with seeded random weights, on one GPU: what llama3-int4.hcl does, for its speed. The model says nothing about quality, and needs no network."
+}
+
+variable "group_size" {
+  type        = number
+  default     = 128
+  description = "Weights that share a scale."
+}
+
+variable "int4_engines" {
+  type        = set(string)
+  default     = ["gptq", "awq"]
+  description = "Of which INT4 checkpoints engines are built."
+}
+
+variable "with_bf16" {
+  type        = bool
+  default     = false
+  description = "Whether an engine in bfloat16 is built too: 16 GB more."
+}
+
+variable "with_bnb" {
+  type        = bool
+  default     = true
+  description = "Whether bitsandbytes' LLM.int8 and NF4 are made too: 15 GB more."
+}
+
+variable "cpus" {
+  type        = number
+  default     = 8
+  description = "Processors of a stage that can use them."
+}
+
+stage "synthetic" "base" {
+  shape      = "llama-3-8b"
+  seed       = 1
+  text_bytes = 1048576
+
+  needs {
+    cpus       = var.cpus
+    memory_gib = 4
+  }
+}
+
+module "gpu" {
+  source = "./modules/gpu.hcl"
+
+  model           = synthetic.base.model
+  tokenizer       = synthetic.base.tokenizer
+  calibration     = synthetic.base.text
+  heldout         = synthetic.base.text
+  group_size      = var.group_size
+  int4_engines    = var.int4_engines
+  with_bf16       = var.with_bf16
+  with_bnb        = var.with_bnb
+  cpus            = var.cpus
+  contest_seconds = 300
+  quality         = false
+  fp16_speed      = { "8" = 1000 }
+  int4_gain       = { "1" = 1.8, "8" = 1.2 }
+}
+
+output "checkpoints" {
+  value       = module.gpu.checkpoints
+  description = "The quantized checkpoints by scheme."
+}
+
+output "engines" {
+  value       = module.gpu.engines
+  description = "TensorRT engines, each for the GPU that it was built on."
+}
+
+output "layers" {
+  value       = module.gpu.layers
+  description = "Of each engine: what every layer became, how long it takes, and what TensorRT refused."
+}
+
+output "contest" {
+  value       = module.gpu.contest
+  description = "Every run of every entry, and what the GPU did meanwhile."
+}

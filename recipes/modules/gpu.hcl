@@ -1,0 +1,527 @@
+# One causal LM on an NVIDIA GPU: quantized by GPTQ, AWQ and bitsandbytes, its graphs built into TensorRT engines, each engine
+# checked against the checkpoint that it was made from, and all of them timed side by side. A recipe calls it with a model
+# and two texts, as llama3-int4.hcl, llama3-synthetic.hcl and llama3-tiny.hcl do.
+
+variable "model" {
+  type        = any
+  description = "The model: a port of type model/hf."
+}
+
+variable "tokenizer" {
+  type        = any
+  description = "Its tokenizer: a port of type tokenizer/hf."
+}
+
+variable "calibration" {
+  type        = any
+  description = "Text that calibrates: a port."
+}
+
+variable "heldout" {
+  type        = any
+  description = "Text that measures, none of which calibrated: a port."
+}
+
+variable "gptq_calibration" {
+  type        = object({ samples = number, length = number })
+  default     = { samples = 128, length = 512 }
+  description = "How many samples of how many tokens calibrate GPTQ."
+}
+
+variable "awq_calibration" {
+  type        = object({ samples = number, length = number })
+  default     = { samples = 32, length = 512 }
+  description = "The same for AWQ, which passes them through each layer once for every point of its grid."
+}
+
+variable "group_size" {
+  type        = number
+  default     = 128
+  description = "Weights that share a scale. It must divide the sizes of all layers."
+}
+
+variable "awq_symmetric" {
+  type        = bool
+  default     = false
+  description = "Whether AWQ rounds around zero. An engine pays for zero points with one more small product in each layer."
+}
+
+variable "int4_engines" {
+  type        = set(string)
+  default     = ["gptq", "awq"]
+  description = "Of which INT4 checkpoints engines are built: gptq, awq, both or none."
+
+  validation {
+    condition     = length(setsubtract(var.int4_engines, ["gptq", "awq"])) == 0
+    error_message = "There are gptq and awq."
+  }
+}
+
+variable "with_bf16" {
+  type        = bool
+  default     = false
+  description = "Whether an engine in bfloat16 is built too. It is as large as the one in float16."
+}
+
+variable "with_bnb" {
+  type        = bool
+  default     = true
+  description = "Whether bitsandbytes' LLM.int8 and NF4 are made and measured too."
+}
+
+variable "quality" {
+  type        = bool
+  description = "Whether perplexities must be good. Those of random weights say nothing."
+}
+
+variable "max_perplexity" {
+  type        = number
+  default     = 12
+  description = "What the model itself must reach, where quality is asked for."
+}
+
+variable "max_loss" {
+  type        = number
+  default     = 0.1
+  description = "How much worse a quantized model's perplexity may be, where quality is asked for: 0.10 is 10 %."
+}
+
+variable "window" {
+  type        = number
+  default     = 2048
+  description = "Tokens the model sees at once when perplexity is measured."
+}
+
+variable "eval_tokens" {
+  type        = number
+  default     = 16384
+  description = "Tokens of the held-out text that measure."
+}
+
+variable "check_tolerance" {
+  type        = number
+  default     = 0.05
+  description = "How far an engine's logits may be from those of its checkpoint, which PyTorch computes in float16: root of the mean square of the differences, by that of the logits."
+}
+
+variable "batches" {
+  type        = list(number)
+  default     = [1, 8, 32]
+  description = "Sequences side by side, in what is timed. Each is a profile of the engines."
+}
+
+variable "static_batches" {
+  type        = list(number)
+  default     = [1, 8]
+  description = "The same for transformers' generate, which compiles about a minute for each."
+}
+
+variable "prompt" {
+  type        = number
+  default     = 32
+  description = "Tokens of each sequence's prompt."
+}
+
+variable "tokens" {
+  type        = number
+  default     = 256
+  description = "New tokens of each sequence."
+}
+
+variable "repeats" {
+  type        = number
+  default     = 3
+  description = "Rounds that count, in each of which all run once."
+}
+
+variable "saturation" {
+  type        = number
+  default     = 64
+  description = "The largest batch that is tried when throughput is looked for; 0 looks for none."
+}
+
+variable "contest_seconds" {
+  type        = number
+  default     = 0
+  description = "How long the timing may take, loading included: rounds are dropped where it does not suffice. 0 is no limit."
+}
+
+variable "fp16_speed" {
+  type        = map(number)
+  default     = {}
+  description = "What the float16 engine must reach, by batch: tokens a second, once all have their first."
+}
+
+variable "int4_gain" {
+  type        = map(number)
+  default     = {}
+  description = "How many times as fast as bfloat16 INT4 must be, by batch, both in the same loop."
+}
+
+variable "memory_gib" {
+  type        = object({ load = number, build = number, contest = number })
+  default     = { load = 24, build = 72, contest = 48 }
+  description = "The machine's memory for a stage that loads the model, that builds an engine of it, and that times all."
+}
+
+variable "cpus" {
+  type        = number
+  default     = 8
+  description = "Processors of a stage that is not bound by the GPU alone."
+}
+
+locals {
+  engines = merge({ fp16 = tensorrt.fp16.engine }, { for scheme, built in tensorrt.int4 : scheme => built.engine },
+  { for type, built in tensorrt.bf16 : type => built.engine })
+  checkpoints = { fp16 = var.model, bf16 = var.model, gptq = gptq.int4.model, awq = awq.int4.model }
+  length      = var.prompt + var.tokens
+  decode      = [for b in var.batches : { batch = b, length = local.length }]
+  timed       = toset([for b in var.batches : tostring(b)])
+}
+
+# Write the graphs, whose weights stay in the checkpoints' files, and build engines. The one in float16 comes first: nothing
+# takes more of the machine's memory, and what was timed for it is not timed again.
+
+stage "onnx_decoder" "fp16" {
+  model = var.model
+  dtype = "float16"
+
+  needs {
+    gpus = 0
+  }
+}
+
+stage "onnx_decoder" "bf16" {
+  for_each = var.with_bf16 ? toset(["bf16"]) : toset([])
+  model    = var.model
+  dtype    = "bfloat16"
+
+  needs {
+    gpus = 0
+  }
+}
+
+stage "tensorrt" "fp16" {
+  model  = onnx_decoder.fp16.model
+  decode = local.decode
+
+  needs {
+    cpus       = var.cpus
+    memory_gib = var.memory_gib.build
+  }
+}
+
+stage "tensorrt" "bf16" {
+  for_each = onnx_decoder.bf16
+  model    = each.value.model
+  timing   = tensorrt.fp16.timing
+  decode   = local.decode
+
+  needs {
+    cpus       = var.cpus
+    memory_gib = var.memory_gib.build
+  }
+}
+
+# Quantize. The model stays in the machine's memory, and a layer at a time is on the GPU.
+
+stage "calibrate" "gptq" {
+  text      = var.calibration
+  tokenizer = var.tokenizer
+  samples   = var.gptq_calibration.samples
+  length    = var.gptq_calibration.length
+}
+
+stage "calibrate" "awq" {
+  text      = var.calibration
+  tokenizer = var.tokenizer
+  samples   = var.awq_calibration.samples
+  length    = var.awq_calibration.length
+}
+
+stage "gptq" "int4" {
+  model       = var.model
+  calibration = calibrate.gptq.tokens
+  group_size  = var.group_size
+  observer    = "imatrix"
+
+  needs {
+    cpus       = var.cpus
+    memory_gib = var.memory_gib.load
+    gpus       = 1
+  }
+}
+
+stage "awq" "int4" {
+  model       = var.model
+  calibration = calibrate.awq.tokens
+  group_size  = var.group_size
+  symmetric   = var.awq_symmetric
+  duo_scaling = "off"
+
+  needs {
+    cpus       = var.cpus
+    memory_gib = var.memory_gib.load
+    gpus       = 1
+  }
+}
+
+stage "bnb" "model" {
+  for_each = var.with_bnb ? toset(["llm_int8", "nf4"]) : toset([])
+  model    = var.model
+  scheme   = each.key
+
+  needs {
+    cpus       = var.cpus
+    memory_gib = var.memory_gib.load
+  }
+}
+
+# Measure the checkpoints, all under one protocol.
+
+stage "perplexity" "base" {
+  model      = var.model
+  tokenizer  = var.tokenizer
+  text       = var.heldout
+  window     = var.window
+  stride     = var.window
+  max_tokens = var.eval_tokens
+  dtype      = "bfloat16"
+
+  require {
+    enabled   = var.quality
+    condition = metrics.perplexity <= var.max_perplexity
+    message   = format("The model itself does not work: perplexity %.1f.", metrics.perplexity)
+  }
+
+  needs {
+    cpus       = var.cpus
+    memory_gib = var.memory_gib.load
+    gpus       = 1
+  }
+}
+
+stage "perplexity" "quantized" {
+  for_each = merge({ gptq = gptq.int4.model, awq = awq.int4.model },
+  { for scheme, made in bnb.model : scheme => made.model })
+  model      = each.value
+  tokenizer  = var.tokenizer
+  text       = var.heldout
+  window     = var.window
+  stride     = var.window
+  max_tokens = var.eval_tokens
+  dtype      = "bfloat16"
+
+  require {
+    enabled   = var.quality
+    condition = metrics.perplexity <= perplexity.base.metrics.perplexity * (1 + var.max_loss)
+    message   = format("%s lost too much: perplexity %.2f against %.2f. Raise max_loss if that will do.", each.key, metrics.perplexity, perplexity.base.metrics.perplexity)
+  }
+
+  needs {
+    cpus       = var.cpus
+    memory_gib = var.memory_gib.load
+    gpus       = 1
+  }
+}
+
+# Build engines of the INT4 checkpoints, and hold each engine against the checkpoint that it was made from.
+
+stage "onnx_decoder" "int4" {
+  for_each = { for scheme, model in { gptq = gptq.int4.model, awq = awq.int4.model } : scheme => model if contains(var.int4_engines, scheme) }
+  model    = each.value
+  dtype    = "float16"
+
+  needs {
+    cpus       = var.cpus
+    memory_gib = var.memory_gib.load
+    gpus       = 1
+  }
+}
+
+stage "tensorrt" "int4" {
+  for_each = onnx_decoder.int4
+  model    = each.value.model
+  timing   = tensorrt.fp16.timing
+  decode   = local.decode
+
+  needs {
+    cpus       = var.cpus
+    memory_gib = var.memory_gib.build
+  }
+}
+
+stage "onnx_check" "engine" {
+  for_each        = local.engines
+  model           = each.value
+  reference       = local.checkpoints[each.key]
+  reference_dtype = "float16"
+  prefill_logits  = "last"
+  shapes          = [for b in var.batches : { batch = b, length = 17 + b, steps = 8 }]
+
+  require {
+    condition = metrics.relative_difference <= var.check_tolerance
+    message   = format("The engine of %s is not its checkpoint: logits differ by %.4f of their size.", each.key, metrics.relative_difference)
+  }
+
+  needs {
+    cpus       = var.cpus
+    memory_gib = var.memory_gib.load
+    gpus       = 1
+  }
+}
+
+# Time what passed, in turns.
+
+stage "contest" "speed" {
+  models = merge({ base = var.model, gptq = gptq.int4.model }, { for name, engine in local.engines : "trt_${name}" => engine })
+  verified = merge({ base = perplexity.base.result, gptq = perplexity.quantized["gptq"].result },
+  { for name, engine in local.engines : "trt_${name}" => onnx_check.engine[name].result })
+  entries = concat([
+    { name = "generate", model = "base", backend = "generate", dtype = "bfloat16" },
+    { name = "static", model = "base", backend = "generate_static", dtype = "bfloat16" },
+    { name = "steady", model = "base", backend = "steady", dtype = "bfloat16" },
+    { name = "humming", model = "gptq", backend = "humming", dtype = "bfloat16" },
+  ], [for name, engine in local.engines : { name = "trt_${name}", model = "trt_${name}", backend = "tensorrt", dtype = "auto" }])
+  only          = { generate = var.static_batches, static = var.static_batches }
+  batches       = var.batches
+  prompt        = var.prompt
+  tokens        = var.tokens
+  repeats       = var.repeats
+  saturation    = var.saturation
+  limit_seconds = var.contest_seconds
+
+  needs {
+    cpus       = var.cpus
+    memory_gib = var.memory_gib.contest
+  }
+}
+
+stage "contest_entry" "steady" {
+  for_each = local.timed
+  contest  = contest.speed.result
+  model    = var.model
+  entry    = "steady"
+  batch    = tonumber(each.key)
+}
+
+stage "contest_entry" "humming" {
+  for_each = local.timed
+  contest  = contest.speed.result
+  model    = gptq.int4.model
+  entry    = "humming"
+  batch    = tonumber(each.key)
+
+  require {
+    condition = metrics.decode_tokens_per_second >= contest_entry.steady[each.key].metrics.decode_tokens_per_second * lookup(var.int4_gain, each.key, 0)
+    message   = format("INT4 gains too little at batch %s: %.0f token/s against %.0f.", each.key, metrics.decode_tokens_per_second, contest_entry.steady[each.key].metrics.decode_tokens_per_second)
+  }
+}
+
+stage "contest_entry" "fp16" {
+  for_each = local.timed
+  contest  = contest.speed.result
+  model    = tensorrt.fp16.engine
+  entry    = "trt_fp16"
+  batch    = tonumber(each.key)
+
+  require {
+    condition = metrics.decode_tokens_per_second >= lookup(var.fp16_speed, each.key, 0)
+    message   = format("The float16 engine is too slow at batch %s: %.0f token/s.", each.key, metrics.decode_tokens_per_second)
+  }
+}
+
+stage "contest_entry" "engine" {
+  for_each = { for pair in setproduct([for name in keys(local.engines) : name if name != "fp16"], local.timed) :
+    "${pair[0]}_b${pair[1]}" => { engine = pair[0], batch = tonumber(pair[1]) }
+  }
+  contest = contest.speed.result
+  model   = local.engines[each.value.engine]
+  entry   = "trt_${each.value.engine}"
+  batch   = each.value.batch
+}
+
+stage "contest_entry" "transformers" {
+  for_each = { for pair in setproduct(["generate", "static"], [for b in var.static_batches : tostring(b)]) :
+    "${pair[0]}_b${pair[1]}" => { entry = pair[0], batch = tonumber(pair[1]) }
+  }
+  contest = contest.speed.result
+  model   = var.model
+  entry   = each.value.entry
+  batch   = each.value.batch
+}
+
+# At the batch from which on more sequences give no more tokens a second.
+stage "contest_entry" "saturated" {
+  for_each = var.saturation == 0 ? {} : merge({ steady = var.model, humming = gptq.int4.model }, { for name, engine in local.engines : "trt_${name}" => engine })
+  contest  = contest.speed.result
+  model    = each.value
+  entry    = each.key
+  batch    = 0
+}
+
+output "checkpoints" {
+  value = merge({ gptq = gptq.int4.model, awq = awq.int4.model }, { for scheme, made in bnb.model : scheme => made.model })
+}
+
+output "engines" {
+  value = local.engines
+}
+
+output "layers" {
+  value = merge({ fp16 = tensorrt.fp16.report }, { for name, built in tensorrt.int4 : name => built.report }, { for name, built in tensorrt.bf16 : name => built.report })
+}
+
+output "contest" {
+  value = contest.speed.result
+}
+
+report "gpu" {
+  title       = "One GPU, side by side"
+  description = "Checkpoints as transformers and this project's own loop run them, then TensorRT engines; all timed in turns, in one process."
+  baseline    = "bfloat16, own loop"
+
+  row "bfloat16, transformers" {
+    stages = [for name, figure in contest_entry.transformers : figure if startswith(name, "generate")]
+  }
+
+  row "bfloat16, transformers compiled" {
+    stages = [for name, figure in contest_entry.transformers : figure if startswith(name, "static")]
+  }
+
+  row "bfloat16, own loop" {
+    stages = [perplexity.base, contest_entry.steady, [for name, figure in contest_entry.saturated : figure if name == "steady"]]
+  }
+
+  row "INT4 GPTQ, humming" {
+    stages = [gptq.int4, perplexity.quantized["gptq"], contest_entry.humming, [for name, figure in contest_entry.saturated : figure if name == "humming"]]
+  }
+
+  row "INT4 AWQ" {
+    stages = [awq.int4, perplexity.quantized["awq"]]
+  }
+
+  row "LLM.int8" {
+    stages = [[for scheme, made in bnb.model : made if scheme == "llm_int8"], [for scheme, found in perplexity.quantized : found if scheme == "llm_int8"]]
+  }
+
+  row "NF4" {
+    stages = [[for scheme, made in bnb.model : made if scheme == "nf4"], [for scheme, found in perplexity.quantized : found if scheme == "nf4"]]
+  }
+
+  row "TensorRT float16" {
+    stages = [tensorrt.fp16, onnx_check.engine["fp16"], contest_entry.fp16, [for name, figure in contest_entry.saturated : figure if name == "trt_fp16"]]
+  }
+
+  row "TensorRT INT4 GPTQ" {
+    stages = [[for name, built in tensorrt.int4 : built if name == "gptq"], [for name, found in onnx_check.engine : found if name == "gptq"], [for name, figure in contest_entry.engine : figure if startswith(name, "gptq")], [for name, figure in contest_entry.saturated : figure if name == "trt_gptq"]]
+  }
+
+  row "TensorRT INT4 AWQ" {
+    stages = [[for name, built in tensorrt.int4 : built if name == "awq"], [for name, found in onnx_check.engine : found if name == "awq"], [for name, figure in contest_entry.engine : figure if startswith(name, "awq")], [for name, figure in contest_entry.saturated : figure if name == "trt_awq"]]
+  }
+
+  row "TensorRT bfloat16" {
+    stages = [[for name, built in tensorrt.bf16 : built], [for name, found in onnx_check.engine : found if name == "bf16"], [for name, figure in contest_entry.engine : figure if startswith(name, "bf16")], [for name, figure in contest_entry.saturated : figure if name == "trt_bf16"]]
+  }
+}
