@@ -7,8 +7,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
 )
@@ -89,14 +92,14 @@ func (l *Laid) Check() error {
 	}
 	var problems []error
 	shared := true
-	for _, f := range l.want.Files {
+	for i, c := range l.checkFiles() {
+		f := l.want.Files[i]
 		delete(there, f.Path)
-		why, blob, err := l.checkFile(f)
-		if why != "" {
-			wrong = append(wrong, f.Path+" "+why)
-			shared = shared && blob
+		if c.why != "" {
+			wrong = append(wrong, f.Path+" "+c.why)
+			shared = shared && c.shared
 		}
-		problems = append(problems, err)
+		problems = append(problems, c.err)
 	}
 	for p := range there {
 		wrong, shared = append(wrong, p+" was added"), false
@@ -110,6 +113,30 @@ func (l *Laid) Check() error {
 		problems = append(problems, inputChanged{strings.Join(wrong, "; "), shared})
 	}
 	return errors.Join(problems...)
+}
+
+// checked is what checkFile says of a file.
+type checked struct {
+	why    string
+	shared bool
+	err    error
+}
+
+// checkFiles goes side by side: a stage that ended or began meanwhile has moved the times of all blobs that it shares with this one, and
+// those may be the shards of a model.
+func (l *Laid) checkFiles() []checked {
+	all := make([]checked, len(l.want.Files))
+	var g errgroup.Group
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for i, f := range l.want.Files {
+		g.Go(func() error {
+			c := &all[i]
+			c.why, c.shared, c.err = l.checkFile(f)
+			return nil
+		})
+	}
+	_ = g.Wait() // what went wrong is kept with its file
+	return all
 }
 
 // checkFile says what is wrong with one file, and whether its blob went the same way: that is removed then, if not before,

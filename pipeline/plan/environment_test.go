@@ -16,7 +16,7 @@ func TestEnvironmentByType(t *testing.T) {
 		env           string
 	}{
 		"the kind's own":                  {"make_model_hf.m.out", "{}", "tools"},
-		"of a file":                       {`path("r.hcl")`, "{}", "tools"},
+		"of a file":                       {`path("f.txt")`, "{}", "tools"},
 		"of the type":                     {"make_engine_x.m.out", "{}", "gpu"},
 		"beside one that asks for none":   {"make_engine_x.m.out", "{ a = make_model_hf.m.out }", "gpu"},
 		"of an element of a map":          {"make_model_hf.m.out", "{ a = make_model_hf.m.out, b = make_engine_x.m.out }", "gpu"},
@@ -29,6 +29,20 @@ func TestEnvironmentByType(t *testing.T) {
 			p, _ := w.build(t)
 			if s := p.Step("weigh.w"); s.Action.Env != artifacts.Sum([]byte(w.envs[c.env])) {
 				t.Errorf("it runs in %s", s.Action.Env)
+			}
+			again, became := w.build(t)
+			for address, state := range became {
+				if state != artifacts.Hit {
+					t.Errorf("a second build: %s %s (%s)", address, state, again.Step(address).Reason)
+				}
+			}
+			w.recipe = strings.Replace(w.recipe, "\"m\" {}", "\"m\" { salt = \"again\" }", 1) // of make_model_hf
+			_, became = w.build(t)
+			for address, state := range became {
+				runs := address == "make_model_hf.m" || address == "weigh.w" && strings.Contains(c.model+c.beside, "make_model_hf")
+				if runs != (state == artifacts.Ran) {
+					t.Errorf("after an edit of make_model_hf.m: %s %s", address, state)
+				}
 			}
 		})
 	}
@@ -44,6 +58,7 @@ func TestEnvironmentByType(t *testing.T) {
 // weighWorld has what can be weighed, and an environment for each.
 func weighWorld(t *testing.T) *world {
 	w := newWorld(t)
+	w.write(t, "f.txt", "f")
 	for _, typ := range []string{"model/hf", "engine/x", "model/y"} {
 		name := makePrefix + strings.ReplaceAll(typ, "/", "_")
 		w.kinds[name+"/stage.hcl"] = makeKind(name, typ)

@@ -238,6 +238,7 @@ func sames() []same {
 		{"kind's metrics", kind(`better = "lower"`, `better = "higher"`)},
 		{"kind's determinism", kind(`"statistical"`, `"exact"`)},
 		{"order in the kind", kind("type    = bool\n  default = true", "default = true\n  type = bool")},
+		{"an environment for a type that is not given", kind(`types    = ["files", "dataset/text"]`, "types    = [\"files\", \"dataset/text\"]\n  envs     = { \"dataset/text\" = \"other\" }")},
 		{"kind's tests", func(_ *testing.T, w *world) { w.kinds["shape/test_worker.py"] = w.kinds["shape/worker.py"] }},
 		{"kind's caches", func(_ *testing.T, w *world) { w.kinds["shape/__pycache__/worker.pyc"] = w.kinds["shape/worker.py"] }},
 	}

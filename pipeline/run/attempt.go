@@ -31,6 +31,7 @@ type attempt struct {
 	exit    Exit
 	found   bool // begun by an earlier build
 	resumed bool // handed what an earlier attempt finished
+	heavy   bool // its inputs cost time to hash
 }
 
 // attempts runs a stage until it is made, or cannot be.
@@ -102,6 +103,7 @@ func (b *builder) start(ctx context.Context, t *task, a *artifacts.Action, at *a
 	if at.check, err = b.lay(b.bringing(ctx, t), trees, ws); err != nil {
 		return err
 	}
+	at.heavy = heavy(trees)
 	req, err := b.request(t.step, a, inputsOf(trees, a), t.ticket.grant)
 	if err != nil {
 		return err
@@ -177,7 +179,13 @@ func (b *builder) follow(ctx context.Context, t *task, a *artifacts.Action, at *
 			err = errors.Join(err, at.ws.Release())
 			return
 		}
-		if err == nil {
+		switch {
+		case err == nil && at.heavy:
+			if left := at.ws.Reuse(); left != nil {
+				t.report.warn(left.Error())
+			}
+			return
+		case err == nil:
 			t.leave = append(t.leave, at.ws.Reuse)
 			return
 		}

@@ -239,7 +239,9 @@ func (b *builder) publish(ctx context.Context, t *task, a *artifacts.Action, at 
 	if rec, err = b.noteRecord(ctx, at.ws.Dir, rec); err != nil {
 		return err
 	}
-	t.vacate() // what follows waits for the disk, and needs nothing that another stage could wait for
+	if !at.heavy {
+		t.vacate() // what follows waits for the disk, and needs nothing that another stage could wait for
+	}
 	won, digest, err := b.o.Cache.Publish(artifacts.Unhurried(ctx, b.pool.served()), rec, append(parts, action, log)...)
 	if err != nil {
 		return cacheTrouble{err}

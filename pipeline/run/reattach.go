@@ -139,7 +139,7 @@ func (b *builder) usable(ctx context.Context, t *task, a *artifacts.Action, at *
 	if err != nil {
 		return false
 	}
-	at.check = b.found(trees, at.ws.Dir)
+	at.check, at.heavy = b.found(trees, at.ws.Dir), heavy(trees)
 	at.resumed = wasResumed(at.ws.Dir)
 	asked, cancel := context.WithCancelCause(ctx)
 	cancel(errStillRunning)

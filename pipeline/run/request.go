@@ -124,6 +124,20 @@ func allOf(checks []func() error) func() error {
 	}
 }
 
+// heavyInput is the size in bytes from which on it costs more to hash a file than to wait until a workspace is gone.
+const heavyInput = 64 << 20
+
+// heavy tells of inputs whose links should be gone before the next stage begins: unlinking moves the time of change of a blob, and a stage
+// that reads the same one would have to be told by its bytes from one that changed it.
+func heavy(trees []tree) bool {
+	for _, t := range trees {
+		if t.port != "" && slices.ContainsFunc(t.Files, func(f artifacts.File) bool { return f.Size >= heavyInput }) {
+			return true
+		}
+	}
+	return false
+}
+
 // inputsOf tells the worker where its inputs lie.
 func inputsOf(trees []tree, a *artifacts.Action) map[string]protocol.Input {
 	inputs := map[string]protocol.Input{}

@@ -236,3 +236,25 @@ func TestReusedFilesAreNotRead(t *testing.T) {
 		t.Errorf("%d blocks, %v", st.Blocks, err)
 	}
 }
+
+// Stages that take turns, as those of one GPU do, find the times of their large inputs as they were laid: nobody hashes a model again.
+func TestLargeInputsAreNotHashedByEachStageInTurn(t *testing.T) {
+	const large = heavyInput
+	dir := t.TempDir()
+	graph := reusing("echo graph > out/files/model.onnx", "files/w model/w")
+	graph.head += "needs {\n  exclusive = true\n}\n"
+	b := benchAt(t, dir, kinds{
+		"base": {"", fmt.Sprintf("truncate -s %d out/files/w\n", int64(large)) + done}, "graph": graph,
+	}, "stage \"base\" \"m\" {}\n")
+	b.ok()
+	for i := range 4 {
+		b.recipe += fmt.Sprintf("stage \"graph\" \"g%d\" {\n  model = base.m.files\n  salt  = \"%d\"\n}\n", i, i)
+	}
+	before := readSoFar(t)
+	b.ok()
+	if n := readSoFar(t) - before; n > large/2 {
+		t.Errorf("%d bytes were read", n)
+	}
+}
+
+const heavyInput = 64 << 20 // bytes; of what is larger run waits for the end of its links
