@@ -160,7 +160,7 @@ variable "int4_gain" {
 
 variable "memory_gib" {
   type        = object({ load = number, build = number, contest = number })
-  default     = { load = 24, build = 72, contest = 48 }
+  default     = { load = 32, build = 72, contest = 48 }
   description = "The machine's memory for a stage that loads the model, that builds an engine of it, and that times all."
 }
 
