@@ -55,11 +55,20 @@ def reference(tiny, window, stride, limit):
     return ids, {p: scored[p] for p in sorted(scored)}
 
 
-@pytest.mark.parametrize("engine", ["checkpoint", "graph"])
+@pytest.fixture(scope="module")
+def tiny_decoder(graph_of, tiny):
+    return graph_of(tiny / "model")
+
+
+@pytest.mark.parametrize("engine", ["checkpoint", "graph", "decoder"])
 @pytest.mark.parametrize(("window", "stride", "limit"), [(64, 64, 150), (64, 24, 150), (64, 64, 20), (64, 64, 129)])
-def test_against_each_token_by_itself(space, tiny, tiny_graph, engine, window, stride, limit):
-    given = {} if engine == "checkpoint" else {"model": tiny_graph, "kind": "model/onnx"}
-    s = space(**given, window=window, stride=stride, max_tokens=limit)
+def test_against_each_token_by_itself(space, tiny, tiny_graph, tiny_decoder, engine, window, stride, limit):
+    models = {
+        "checkpoint": {},
+        "graph": {"model": tiny_graph, "kind": "model/onnx"},
+        "decoder": {"model": tiny_decoder, "kind": "model/onnx-decoder"},
+    }
+    s = space(**models[engine], window=window, stride=stride, max_tokens=limit)
     done = s.run()
     assert done.code == 0, done.stderr
     ids, want = reference(tiny, window, stride, limit)
@@ -165,6 +174,13 @@ def test_type_that_a_graph_has_not(space, tiny_graph):
     assert done.code == 10
     assert done.problem["param"] == "dtype"
     assert "float32" in done.problem["message"]
+
+
+def test_window_beyond_what_the_model_takes(space):
+    done = space(window=300, max_tokens=400).run()
+    assert done.code == 10
+    assert done.problem["param"] == "window"
+    assert "256" in done.problem["message"]
 
 
 def test_stride_beyond_window(space):

@@ -38,7 +38,6 @@ class Held:
     values: torch.Tensor
     cos: torch.Tensor
     sin: torch.Tensor
-    slots: torch.Tensor  # int64 [slots]: 0, 1, …
     lengths: torch.Tensor  # int64 [batch]
     ids: torch.Tensor  # int64 [batch, 1]: the token chosen last
     made: torch.Tensor  # int64 [batch, length]
@@ -160,7 +159,6 @@ def hold(model: Llama, rows: Rows) -> Held:
         values=weight.new_zeros(shape),
         cos=cos[0],
         sin=sin[0],
-        slots=positions,
         lengths=whole(rows.batch),
         ids=whole(rows.batch, 1),
         made=whole(rows.batch, rows.length),
@@ -171,11 +169,9 @@ def hold(model: Llama, rows: Rows) -> Held:
 
 def forward(model: Llama, held: Held, ids: torch.Tensor, rows: torch.Tensor, parts: tuple[Any, ...]) -> torch.Tensor:
     """Logits [batch, R, vocabulary]; new keys and values are in the cache then, and `lengths` as they were."""
-    norm, attend, add_norm, activate = parts
+    place, norm, attend, add_norm, activate = parts
     eps = model.config.rms_norm_eps
-    at = held.lengths[:, None] + torch.arange(ids.shape[1], device=ids.device)  # positions, [batch, S]
-    turns = held.cos[at][:, None], held.sin[at][:, None]
-    mask = _mask(held, at, model.heads // model.kv_heads, model.embedding.dtype)
+    at, mask, turns = place(held.lengths, ids.shape[1], model.heads // model.kv_heads, (held.cos, held.sin))
     x = F.embedding(ids, model.embedding)
     y = norm(x, model.layers[0].before, eps)
     for i, layer in enumerate(model.layers):
@@ -184,13 +180,6 @@ def forward(model: Llama, held: Held, ids: torch.Tensor, rows: torch.Tensor, par
         after = model.layers[i + 1].before if i + 1 < len(model.layers) else model.norm
         x, y = add_norm(x, layer.down(activate(layer.gate_up(y))), after, eps)
     return model.head(y[:, rows])
-
-
-def _mask(held: Held, at: torch.Tensor, group: int, dtype: torch.dtype) -> torch.Tensor:
-    """0 where a token sees a slot, -inf where not; [batch, 1, group · S, slots]: heads that share keys lie as rows."""
-    hidden = held.slots > at[:, :, None]
-    mask = torch.zeros(hidden.shape, dtype=dtype, device=at.device).masked_fill_(hidden, float("-inf"))
-    return mask.repeat(1, group, 1)[:, None]
 
 
 def step(model: Llama, held: Held, parts: tuple[Any, ...]) -> None:
@@ -205,6 +194,19 @@ def choose(held: Held, logits: torch.Tensor) -> None:
     held.ids.copy_(logits.masked_fill(held.barred, float("-inf")).argmax(-1))
     held.made.index_copy_(1, held.count, held.ids)
     held.count.add_(1)
+
+
+def _place(lengths: torch.Tensor, tokens: int, group: int, tables: Pair) -> tuple[torch.Tensor, torch.Tensor, Pair]:
+    """Positions of new tokens, [batch, tokens], what they see of the slots, and how far they are turned.
+
+    The mask is 0 where a token sees a slot, else -inf; [batch, 1, group · tokens, slots]: heads that share keys lie as
+    rows.
+    """
+    cos, sin = tables
+    at = lengths[:, None] + torch.arange(tokens, device=lengths.device)
+    hidden = torch.arange(len(cos), device=lengths.device) > at[:, :, None]
+    mask = torch.where(hidden, float("-inf"), 0.0).to(cos.dtype)
+    return at, mask.repeat(1, group, 1)[:, None], (cos[at][:, None], sin[at][:, None])
 
 
 def _norm(x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
@@ -245,4 +247,4 @@ def _attend(qkv: torch.Tensor, cache: Pair, at: torch.Tensor, mask: torch.Tensor
     return seen.reshape(batch, queries, tokens, size).transpose(1, 2).reshape(batch, tokens, -1)
 
 
-_PLAIN = (_norm, _attend, _add_norm, _activate)
+_PLAIN = (_place, _norm, _attend, _add_norm, _activate)

@@ -124,6 +124,12 @@ def test_rows_choose_positions(opened, plain):
     assert close(decoder.feed(ids, torch.tensor([8, 2])), whole(plain, ids)[:, [8, 2]])
 
 
+def test_a_model_that_gives_all_logits_only(plain):
+    decoder = open_decoder(plain, "generate", "float32")
+    decoder._picks = False
+    test_rows_choose_positions(lambda folder: decoder, plain)
+
+
 def test_what_it_says_of_itself(opened, plain):
     decoder = opened(plain)
     assert (decoder.vocabulary, decoder.dtype) == (97, "float32")

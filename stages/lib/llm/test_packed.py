@@ -77,9 +77,15 @@ def test_unpacked_weights_are_transformers_own(packed, backend):
     decoder = open_decoder(packed, backend, "float32")
     decoder.open(2, 16)
     got = torch.cat([decoder.feed(part, torch.arange(part.shape[1])) for part in ids.split(5, 1)], 1)
-    assert (got - want).abs().max() < 1e-4
+    assert (got.cpu() - want).abs().max() < 1e-4
     assert decoder.weight_bytes == 4 * read_weights(packed)  # nothing is packed any more
     assert ("dequantized" in decoder.engine) == (backend == "steady")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("backend", ["steady", "generate"])
+def test_they_are_so_on_a_gpu(packed, backend):
+    test_unpacked_weights_are_transformers_own(packed, backend)
 
 
 def read_weights(folder):
