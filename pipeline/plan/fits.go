@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
@@ -54,7 +55,11 @@ func (m *Misfit) String() string {
 	if m.Here == "" {
 		return fmt.Sprintf("was made for %s %s, which this machine does not have", m.Fact, m.Made)
 	}
-	return fmt.Sprintf("was made for %s %s; this machine has %s", m.Fact, m.Made, m.Here)
+	words := fmt.Sprintf("was made for %s %s; this machine has %s", m.Fact, m.Made, m.Here)
+	if slices.Contains(strings.Split(m.Here, ","), m.Made) {
+		words += " and may give a stage either: tinfra.hcl can name those of one sort (`executor \"local\" { gpus = [...] }`)"
+	}
+	return words
 }
 
 // Unfit is what to tell of an input that is of no use on a machine with these facts; nil for others.

@@ -66,6 +66,7 @@ func (b *builder) environ(k *stages.Kind, ws string, ready env.Ready, g *grant) 
 		"PYTHONHASHSEED":          "0",
 		"OMP_NUM_THREADS":         strconv.Itoa(g.threads()),
 		"CUDA_VISIBLE_DEVICES":    strings.Join(g.gpus, ","),
+		"CUDA_DEVICE_ORDER":       "PCI_BUS_ID", // that of nvidia-smi, by which facts and grants count; CUDA itself puts the fastest first
 		"TINFRA_WORKSPACE":        ws,
 	}
 	if ready.Python != "" {

@@ -74,8 +74,9 @@ func TestAnEngineThatDoesNotFitIsNotBrought(t *testing.T) {
 	b.options.Layer, b.recipe = layer, engineRecipe
 	fitting := b.makePlan()
 	for arch, says := range map[string]string{
-		"sm_80": "engine.e.engine was made for gpu.arch sm_90; this machine has sm_80. Give engine.e another `salt`",
-		"":      "engine.e.engine was made for gpu.arch sm_90, which this machine does not have",
+		"sm_80":        "engine.e.engine was made for gpu.arch sm_90; this machine has sm_80. Give engine.e another `salt`",
+		"sm_121,sm_90": "engine.e.engine was made for gpu.arch sm_90; this machine has sm_121,sm_90 and may give a stage either: tinfra.hcl can name those of one sort",
+		"":             "engine.e.engine was made for gpu.arch sm_90, which this machine does not have",
 	} {
 		if b.facts["gpu.arch"] = arch; arch == "" {
 			delete(b.facts, "gpu.arch")

@@ -367,7 +367,7 @@ stage "net" "b" {}
 		"HF_TOKEN=SECRET", "HF_ENDPOINT=e", "HF_XET_HIGH_PERFORMANCE=1", "HF_HUB_DISABLE_XET=1"}
 	b.ok()
 	offline, online := b.read("offline"), b.read("online")
-	for _, want := range []string{"HF_HUB_OFFLINE=1", "PYTHONHASHSEED=0", "OMP_NUM_THREADS=1", "CUDA_VISIBLE_DEVICES=\n", "LANG=C.UTF-8"} {
+	for _, want := range []string{"HF_HUB_OFFLINE=1", "PYTHONHASHSEED=0", "OMP_NUM_THREADS=1", "CUDA_VISIBLE_DEVICES=\n", "CUDA_DEVICE_ORDER=PCI_BUS_ID\n", "LANG=C.UTF-8"} {
 		if !strings.Contains(offline, want) {
 			t.Errorf("%q is not in %s", want, offline)
 		}

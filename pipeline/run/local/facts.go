@@ -40,7 +40,7 @@ func (x *Executor) Facts(ctx context.Context) (map[string]string, error) {
 	asked.Go(func() { driver = say(ctx, "nvidia-smi", "--version") })
 	asked.Go(func() { compiler = say(ctx, nvcc(os.Getenv), "--version") })
 	asked.Wait()
-	if err := gpuFacts(facts, gpus, os.Getenv); err != nil {
+	if err := gpuFacts(facts, gpus, os.Getenv, x.options.Facts); err != nil {
 		return nil, err
 	}
 	if found := cudaVersion().FindStringSubmatch(driver); found != nil && facts["gpu.count"] != "0" {
@@ -93,16 +93,44 @@ func say(ctx context.Context, program string, args ...string) string {
 	return string(out)
 }
 
-// gpuFacts reads nvidia-smi's lines. A CUDA_VISIBLE_DEVICES of ours bounds what we may hand on.
-func gpuFacts(facts map[string]string, csvText string, env func(string) string) error {
+// device is one line of nvidia-smi.
+type device struct{ id, uuid, name, memoryGiB, arch, driver string }
+
+// gpuFacts reads nvidia-smi's lines. A CUDA_VISIBLE_DEVICES of ours bounds what we may hand on, and so does what is declared.
+func gpuFacts(facts map[string]string, csvText string, env func(string) string, declared map[string]string) error {
+	all, err := devices(csvText, env)
+	if err != nil {
+		return err
+	}
+	var archs []string
+	all = chosen(all, declared)
+	for i, d := range all {
+		at := "gpu." + strconv.Itoa(i) + "."
+		facts[at+"id"] = d.id
+		if d.arch == "" {
+			continue // declared, and not known to the driver
+		}
+		facts[at+"name"], facts[at+"memory_gib"] = d.name, d.memoryGiB
+		facts["gpu.driver"] = d.driver
+		facts["gpu.driver.branch"], _, _ = strings.Cut(d.driver, ".")
+		archs = append(archs, d.arch)
+	}
+	facts["gpu.count"] = strconv.Itoa(len(all))
+	if len(archs) > 0 {
+		slices.Sort(archs)
+		facts["gpu.arch"] = strings.Join(slices.Compact(archs), ",")
+	}
+	return nil
+}
+
+func devices(csvText string, env func(string) string) ([]device, error) {
 	r := csv.NewReader(strings.NewReader(csvText))
 	r.TrimLeadingSpace = true
 	rows, err := r.ReadAll()
 	if err != nil {
-		return fmt.Errorf("reading what nvidia-smi says: %w", err)
+		return nil, fmt.Errorf("reading what nvidia-smi says: %w", err)
 	}
-	var archs []string
-	n := 0
+	var all []device
 	for _, row := range rows {
 		if len(row) != 6 || !visible(env("CUDA_VISIBLE_DEVICES"), row[0], row[1]) {
 			continue
@@ -111,19 +139,26 @@ func gpuFacts(facts map[string]string, csvText string, env func(string) string) 
 		if err != nil {
 			mib = 0 // "[N/A]": memory that it shares with the machine
 		}
-		at := "gpu." + strconv.Itoa(n) + "."
-		facts[at+"id"], facts[at+"name"], facts[at+"memory_gib"] = row[0], row[2], gib(mib<<20)
-		facts["gpu.driver"] = row[5]
-		facts["gpu.driver.branch"], _, _ = strings.Cut(row[5], ".")
-		archs = append(archs, "sm_"+strings.ReplaceAll(row[4], ".", ""))
-		n++
+		all = append(all, device{row[0], row[1], row[2], gib(mib << 20), "sm_" + strings.ReplaceAll(row[4], ".", ""), row[5]})
 	}
-	facts["gpu.count"] = strconv.Itoa(n)
-	if n > 0 {
-		slices.Sort(archs)
-		facts["gpu.arch"] = strings.Join(slices.Compact(archs), ",")
+	return all, nil
+}
+
+// chosen are the devices whose ids are declared, in that order: what is told of the others would be in keys that they have no part in.
+func chosen(all []device, declared map[string]string) []device {
+	if declared["gpu.count"] != "0" && declared["gpu.0.id"] == "" {
+		return all
 	}
-	return nil
+	var some []device
+	for i := 0; declared[fmt.Sprintf("gpu.%d.id", i)] != ""; i++ {
+		id := declared[fmt.Sprintf("gpu.%d.id", i)]
+		if at := slices.IndexFunc(all, func(d device) bool { return visible(id, d.id, d.uuid) }); at >= 0 {
+			some = append(some, all[at])
+		} else {
+			some = append(some, device{id: id})
+		}
+	}
+	return some
 }
 
 func visible(list, index, uuid string) bool {

@@ -110,6 +110,26 @@ func TestOnlyVisibleGPUsAreOurs(t *testing.T) {
 	}
 }
 
+// Keys hold what is told of the GPUs that stages are given, and of no other.
+func TestFactsAreThoseOfTheDeclaredGPUs(t *testing.T) {
+	fakeSMI(t, twoGPUs)
+	for name, c := range map[string]struct{ declared, want map[string]string }{
+		"the second":  {map[string]string{"gpu.count": "1", "gpu.0.id": "1"}, map[string]string{"gpu.0.name": "NVIDIA GB10", "gpu.arch": "sm_121", "gpu.1.name": ""}},
+		"by its UUID": {map[string]string{"gpu.count": "1", "gpu.0.id": "GPU-bb22"}, map[string]string{"gpu.0.name": "NVIDIA GB10", "gpu.arch": "sm_121"}},
+		"turned round": {map[string]string{"gpu.count": "2", "gpu.0.id": "1", "gpu.1.id": "0"},
+			map[string]string{"gpu.0.name": "NVIDIA GB10", "gpu.1.name": "NVIDIA H100 80GB HBM3", "gpu.arch": "sm_121,sm_90"}},
+		"none":    {map[string]string{"gpu.count": "0"}, map[string]string{"gpu.0.name": "", "gpu.arch": "", "gpu.count": "0"}},
+		"unknown": {map[string]string{"gpu.count": "1", "gpu.0.id": "7"}, map[string]string{"gpu.0.name": "", "gpu.arch": "", "gpu.0.id": "7", "gpu.count": "1"}},
+	} {
+		f := facts(t, Options{Facts: c.declared})
+		for fact, want := range c.want {
+			if f[fact] != want {
+				t.Errorf("%s: %s = %q, want %q", name, fact, f[fact], want)
+			}
+		}
+	}
+}
+
 func TestABrokenDriverIsNoGPU(t *testing.T) {
 	fakeSMI(t, "echo 'NVIDIA-SMI has failed'; exit 9")
 	if f := facts(t, Options{}); f["gpu.count"] != "0" {
