@@ -126,9 +126,11 @@ def other_model(tiny: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def hold() -> Callable[..., tuple[Job, dict[str, Any]]]:
+def hold(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Job, dict[str, Any]]]:
     """Runs a contest in this process with the decoders given by backend; what it wrote."""
     from contest.worker import main
+
+    monkeypatch.setattr("lib.speed.machine.PROBE", 0.01)
 
     def run(made: Any, decoders: dict[str, Told], nvml: Any = None) -> tuple[Job, dict[str, Any]]:
         job = made.job()
