@@ -40,7 +40,7 @@ class Decoded:
             raise BadInput("model", f"{backend} cannot run the model: {e}") from e
         if self._decoder.device.type == "cuda":
             torch.cuda.synchronize()
-        self.name = f"{self._decoder.engine} {self._decoder.device.type} {self._decoder.dtype}"
+        self.name = self._decoder.engine  # which names device and type
         self.weight_bytes = self._decoder.weight_bytes
 
     def first_logits(self, ids: np.ndarray) -> np.ndarray:

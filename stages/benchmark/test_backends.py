@@ -74,7 +74,7 @@ def test_a_decoder_is_an_engine(job, monkeypatch):
     )
     engine = Decoded(given, ASKED, read_model(given, ASKED))
     engine.load()
-    assert (engine.name, engine.weight_bytes, engine.ends) == ("told 1.0 cpu float32", 1234, {1})
+    assert (engine.name, engine.weight_bytes, engine.ends) == ("told 1.0", 1234, {1})
     ids = np.zeros((2, 5), np.int64)
     assert engine.first_logits(ids).argmax(1).tolist() == [7, 7]
     assert told.opened == (2, 8)

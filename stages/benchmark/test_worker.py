@@ -90,6 +90,16 @@ def test_every_metric_follows_from_the_samples(space, tiny, graph, precision, ba
     assert told["check"]["max_difference"] < 1e-4
 
 
+@pytest.mark.parametrize(("backend", "engine"), [("steady", "tinfra steady "), ("generate_static", "transformers ")])
+def test_other_backends_of_a_checkpoint(space, backend, engine):
+    done, told = report(space(backend=backend, batch=2))
+    assert told["engine"].startswith(engine)
+    assert [len(r["steps"]) for r in told["runs"]] == [5, 5, 5]
+    assert told["check"]["max_difference"] < 1e-4
+    assert told["gpu"] == {}
+    assert "bytes_per_step" not in done.metrics
+
+
 def test_proof_of_another_model(space, tiny, graph):
     s = space()
     prove(s, s.root / "other", "result/check", "check.json", model="sha256:" + "0" * 64)
