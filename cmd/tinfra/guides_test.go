@@ -15,7 +15,7 @@ import (
 // and in a console fence every `$ ` line is a command, the lines after it what it must say. "…" stands for any text, and
 // `# exit N` after a command for its exit code.
 func TestGuides(t *testing.T) {
-	for _, name := range []string{"getting-started", "recipe", "stage-kind"} {
+	for _, name := range []string{"getting-started", "recipe", "stage-kind", "air-gapped"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			page, err := os.ReadFile(filepath.Join("..", "..", "docs", "guides", name+".md"))
