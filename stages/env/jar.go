@@ -55,10 +55,14 @@ func (s *Set) jar(ctx context.Context, n native, part string, progress func(stri
 	}
 	mvn, err := exec.LookPath("mvn")
 	if err != nil {
-		return nil, fmt.Errorf("%s is in no repository that is known here: name one by %s or by `maven` in tinfra.hcl (an address or a folder), "+
-			"put it into ~/.m2/repository, or install mvn", n.Maven, MavenVariable)
+		return nil, n.nowhere()
 	}
 	return n.byMaven(ctx, mvn, part, progress)
+}
+
+func (n native) nowhere() error {
+	return fmt.Errorf("%s is in no repository that is known here: name one by %s or by `maven` in tinfra.hcl (an address or a folder), "+
+		"put it into ~/.m2/repository, or install mvn", n.Maven, MavenVariable)
 }
 
 // inFolder looks for the jar in a repository that is a folder.

@@ -281,11 +281,11 @@ func (p *packing) write(ctx context.Context) (files []string, err error) {
 		}
 	}()
 	p.progress("writing " + p.o.Out)
-	window := 8 << 20
+	level, window := zstd.SpeedDefault, 8<<20 // wheels are compressed already
 	if len(p.d.nativeLines()) > 0 {
-		window = packWindow
+		level, window = zstd.SpeedBestCompression, packWindow // minutes, to carry a quarter less
 	}
-	z, err := zstd.NewWriter(out, zstd.WithEncoderLevel(zstd.SpeedBetterCompression), zstd.WithWindowSize(window))
+	z, err := zstd.NewWriter(out, zstd.WithEncoderLevel(level), zstd.WithWindowSize(window))
 	if err != nil {
 		return nil, err
 	}
