@@ -5,7 +5,7 @@ UV       := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv/bin/uv)
 LINT     := $(BIN)/golangci-lint
 LINT_VERSION := v2.15.0
 PY_SMALL := stages/sdk stages/download stages/text stages/contest_entry
-PY_TORCH := stages/corpus stages/import_gguf stages/convert_pickle stages/synthetic stages/calibrate stages/gptq stages/awq stages/rtn stages/perplexity stages/compare stages/lib stages/benchmark stages/onnx stages/onnx_check stages/bnb stages/tensorrt stages/onnx_decoder stages/contest
+PY_TORCH := stages/corpus stages/import_gguf stages/convert_pickle stages/synthetic stages/calibrate stages/gptq stages/awq stages/rtn stages/perplexity stages/compare stages/lib stages/benchmark stages/onnx stages/onnx_check stages/bnb stages/tensorrt stages/onnx_decoder stages/contest stages/int8
 
 .PHONY: build test test-go servers test-python fuzz soak accept accept-full bench bench-full bench-growth lint docs clean
 

@@ -38,8 +38,8 @@ def make_scheme(job: Job) -> QuantizationScheme:
     )
 
 
-def make_rounding(job: Job, subject: Subject) -> Any:
-    """The modifier that rounds each weight to the nearest point of its group's grid."""
+def make_rounding(job: Job, subject: Subject, scheme: QuantizationScheme | None = None) -> Any:
+    """The modifier that rounds each weight to the nearest point of a grid, by default that of :func:`make_scheme`."""
     from llmcompressor.modifiers.quantization import QuantizationModifier
 
     total, done = len(subject.layers), 0
@@ -53,7 +53,7 @@ def make_rounding(job: Job, subject: Subject) -> Any:
                 done += 1
                 job.progress(done, total, "linear layers", "rounding")
 
-    return Rounding(config_groups={"weights": make_scheme(job)}, ignore=subject.ignore)
+    return Rounding(config_groups={"weights": scheme or make_scheme(job)}, ignore=subject.ignore)
 
 
 def quantize(job: Job, subject: Subject, modifiers: list[Any], samples: torch.Tensor | None = None) -> None:

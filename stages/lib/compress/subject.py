@@ -68,9 +68,9 @@ def find_layers(job: Job, model: PreTrainedModel, ignore: list[str]) -> dict[str
     found = dict(match_named_modules(model, ["Linear"], ignore))
     if not found:
         raise BadParam("ignore", "no layer is left to quantize")
-    group = job.param("group_size", int)
+    group = job.params.get("group_size")  # a scheme without groups has no such param
     for name, layer in found.items():
-        if layer.in_features % group:
+        if group and layer.in_features % group:
             fitting = ", ".join(map(str, divisors(found.values())))
             raise BadParam(
                 "group_size",

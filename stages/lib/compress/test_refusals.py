@@ -164,7 +164,7 @@ def test_a_layer_that_was_not_packed_is_told(make_job):
     others = [n for n in subject.layers if n != name]
     part = Subject(subject.model, {name: subject.layers[name]}, [*others, "lm_head"])
     importlib.import_module("rtn.worker").compress(job, part)
-    with pytest.raises(Fault, match="13 layers of the checkpoint are not packed"):
+    with pytest.raises(Fault, match="13 layers of the checkpoint are not quantized"):
         save(job, subject)
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from lib.compress.packed import packed_layers, save
+from lib.compress.packed import quantized_layers, save
 from lib.compress.subject import open_subject
 
 # Both ways compute the same sums in float32, with the same weights: what is left is the order of addition.
@@ -57,7 +57,7 @@ def test_what_is_ignored_and_a_tied_head(make_job, kind, ignore):
     before, after, back = round_trip(kind, job)
     assert (before - after).abs().max() <= TOLERANCE
     assert back.config.tie_word_embeddings == ("lm_head" in ignore)
-    packed = packed_layers(job.output("model").glob("*.safetensors"))
+    packed = quantized_layers(job.output("model").glob("*.safetensors"))
     assert ("lm_head" in packed) == ("lm_head" not in ignore)
     assert ("model.layers.0.self_attn.q_proj" in packed) == (len(ignore) < 3)
     assert ("model.layers.1.mlp.down_proj" in packed) == (len(ignore) < 3)
