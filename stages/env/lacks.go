@@ -38,6 +38,7 @@ func (s *Set) Lacks(ctx context.Context, name string) (missing, other []string, 
 	has := map[string]string{}
 	for _, one := range found.distributions {
 		pkg, version, _ := strings.Cut(one, "==")
+		version, _, _ = strings.Cut(version, " ")
 		has[pkg] = version
 	}
 	locked := s.declared[name].versions()

@@ -170,6 +170,7 @@ func (m *Machine) host(name string) (*Hosted, error) {
 func (h *Hosted) has(name, version string) bool {
 	return slices.ContainsFunc(h.Has, func(one string) bool {
 		of, its, _ := strings.Cut(one, "==")
+		its, _, _ = strings.Cut(its, " ")
 		its, _, _ = strings.Cut(its, "+")
 		version, _, _ := strings.Cut(version, "+")
 		return normalName(of) == name && its == version

@@ -4,12 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-
-	"github.com/Ruihan11/tiny-infra/artifacts"
 )
 
 // Own is an interpreter of this machine in place of an environment: nothing is installed.
@@ -31,16 +30,46 @@ type ownDescription struct {
 }
 
 // listing runs inside an interpreter, as far from the user's own packages as a worker does. Of two packages of a name, an
-// import finds the first.
+// import finds the first. A version says nothing of a package that came from no index: it is told by what its list of files
+// says, and, where it is a folder of sources still, by those.
 const listing = `
-import importlib.metadata, json, re, sys
+import hashlib, importlib.metadata, json, os, re, sys, urllib.parse
+SOURCES = (".py", ".so", ".c", ".cc", ".cpp", ".cu", ".cuh", ".h", ".hpp")
+INSTALLERS = ("/INSTALLER", "/REQUESTED", "/direct_url.json", "/RECORD", ".pyc")
+def sources(folder):
+    for at, below, names in os.walk(folder):
+        below[:] = sorted(name for name in below if not name.startswith("."))
+        for name in sorted(names):
+            if name.endswith(SOURCES):
+                path = os.path.join(at, name)
+                yield os.path.relpath(path, folder).encode("utf-8", "surrogateescape")
+                try:
+                    with open(path, "rb") as f:
+                        yield hashlib.sha256(f.read()).digest()
+                except OSError: # a link that leads nowhere
+                    yield b"?"
+def version(one):
+    direct = one.read_text("direct_url.json")
+    if not direct:
+        return str(one.version)
+    lines = sorted((one.read_text("RECORD") or "").splitlines())
+    sum = hashlib.sha256()
+    for line in lines:
+        if not line.split(",")[0].endswith(INSTALLERS):
+            sum.update(line.encode() + b"\n")
+    told = json.loads(direct)
+    if told.get("dir_info", {}).get("editable"):
+        for piece in sources(urllib.parse.unquote(urllib.parse.urlsplit(told["url"]).path)):
+            sum.update(piece)
+    return str(one.version) + " @" + sum.hexdigest()[:32]
 found = {}
 for folder in ([sys.argv[1]] if sys.argv[1] else []) + sys.path:
     for one in importlib.metadata.distributions(path=[folder]):
         name = one.metadata["Name"]
-        if name:
-            found.setdefault(re.sub("[-_.]+", "-", name).lower(), one.version)
-print(json.dumps(sorted(name + "==" + str(version) for name, version in found.items())))`
+        name = name and re.sub("[-_.]+", "-", name).lower()
+        if name and name not in found:
+            found[name] = version(one)
+print(json.dumps(sorted(name + "==" + version for name, version in found.items())))`
 
 // distributions lists what is installed for an interpreter, and in a folder that goes before; "" for none.
 func distributions(ctx context.Context, python, overlay string) ([]string, error) {
@@ -61,6 +90,16 @@ func (s *Set) Own(name string) (own Own, ok bool) {
 	return own, ok
 }
 
+// listed is a folder that would become two where a worker is told of it.
+func (o Own) listed() string {
+	for _, folder := range []string{o.Overlay, o.Native} {
+		if strings.ContainsRune(folder, os.PathListSeparator) {
+			return folder
+		}
+	}
+	return ""
+}
+
 // asked is what an interpreter said of itself.
 type asked struct {
 	machine       *interpreter
@@ -78,6 +117,9 @@ func (s *Set) askOwn(ctx context.Context, own Own) (*asked, error) {
 	}
 	if info, err := os.Stat(own.Overlay); own.Overlay != "" && (err != nil || !info.IsDir()) {
 		return nil, fmt.Errorf("there is no folder %s for its overlay", own.Overlay)
+	}
+	if folder := own.listed(); folder != "" {
+		return nil, fmt.Errorf("%s has a %c in its name, which ends a name in a list of folders: link to it from elsewhere", folder, os.PathListSeparator)
 	}
 	machine, err := ask(ctx, own.Python)
 	if err != nil {
@@ -132,16 +174,18 @@ func (d *declaration) ownNatives(own Own, machine *interpreter) error {
 	return nil
 }
 
-// readyOwn gives an own interpreter, once its native parts were found to be those that its description names.
+// readyOwn gives an own interpreter, once its packages and native parts were found to be those that its description names.
 func (s *Set) readyOwn(ctx context.Context, name string, own Own) (Ready, error) {
-	blob, err := s.Blob(ctx, name)
-	if err != nil {
+	if _, err := s.Blob(ctx, name); err != nil {
 		return Ready{}, err
+	}
+	if err := s.unchanged(ctx, own); err != nil {
+		return Ready{}, own.wrong(name, err)
 	}
 	s.mu.Lock()
 	d := s.declared[name]
 	s.mu.Unlock()
-	if err := s.readNatives(ctx, artifacts.Sum(blob), d, own.Native); err != nil {
+	if err := s.readNatives(ctx, d, own.Native); err != nil {
 		return Ready{}, own.wrong(name, err)
 	}
 	ready := Ready{Python: own.Python, Libraries: d.libraries(own.Native), Own: true, Compiled: s.compiled()}
@@ -151,22 +195,54 @@ func (s *Set) readyOwn(ctx context.Context, name string, own Own) (Ready, error)
 	return ready, nil
 }
 
-// readNatives reads them once in a build, whose stages may ask for them at the same time.
-func (s *Set) readNatives(ctx context.Context, digest artifacts.Digest, d *declaration, root string) error {
+// unchanged asks the interpreter again: whoever upgrades a package while a build runs would get the old one's keys for what the new
+// one makes.
+func (s *Set) unchanged(ctx context.Context, own Own) error {
+	s.mu.Lock()
+	known, err := s.askOwn(ctx, own)
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	now, err := distributions(ctx, own.Python, own.Overlay)
+	if err != nil {
+		return err
+	}
+	for _, both := range [][2][]string{{now, known.distributions}, {known.distributions, now}} {
+		for _, one := range both[0] {
+			if !slices.Contains(both[1], one) {
+				return fmt.Errorf("its packages have changed since the build was planned (%s); build again", one)
+			}
+		}
+	}
+	return nil
+}
+
+// readNatives reads native parts once in a build, whose stages may ask for them at the same time, and again where a file is not the one
+// that was read.
+func (s *Set) readNatives(ctx context.Context, d *declaration, root string) error {
 	s.reading.Lock()
 	defer s.reading.Unlock()
-	s.mu.Lock()
-	known := s.sound[digest]
-	s.mu.Unlock()
-	if known {
+	now := map[string]os.FileInfo{}
+	for _, f := range d.nativeFiles() {
+		name := filepath.Join(root, filepath.FromSlash(f.To))
+		info, err := os.Stat(name)
+		if err != nil {
+			return err
+		}
+		now[name+" "+f.SHA256] = info
+	}
+	read := func(name string) bool {
+		old := s.read[name]
+		return old != nil && os.SameFile(old, now[name]) && old.Size() == now[name].Size() && old.ModTime().Equal(now[name].ModTime())
+	}
+	if !slices.ContainsFunc(slices.Collect(maps.Keys(now)), func(name string) bool { return !read(name) }) {
 		return nil
 	}
 	if err := d.sameNatives(ctx, root); err != nil {
 		return err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.sound[digest] = true
+	maps.Copy(s.read, now)
 	return nil
 }
 

@@ -113,7 +113,7 @@ func TestOverlayGoesFirst(t *testing.T) {
 	}
 }
 
-// Native parts are compared before a worker may load them, and once in a build.
+// Native parts are compared before a worker may load them: once in a build, unless a file is another one then.
 func TestOwnNativePartsAreThoseOfTheEnvironment(t *testing.T) {
 	python, block, folder := machinePython(t), nativeBlock(t, jarOf(t)), t.TempDir()
 	at := filepath.Join(folder, "lib", "lib.so.1")
@@ -134,16 +134,110 @@ func TestOwnNativePartsAreThoseOfTheEnvironment(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	lay(libraryText)
-	for _, text := range []string{libraryText, "changed later"} {
-		lay(text)
+	for range 2 {
 		ready, err := s.Install(t.Context(), "tiny", nil)
 		if err != nil || !slices.Equal(ready.Libraries, []string{filepath.Dir(at)}) {
 			t.Errorf("%+v, %v", ready, err)
 		}
 	}
+	lay("changed later")
+	if _, err := s.Install(t.Context(), "tiny", nil); err == nil || !strings.Contains(err.Error(), "is another file") {
+		t.Errorf("changed while the build runs: %v", err)
+	}
+	lay(libraryText)
 	lines := fmt.Sprintf(`"native":["lib/lib.so.1 sha256:%x"]`, sha256.Sum256([]byte(libraryText)))
 	if blob, err := s.Blob(t.Context(), "tiny"); err != nil || !strings.Contains(string(blob), lines) {
 		t.Errorf("%s, %v", blob, err)
+	}
+}
+
+// Two environments of the same description may say that their native parts lie in two places.
+func TestNativePartsOfTwoPlacesAreBothRead(t *testing.T) {
+	python, block := machinePython(t), nativeBlock(t, jarOf(t))
+	good, bad := t.TempDir(), t.TempDir()
+	for folder, text := range map[string]string{good: libraryText, bad: "another library"} {
+		if err := os.Mkdir(filepath.Join(folder, "lib"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(folder, "lib", "lib.so.1"), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text := []byte("doc = \"x\"\npython = [\"3.11\", \"3.12\", \"3.13\", \"3.14\"]\n" + block)
+	s := NewSet(fstest.MapFS{
+		"a/env.hcl": {Data: text}, "a/requirements.lock": {}, "b/env.hcl": {Data: text}, "b/requirements.lock": {},
+	}, t.TempDir(), true)
+	s.Use(Local{Own: map[string]Own{"a": {Python: python, Native: good}, "b": {Python: python, Native: bad}}})
+	if _, err := s.Install(t.Context(), "a", nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Install(t.Context(), "b", nil); err == nil || !strings.Contains(err.Error(), "is another file") {
+		t.Errorf("%v", err)
+	}
+}
+
+// What is upgraded while a build runs is in no key of that build.
+func TestPackagesThatChangeWhileABuildRunsAreNotGivenOut(t *testing.T) {
+	overlay := t.TempDir()
+	layPackages(t, overlay, map[string]string{"thing": "1.0"})
+	s := ownSet(t, "", Own{Python: machinePython(t), Overlay: overlay})
+	if _, err := s.Install(t.Context(), "tiny", nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Join(overlay, "thing-1.0.dist-info")); err != nil {
+		t.Fatal(err)
+	}
+	layPackages(t, overlay, map[string]string{"thing": "2.0"})
+	_, err := s.Install(t.Context(), "tiny", nil)
+	if err == nil || !strings.Contains(err.Error(), "environment tiny, as tinfra.hcl:7 has it: its packages have changed since the build was planned (thing==2.0); build again") {
+		t.Errorf("%v", err)
+	}
+}
+
+// A package from a folder of sources, a commit or a file has one version for many contents.
+func TestPackagesFromNoIndexAreToldByTheirFiles(t *testing.T) {
+	overlay, sources := t.TempDir(), t.TempDir()
+	layPackages(t, overlay, map[string]string{"thing": "1.0"})
+	python := machinePython(t)
+	write := func(name, text string) {
+		t.Helper()
+		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	said := func() string {
+		t.Helper()
+		all, err := distributions(t.Context(), python, overlay)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return all[slices.IndexFunc(all, func(one string) bool { return strings.HasPrefix(one, "thing==1.0") })]
+	}
+	info := filepath.Join(overlay, "thing-1.0.dist-info")
+	write(filepath.Join(info, "RECORD"), "thing.py,sha256=aa,9\n__pycache__/thing.cpython-311.pyc,,\nthing-1.0.dist-info/direct_url.json,sha256=cc,9\n")
+	if one := said(); one != "thing==1.0" {
+		t.Errorf("of an index: %s", one)
+	}
+	write(filepath.Join(info, "direct_url.json"), `{"url":"https://example.org/thing","vcs_info":{"vcs":"git","commit_id":"c"}}`)
+	first := said()
+	write(filepath.Join(info, "RECORD"), "thing.py,sha256=bb,9\n")
+	if second := said(); first == second || !strings.HasPrefix(first, "thing==1.0 @") {
+		t.Errorf("another commit: %s, then %s", first, second)
+	}
+	write(filepath.Join(info, "direct_url.json"), `{"url":"file://`+sources+`","dir_info":{"editable":true}}`)
+	write(filepath.Join(sources, "thing.py"), "one = 1")
+	first = said()
+	write(filepath.Join(sources, "notes.txt"), "no source")
+	if again := said(); again != first {
+		t.Errorf("the same sources: %s, then %s", first, again)
+	}
+	write(filepath.Join(sources, "thing.py"), "one = 2")
+	if second := said(); first == second {
+		t.Errorf("other sources: %s still", second)
+	}
+	h := Hosted{Has: []string{first}}
+	if !h.has("thing", "1.0") || h.has("thing", "1.1") {
+		t.Errorf("%s is not told as version 1.0", first)
 	}
 }
 
@@ -158,11 +252,17 @@ func TestOwnInterpretersThatCannotBeUsed(t *testing.T) {
 	if err := os.WriteFile(old, []byte(script), 0o755); err != nil {
 		t.Fatal(err)
 	}
+	two := filepath.Join(t.TempDir(), "a:b")
+	if err := os.Mkdir(two, 0o755); err != nil {
+		t.Fatal(err)
+	}
 	for name, c := range map[string]struct {
 		block string
 		own   Own
 		says  string
 	}{
+		"an overlay that is two":    {"", Own{Python: python, Overlay: two}, "a:b has a : in its name"},
+		"native parts in two":       {block, Own{Python: python, Native: two}, "a:b has a : in its name"},
 		"no interpreter":            {"", Own{Python: "/nowhere/python3"}, "there is no interpreter /nowhere/python3"},
 		"a folder":                  {"", Own{Python: t.TempDir() + "/x"}, "there is no interpreter"},
 		"one that fails":            {"", Own{Python: broken}, "asking " + broken + " for its version"},

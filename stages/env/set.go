@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"sort"
 	"strings"
@@ -44,7 +45,8 @@ type Set struct {
 	sound    map[artifacts.Digest]bool         // whose files were all looked at
 	asked    map[string]*asked                 // own interpreters
 
-	reading sync.Mutex // held while native parts of own interpreters are read; before mu
+	reading sync.Mutex             // held while native parts of own interpreters are read; before mu
+	read    map[string]os.FileInfo // those, as they were then
 }
 
 // NewSet reads environments from root and installs them under cacheDir.
@@ -56,7 +58,7 @@ func NewSet(root fs.FS, cacheDir string, offline bool) *Set {
 	return &Set{
 		roots: []fs.FS{root}, cache: cacheDir, offline: offline,
 		pythons: map[string]*interpreter{}, declared: map[string]*declaration{}, blobs: map[string][]byte{}, held: map[artifacts.Digest]*flock.Flock{}, sound: map[artifacts.Digest]bool{},
-		asked: map[string]*asked{},
+		asked: map[string]*asked{}, read: map[string]os.FileInfo{},
 	}
 }
 
