@@ -42,11 +42,14 @@ class Humming:
             group_size=packed.group,
             symmetric=packed.zero is None,
         )
-        # Each layer has locks of its own: kernels of two streams must never share them.
-        layer = HummingLayer(packed.outputs, packed.inputs, schema, torch_dtype=dtype).cuda()
-        layer.load_from_tensors(packed.parts())
-        layer.transform()
         outputs, inputs = packed.outputs, packed.inputs
+        try:
+            # Each layer has locks of its own: kernels of two streams must never share them.
+            layer = HummingLayer(outputs, inputs, schema, torch_dtype=dtype).cuda()
+            layer.load_from_tensors(packed.parts())
+            layer.transform()
+        except AssertionError as e:  # its way to refuse a shape
+            raise Unfit(f"humming has no kernel for {outputs} x {inputs} weights in groups of {packed.group}") from e
 
         def call(x: torch.Tensor) -> torch.Tensor:
             return layer(x.reshape(-1, inputs)).reshape(*x.shape[:-1], outputs)
