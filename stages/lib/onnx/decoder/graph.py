@@ -90,9 +90,9 @@ class Decoder:
         c, tape, given = self.config, self.tape, self.inputs
         steps = attention.count(tape, given["input_ids"], 1, "steps")
         lengths = tape.op("Unsqueeze", [given["lengths"], tape.whole("axis.1", [1])], "lengths.column")
-        turns = gather(tape, self.added, c, tape.op("Add", [lengths, steps], "positions"))
+        turn = gather(tape, self.added, c, tape.op("Add", [lengths, steps], "positions"))
         groups = c.num_attention_heads // c.num_key_value_heads
-        shared = Shared(*turns, attention.masks(tape, given["cache.0.key"], lengths, steps, groups))
+        shared = Shared(turn, attention.mask(tape, given["cache.0.key"], lengths, steps, groups))
         x = self._embed(given["input_ids"])
         new: list[ir.Value] = []
         for n in range(c.num_hidden_layers):

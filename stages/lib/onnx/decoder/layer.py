@@ -19,9 +19,8 @@ if TYPE_CHECKING:
 class Shared:
     """What all layers are given: made once a pass."""
 
-    query_turn: Turn
-    key_turn: Turn
-    masks: list[ir.Value]
+    turn: Turn
+    mask: ir.Value
 
 
 class Body:
@@ -64,36 +63,45 @@ class Body:
         wide, narrow = c.num_attention_heads * size, c.num_key_value_heads * size
         asked = [("q", wide), ("k", narrow), ("v", narrow)]
         layers = [
-            self._linear(f"{at}.{n}_proj", c.hidden_size, out, "attention_bias", f"{name}.{n}") for n, out in asked
+            self._linear(f"{at}.{n}_proj", c.hidden_size, out, "attention_bias", f"{name}.{n}.product")
+            for n, out in asked
         ]
         made = self.linears.several(x, layers, f"{name}.qkv")
-        names = [f"{name}.q.heads", f"{name}.k.heads", f"new.{number}.value"]
-        q, k, v = (self._heads(value, label) for value, label in zip(made, names, strict=True))
-        q = turn(tape, q, shared.query_turn, size, f"{name}.q.turned")
-        k = turn(tape, k, shared.key_turn, size, f"new.{number}.key")
+        both, value = tape.split(made, [wide + narrow, narrow], [f"{name}.qk", f"{name}.v"])
+        turned = turn(tape, self._heads(both), shared.turn, f"{name}.turned")
+        counts = [c.num_attention_heads, c.num_key_value_heads]
+        q, k = tape.split(turned, counts, [f"{name}.q", f"{name}.k"], axis=2)
+        q, k = self._across(q, f"{name}.q.across"), self._across(k, f"new.{number}.key")
+        v = self._across(self._heads(value), f"new.{number}.value")
         grouped = tape.whole("shape.grouped", [0, c.num_key_value_heads, -1, size])
         q = tape.op("Reshape", [q, grouped], f"{name}.q.grouped")
-        out = attention.attend(tape, [q, k, v, *cache, *shared.masks], f"{name}.attention")
+        out = attention.attend(tape, [q, k, v, *cache, shared.mask], f"{name}.attention")
         apart = tape.op(
             "Reshape", [out, tape.whole("shape.apart", [0, c.num_attention_heads, -1, size])], f"{name}.apart"
         )
-        last = tape.op("Transpose", [apart], f"{name}.lines", perm=[0, 2, 1, 3])
+        last = self._across(apart, f"{name}.lines")
         flat = tape.op("Reshape", [last, tape.whole("shape.flat", [0, 0, -1])], f"{name}.flat")
         return self.linears.one(
             flat, self._linear(f"{at}.o_proj", wide, c.hidden_size, "attention_bias", f"{name}.o")
         ), [k, v]
 
-    def _heads(self, x: ir.Value, name: str) -> ir.Value:
-        """[B, S, H·D] as [B, H, S, D]."""
-        shape = self.tape.whole("shape.heads", [0, 0, -1, self.config.head_dim])
+    def _heads(self, x: ir.Value) -> ir.Value:
+        """[B, S, H·D] as [B, S, H, D]."""
         return self.tape.op(
-            "Transpose", [self.tape.op("Reshape", [x, shape], f"{x.name}.split")], name, perm=[0, 2, 1, 3]
+            "Reshape", [x, self.tape.whole("shape.heads", [0, 0, -1, self.config.head_dim])], f"{x.name}.heads"
         )
+
+    def _across(self, x: ir.Value, name: str) -> ir.Value:
+        """[B, S, H, D] as [B, H, S, D], or back."""
+        return self.tape.op("Transpose", [x], name, perm=[0, 2, 1, 3])
 
     def _feed_forward(self, x: ir.Value, at: str, name: str) -> ir.Value:
         tape, hidden, inner = self.tape, self.config.hidden_size, self.config.intermediate_size
-        layers = [self._linear(f"{at}.mlp.{n}_proj", hidden, inner, "mlp_bias", f"{name}.{n}") for n in ("gate", "up")]
-        gate, up = self.linears.several(x, layers, f"{name}.gate_up")
+        layers = [
+            self._linear(f"{at}.mlp.{n}_proj", hidden, inner, "mlp_bias", f"{name}.{n}.product") for n in ("gate", "up")
+        ]
+        both = self.linears.several(x, layers, f"{name}.gate_up")
+        gate, up = tape.split(both, [inner, inner], [f"{name}.gate", f"{name}.up"])
         silu = tape.op("Mul", [gate, tape.op("Sigmoid", [gate], f"{name}.sigmoid")], f"{name}.silu")
         product = tape.op("Mul", [silu, up], f"{name}.inner")
         return self.linears.one(product, self._linear(f"{at}.mlp.down_proj", inner, hidden, "mlp_bias", f"{name}.down"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -34,46 +35,41 @@ class Linears:
 
     def one(self, x: ir.Value, layer: Layer) -> ir.Value:
         """x, [..., inputs], by one layer: [..., outputs]."""
-        return self._finish(self._product(x, [layer], layer.output), layer)
+        return self.several(x, [layer], layer.output)
 
-    def several(self, x: ir.Value, layers: Sequence[Layer], name: str) -> list[ir.Value]:
-        """One input by several layers: one product, called `name`, whose parts they are.
+    def several(self, x: ir.Value, layers: Sequence[Layer], name: str) -> ir.Value:
+        """One input by several layers, their outputs behind each other: one product.
 
-        The builder of an engine joins float weights once; nothing is written for it. Where only some of the layers are
-        packed, each has its own product.
+        The builder of an engine joins float weights and biases once; nothing is written for it. Where only some of the
+        layers are packed, each has its own product.
         """
         if len({self._packed(layer) for layer in layers}) > 1:
-            return [self.one(x, layer) for layer in layers]
-        whole = self._product(x, layers, name)
-        names = [f"{layer.output}.part" if layer.bias else layer.output for layer in layers]
-        parts = self._tape.split(whole, [layer.outputs for layer in layers], names)
-        return [self._finish(part, layer) for part, layer in zip(parts, layers, strict=True)]
+            return self._tape.op("Concat", [self.one(x, layer) for layer in layers], name, axis=-1)
+        biased = layers[0].bias
+        made = self._product(x, layers, f"{name}.product" if biased else name)
+        return self._tape.op("Add", [made, self._bias(layers, name)], name) if biased else made
 
     def _packed(self, layer: Layer) -> bool:
         return self._packing is not None and self._packing.holds(layer.name)
 
     def _product(self, x: ir.Value, layers: Sequence[Layer], name: str) -> ir.Value:
         """The input by the layers' weights, one under the other."""
-        out = f"{name}.product" if len(layers) == 1 and layers[0].bias else name
         if self._packing is not None and self._packed(layers[0]):
             sizes = [(layer.name, layer.inputs, layer.outputs) for layer in layers]
-            made, read = self._packing.product(x, sizes, out)
+            made, read = self._packing.product(x, sizes, name)
             self.read += read
             return made
-        rows = [self._float(layer) for layer in layers]
-        weight = rows[0] if len(rows) == 1 else self._tape.op("Concat", rows, f"{name}.rows", axis=0)
+        weight = self._joined([(f"{layer.name}.weight", [layer.outputs, layer.inputs]) for layer in layers], name)
         turned = self._tape.op("Transpose", [weight], f"{name}.columns", perm=[1, 0])
-        return self._tape.op("MatMul", [x, turned], out)
+        return self._tape.op("MatMul", [x, turned], name)
 
-    def _float(self, layer: Layer) -> ir.Value:
-        name = f"{layer.name}.weight"
-        self.read += layer.inputs * layer.outputs * self._tape.dtype.itemsize
-        return self._tape.typed(name, self._weights.floats(name, [layer.outputs, layer.inputs]))
+    def _bias(self, layers: Sequence[Layer], name: str) -> ir.Value:
+        return self._joined([(f"{layer.name}.bias", [layer.outputs]) for layer in layers], f"{name}.bias")
 
-    def _finish(self, made: ir.Value, layer: Layer) -> ir.Value:
-        if not layer.bias:
-            return made
-        name = f"{layer.name}.bias"
-        self.read += layer.outputs * self._tape.dtype.itemsize
-        bias = self._tape.typed(name, self._weights.floats(name, [layer.outputs]))
-        return self._tape.op("Add", [made, bias], layer.output)
+    def _joined(self, tensors: Sequence[tuple[str, list[int]]], name: str) -> ir.Value:
+        """Tensors of the checkpoint, by name and shape, one under the other."""
+        parts = []
+        for tensor, shape in tensors:
+            self.read += math.prod(shape) * self._tape.dtype.itemsize
+            parts.append(self._tape.typed(tensor, self._weights.floats(tensor, shape)))
+        return parts[0] if len(parts) == 1 else self._tape.op("Concat", parts, f"{name}.rows", axis=0)

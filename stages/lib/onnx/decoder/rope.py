@@ -1,12 +1,11 @@
 """Rotary positions: tables of cos and sin, gathered once for all layers, and the turning of heads by them.
 
-Source: Su et al. 2021, in the halves form that Llama checkpoints have. 1/√head_dim, which attention divides by, is part
-of the queries' tables: the weights stay what they are, and TensorRT looks for the scale before the first product.
+Source: Su et al. 2021, in the halves form that Llama checkpoints have. Queries are scaled by 1/√head_dim here, which
+attention divides by: the weights stay what they are, and TensorRT looks for the scale before the first product.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +21,12 @@ KINDS = ("default", "linear", "llama3", "yarn")  # of transformers' rope_type: t
 
 @dataclass(frozen=True)
 class Turn:
-    """cos and sin, [B, 1, S, D/2], of the positions of this pass."""
+    """What turns the heads of queries and keys, which stand beside each other, at the positions of this pass."""
 
-    cos: ir.Value
-    sin: ir.Value
+    cos: ir.Value  # [B, S, 1, D]
+    sin: ir.Value  # [B, S, 1, D], negative in the first half
+    swap: ir.Value  # [D], where each number's partner stands
+    scale: ir.Value  # [heads + KV heads, 1], 1/√D of queries
 
 
 def tables(config: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -52,31 +53,30 @@ def tables(config: Any) -> tuple[np.ndarray, np.ndarray]:
     return np.cos(angles) * factor, np.sin(angles) * factor
 
 
-def gather(tape: Tape, added: Added, config: Any, positions: ir.Value) -> tuple[Turn, Turn]:
-    """Turns for queries and for keys, of positions [B, S]."""
+def gather(tape: Tape, added: Added, config: Any, positions: ir.Value) -> Turn:
+    """The turn of positions [B, S]."""
     import numpy as np
     import onnx_ir as ir
     import torch
 
     cos, sin = tables(config)
-    scale = 1 / math.sqrt(config.head_dim)
     made = []
-    for name, numbers in (("q.cos", cos * scale), ("q.sin", sin * scale), ("k.cos", cos), ("k.sin", sin)):
-        held = torch.from_numpy(numbers.astype(np.float32))
-        table = added.put(f"rope.{name}", ir.DataType.FLOAT, numbers.shape, lambda held=held: held)
+    for name, halves in (("cos", [cos, cos]), ("sin", [-sin, sin])):
+        held = torch.from_numpy(np.concatenate(halves, axis=1).astype(np.float32))
+        table = added.put(f"rope.{name}", ir.DataType.FLOAT, held.shape, lambda held=held: held)
         value = tape.op("Gather", [table, positions], f"rope.{name}.rows", axis=0)
         if tape.dtype != ir.DataType.FLOAT:
             value = tape.op("Cast", [value], f"rope.{name}.cast", to=tape.dtype.value)
-        made.append(tape.op("Unsqueeze", [value, tape.whole("axis.1", [1])], f"rope.{name}.turn"))
-    return Turn(*made[:2]), Turn(*made[2:])
+        made.append(tape.op("Unsqueeze", [value, tape.whole("axis.2", [2])], f"rope.{name}.turn"))
+    half, size = config.head_dim // 2, config.head_dim
+    swap = tape.whole("rope.swap", [*range(half, size), *range(half)])
+    scales = [[size**-0.5]] * config.num_attention_heads + [[1.0]] * config.num_key_value_heads
+    return Turn(*made, swap, tape.real("rope.scale", scales))
 
 
-def turn(tape: Tape, heads: ir.Value, by: Turn, size: int, name: str) -> ir.Value:
-    """Heads, [B, H, S, D] with D = `size`, turned."""
-    first, second = tape.split(heads, [size // 2, size // 2], [f"{name}.first", f"{name}.second"])
-    made = []
-    for part, a, b, sign in (("left", first, second, "Sub"), ("right", second, first, "Add")):
-        straight = tape.op("Mul", [a, by.cos], f"{name}.{part}.cos")
-        crossed = tape.op("Mul", [b, by.sin], f"{name}.{part}.sin")
-        made.append(tape.op(sign, [straight, crossed], f"{name}.{part}"))
-    return tape.op("Concat", made, name, axis=-1)
+def turn(tape: Tape, heads: ir.Value, by: Turn, name: str) -> ir.Value:
+    """Heads of queries and keys, [B, S, H, D], turned."""
+    straight = tape.op("Mul", [heads, by.cos], f"{name}.straight")
+    swapped = tape.op("Gather", [heads, by.swap], f"{name}.swapped", axis=-1)
+    crossed = tape.op("Mul", [swapped, by.sin], f"{name}.crossed")
+    return tape.op("Mul", [tape.op("Add", [straight, crossed], f"{name}.turned"), by.scale], name)

@@ -42,14 +42,14 @@ class Tape:
         made.name = name
         return made
 
-    def split(self, value: ir.Value, sizes: Sequence[int], names: Sequence[str]) -> Sequence[ir.Value]:
-        """The parts of a value along its last axis, of known sizes."""
-        return self.parts(value, self.whole("split." + ".".join(map(str, sizes)), list(sizes)), names)
+    def split(self, value: ir.Value, sizes: Sequence[int], names: Sequence[str], axis: int = -1) -> Sequence[ir.Value]:
+        """The parts of a value along an axis, of known sizes."""
+        return self.parts(value, self.whole("split." + ".".join(map(str, sizes)), list(sizes)), names, axis)
 
-    def parts(self, value: ir.Value, sizes: ir.Value, names: Sequence[str]) -> Sequence[ir.Value]:
-        """The parts of a value along its last axis; `sizes` is int64 [parts]."""
+    def parts(self, value: ir.Value, sizes: ir.Value, names: Sequence[str], axis: int = -1) -> Sequence[ir.Value]:
+        """The parts of a value along an axis; `sizes` is int64 [parts]."""
         given = {"num_outputs": len(names), "name": f"{names[0]}/Split"}
-        made = self._tape.op_multi_out("Split", [value, sizes], {"axis": -1}, **given)
+        made = self._tape.op_multi_out("Split", [value, sizes], {"axis": axis}, **given)
         for part, name in zip(made, names, strict=True):
             part.name = name
         return made
@@ -61,11 +61,11 @@ class Tape:
 
         return self._constant(name, np.asarray(numbers, np.int64), ir.DataType.INT64)
 
-    def real(self, name: str, number: float, dtype: ir.DataType | None = None) -> ir.Value:
-        """A scalar constant of the graph's type, or of another."""
+    def real(self, name: str, numbers: float | Sequence[Any], dtype: ir.DataType | None = None) -> ir.Value:
+        """A constant of the graph's type, or of another: a scalar or an array."""
         import numpy as np
 
-        return self._constant(name, np.asarray(number, np.float32), dtype or self.dtype)
+        return self._constant(name, np.asarray(numbers, np.float32), dtype or self.dtype)
 
     def _constant(self, name: str, numbers: np.ndarray, dtype: ir.DataType) -> ir.Value:
         import onnx_ir as ir
