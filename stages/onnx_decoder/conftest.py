@@ -10,6 +10,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, LlamaForCausalLM
 
+from lib.compress.samples import as_data
+
 SIZES = {
     "vocab_size": 97,
     "hidden_size": 256,
@@ -86,6 +88,35 @@ def packed(model: Callable[..., Path], tmp_path: Path) -> Callable[..., Path]:
         modifier = QuantizationModifier(config_groups=schemes, ignore=list(ignore))
         oneshot(model=loaded, recipe=[modifier], tie_word_embeddings="lm_head" in ignore)
         folder = tmp_path / f"packed{made}"
+        loaded.save_pretrained(folder, save_compressed=True)
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def eight(model: Callable[..., Path], tmp_path: Path) -> Callable[..., Path]:
+    """Writes a checkpoint with weights and inputs of 8 bits, calibrated on random tokens."""
+    made = 0
+
+    def make(ignore: tuple[str, ...] = ("lm_head",), dtype: str = "float32", **changes: Any) -> Path:
+        from compressed_tensors.quantization import QuantizationArgs, QuantizationScheme
+        from llmcompressor import oneshot
+        from llmcompressor.modifiers.quantization import QuantizationModifier
+
+        nonlocal made
+        made += 1
+        loaded = AutoModelForCausalLM.from_pretrained(model(dtype, **changes), dtype="auto")
+        said = {"num_bits": 8, "type": "int", "symmetric": True}
+        scheme = QuantizationScheme(
+            targets=["Linear"],
+            weights=QuantizationArgs(**said, strategy="channel"),
+            input_activations=QuantizationArgs(**said, strategy="tensor", dynamic=False, observer="static_minmax"),
+        )
+        modifier = QuantizationModifier(config_groups={"group_0": scheme}, ignore=list(ignore))
+        samples = torch.randint(0, SIZES["vocab_size"], (4, 32), generator=torch.Generator().manual_seed(2))
+        oneshot(model=loaded, recipe=[modifier], **as_data(samples))
+        folder = tmp_path / f"eight{made}"
         loaded.save_pretrained(folder, save_compressed=True)
         return folder
 

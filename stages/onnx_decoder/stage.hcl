@@ -1,5 +1,5 @@
 kind        = "onnx_decoder"
-doc         = "Writes a Llama-shaped causal LM as an ONNX graph for TensorRT, whose key-value cache belongs to the caller: the graph reads it and hands out the new keys and values only. Tensors stay in the checkpoint's own safetensors files, which become part of the output without being copied; so it takes seconds at any size. 4-bit weights of gptq, awq and rtn become block-wise DequantizeLinear nodes with the same integers and scales."
+doc         = "Writes a Llama-shaped causal LM as an ONNX graph for TensorRT, whose key-value cache belongs to the caller: the graph reads it and hands out the new keys and values only. Tensors stay in the checkpoint's own safetensors files, which become part of the output without being copied; so it takes seconds at any size. 4-bit weights of gptq, awq and rtn become block-wise DequantizeLinear nodes with the same integers and scales; 8-bit weights and activations of int8 become QuantizeLinear and DequantizeLinear nodes."
 env         = "torch"
 uses        = ["lib/hf", "lib/llm", "lib/onnx"]
 determinism = "exact"
@@ -18,7 +18,7 @@ param "dtype" {
 
 input "model" {
   type = "model/hf"
-  doc  = "A LlamaForCausalLM, or a MistralForCausalLM without a sliding window: not quantized, or with 4-bit group-wise weights from gptq, awq or rtn."
+  doc  = "A LlamaForCausalLM, or a MistralForCausalLM without a sliding window: not quantized, with 4-bit group-wise weights from gptq, awq or rtn, or with 8-bit weights and activations from int8."
 }
 
 input "tokenizer" {

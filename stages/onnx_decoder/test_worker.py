@@ -1,3 +1,4 @@
+import json
 import re
 import shutil
 from dataclasses import replace
@@ -42,10 +43,12 @@ def written(space):
 class Cache:
     """A caller's cache for rows of different lengths, full of noise where nothing has been written."""
 
-    def __init__(self, folder, batch, slots=SLOTS):
+    def __init__(self, folder, batch, plainly=False, slots=SLOTS):
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
+        if plainly:  # else integer products of another way of rounding
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.intra_op_num_threads = 1
         options.log_severity_level = 3
         # Else onnxruntime joins DequantizeLinear and MatMul into one that rounds activations to 8 bits.
@@ -74,13 +77,13 @@ class Cache:
         return out["logits"].astype(np.float32)
 
 
-def worst(folder, reference, seed=1):
+def worst(folder, reference, seed=1, plainly=False):
     """Largest difference of logits from one pass of a reference over all: padded prefill, steps and chunks."""
     batch, total = 3, 18
     ids = np.random.default_rng(seed).integers(0, reference.config.vocab_size, (batch, total))
     with torch.no_grad():
         want = reference.eval()(torch.from_numpy(ids)).logits.float().numpy()
-    cache, found = Cache(folder, batch), 0.0
+    cache, found = Cache(folder, batch, plainly), 0.0
     for size, keep in ((7, [3, 5, 7]), (1, [1, 1, 1]), (4, [2, 4, 3]), (1, [1, 1, 1]), (1, [1, 1, 1])):
         before = cache.lengths
         part = np.stack([np.resize(ids[b, n : n + size], size) for b, n in enumerate(before)])
@@ -175,6 +178,56 @@ def test_int4_graphs_compute_what_the_checkpoint_does(space, packed, name):
     told = read_contract(out)
     assert (told.weights, told.symmetric) == ("int4", PACKED[name].get("symmetric", True))
     assert told.group == PACKED[name].get("groups", {"": 128}).popitem()[1] if "groups" in PACKED[name] else 128
+
+
+EIGHT = {
+    "plain": {},
+    "biases": {"attention_bias": True, "mlp_bias": True},
+    "a projection and a layer left alone": {"ignore": ("lm_head", "re:.*v_proj", "re:.*layers.0.mlp.*")},
+    "the head too": {"ignore": ()},
+}
+
+
+@pytest.mark.parametrize("name", EIGHT)
+def test_int8_graphs_compute_what_the_checkpoint_does(space, eight, name):
+    """transformers rounds inputs and weights as the graph does; a number near the middle of two may fall elsewhere."""
+    checkpoint = eight(**EIGHT[name])
+    out, _ = written(space(checkpoint))
+    reference = AutoModelForCausalLM.from_pretrained(checkpoint)
+    assert worst(out, reference, plainly=True) < 0.1  # of logits around 8
+    plain = AutoModelForCausalLM.from_pretrained(checkpoint.parent / "model1")
+    assert worst(out, plain, plainly=True) > 0.1
+    told = read_contract(out)
+    assert (told.weights, told.group, told.symmetric) == ("int8", 0, True)
+
+
+def test_int8_weights_are_not_copied(space, eight):
+    checkpoint = eight()
+    out, job = written(space(checkpoint, "float16"))
+    graph = onnx.load(out / "model.onnx", load_external_data=False).graph
+    places = {t.name: {e.key: e.value for e in t.external_data} for t in graph.initializer if t.external_data}
+    assert places["model.layers.1.mlp.up_proj.weight"]["location"] == "model.safetensors"
+    assert job.result.metrics["added_bytes"] < 64 * 1024
+    assert sum(n.op_type == "QuantizeLinear" for n in graph.node) == 2 * 4  # q, k and v round their input once
+
+
+@pytest.mark.parametrize(
+    ("part", "changes"),
+    [
+        ("weights", {"strategy": "tensor"}),
+        ("weights", {"num_bits": 4}),
+        ("input_activations", {"dynamic": True}),
+        ("input_activations", {"strategy": "token"}),
+        ("input_activations", {"symmetric": False}),
+    ],
+)
+def test_other_kinds_of_8_bits_are_refused(space, eight, part, changes):
+    checkpoint = eight()
+    config = json.loads((checkpoint / "config.json").read_text())
+    config["quantization_config"]["config_groups"]["group_0"][part].update(changes)
+    (checkpoint / "config.json").write_text(json.dumps(config))
+    with pytest.raises(BadInput, match=part):
+        written(space(checkpoint))
 
 
 def test_a_bfloat16_graph(space, model):

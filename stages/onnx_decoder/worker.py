@@ -11,6 +11,7 @@ from lib.llm.checkpoint import check_model, device, load_config
 from lib.onnx.decoder import added
 from lib.onnx.decoder.check import check
 from lib.onnx.decoder.graph import Asked, Decoder
+from lib.onnx.decoder.int8 import is_int8
 from lib.onnx.decoder.rope import KINDS
 from lib.onnx.decoder.weights import Unsound, open_weights
 from lib.onnx.genai import copy_tokenizer
@@ -30,7 +31,7 @@ def main(job: Job) -> None:
     said = check_model(job, "model")
     config = load_config(job, "model")
     check_architecture(config)
-    asked = Asked(config, job.param("dtype", str), ends(source, config), check_scheme(said, "model"))
+    asked = Asked(config, job.param("dtype", str), ends(source, config), check_weights(said))
     try:
         weights = open_weights(source)
         decoder = Decoder(asked, weights, device(job))
@@ -63,6 +64,13 @@ def check_architecture(config: Any) -> None:
     for fits, what in said:
         if not fits:
             raise BadInput("model", f"the model has no decoder graph here: {what}", OTHERWISE)
+
+
+def check_weights(config: dict[str, Any]) -> str:
+    """How the checkpoint has its weights: float, int4 or int8; :class:`BadInput` for anything else."""
+    if is_int8(config, "model"):
+        return "int8"
+    return "int4" if check_scheme(config, "model") else "float"
 
 
 def ends(source: Path, config: Any) -> list[int]:

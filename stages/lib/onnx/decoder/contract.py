@@ -32,8 +32,8 @@ class Contract:
     context: int  # positions that the tables hold
     dtype: str  # of cache and logits: float16, bfloat16 or float32
     ends: list[int]  # tokens that end a text
-    weights: str  # float or int4
-    group: int  # inputs that share a scale; 0 for float
+    weights: str  # float, int4 or int8
+    group: int  # inputs that share a scale; 0 but for int4
     symmetric: bool  # no zero points
     weight_bytes: int  # what a step of one token reads: all weights but the embedding
 

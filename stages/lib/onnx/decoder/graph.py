@@ -11,11 +11,12 @@ from lib.onnx.decoder import attention
 from lib.onnx.decoder.added import Added
 from lib.onnx.decoder.contract import Contract
 from lib.onnx.decoder.int4 import Packing
+from lib.onnx.decoder.int8 import Eight
 from lib.onnx.decoder.layer import Body, Shared
-from lib.onnx.decoder.linear import Layer, Linears
+from lib.onnx.decoder.linear import Layer, Linears, Quantized
 from lib.onnx.decoder.rope import gather
 from lib.onnx.decoder.tape import Tape
-from lib.onnx.decoder.weights import Unsound, Weights
+from lib.onnx.decoder.weights import Weights
 from lib.onnx.graph import MODEL
 
 if TYPE_CHECKING:
@@ -35,11 +36,11 @@ class Asked:
     config: Any
     dtype: str
     ends: list[int]
-    packed: bool  # the checkpoint has 4-bit weights
+    weights: str  # how the checkpoint has them: float, int4 or int8
 
 
 class Decoder:
-    """A graph in the making. :class:`Unsound` where the weights are not what the config says."""
+    """A graph in the making. Raises weights.Unsound where the weights are not what the config says."""
 
     def __init__(self, asked: Asked, weights: Weights, device: torch.device) -> None:
         import onnx_ir as ir
@@ -47,8 +48,12 @@ class Decoder:
         self.asked, self.config, self.weights = asked, asked.config, weights
         self.tape = Tape(ir.DataType[DTYPES[asked.dtype]])
         self.added = Added(self.tape)
-        self.packing = Packing(self.tape, weights, self.added, device) if asked.packed else None
-        self.linears = Linears(self.tape, weights, self.packing)
+        self.quantized: Quantized | None = None
+        if asked.weights == "int4":
+            self.quantized = Packing(self.tape, weights, self.added, device)
+        elif asked.weights == "int8":
+            self.quantized = Eight(self.tape, weights, self.added)
+        self.linears = Linears(self.tape, weights, self.quantized)
         self.body = Body(self.tape, weights, self.linears, self.config)
         self.inputs = self._inputs()
         self.outputs = self._outputs()
@@ -121,10 +126,8 @@ class Decoder:
         return self.linears.one(x, Layer(name, self.config.hidden_size, self.config.vocab_size, False, "logits"))
 
     def _contract(self) -> Contract:
-        c, packing = self.config, self.packing
-        groups = sorted(packing.groups) if packing else []
-        if len(groups) > 1:
-            raise Unsound(f"the model has groups of several sizes: {groups}")
+        c = self.config
+        kind, group, symmetric = self.quantized.form() if self.quantized else ("float", 0, True)
         return Contract(
             architecture=c.architectures[0],
             layers=c.num_hidden_layers,
@@ -136,9 +139,9 @@ class Decoder:
             context=c.max_position_embeddings,
             dtype=self.asked.dtype,
             ends=self.asked.ends,
-            weights="int4" if groups else "float",
-            group=groups[0] if groups else 0,
-            symmetric=not (packing and packing.asymmetric),
+            weights=kind,
+            group=group,
+            symmetric=symmetric,
             weight_bytes=round(self.linears.read + self.body.norms * self.tape.dtype.itemsize),
         )
 

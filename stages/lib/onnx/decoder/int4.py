@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lib.onnx.decoder.added import Added
+from lib.onnx.decoder.scales import cast
 from lib.onnx.decoder.tape import Tape
 from lib.onnx.decoder.weights import Unsound, Weights
 from lib.onnx.packed import BITS
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 MIDDLE = 1 << (BITS - 1)
 WORD = 32 // BITS  # values of an int32
-COARSEST = 2.0**-8  # what a scale may lose, of itself: one unit in the last place of bfloat16
 
 Sizes = tuple[str, int, int]  # a layer's name, inputs and outputs
 
@@ -37,12 +37,19 @@ class Packing:
     weights: Weights
     added: Added
     device: torch.device
-    groups: dict[int, int] = field(default_factory=dict)  # group size → layers that have it
+    joins = True
+    groups: set[int] = field(default_factory=set)  # the sizes of groups
     asymmetric: int = 0  # layers with zero points
     _sums: dict[tuple[str | None, int], ir.Value] = field(default_factory=dict)
 
     def holds(self, layer: str) -> bool:
         return f"{layer}.weight_packed" in self.weights
+
+    def form(self) -> tuple[str, int, bool]:
+        """Name, group size (0 where nothing is packed) and symmetry; :class:`Unsound` for groups of several sizes."""
+        if len(self.groups) > 1:
+            raise Unsound(f"the model has groups of several sizes: {sorted(self.groups)}")
+        return ("int4" if self.groups else "float"), sum(self.groups), not self.asymmetric
 
     def product(self, x: ir.Value, layers: Sequence[Sizes], name: str) -> tuple[ir.Value, float]:
         """x, [B, S, inputs], by layers of one input, one under the other, and the bytes that it reads."""
@@ -80,7 +87,7 @@ class Packing:
         if len(found) > 1:
             raise Unsound(f"{layers[0][0]} and its neighbours have different groups or zero points: {sorted(found)}")
         ((group, zeros),) = found
-        self.groups[group] = self.groups.get(group, 0) + len(layers)
+        self.groups.add(group)
         self.asymmetric += len(layers) * zeros
         return group, zeros
 
@@ -109,11 +116,7 @@ class Packing:
         return torch.cat([self._read(f"{layer}.{part}") for layer in layers])
 
     def _read(self, name: str) -> torch.Tensor:
-        from safetensors import safe_open
-
-        file = self.weights.folder / self.weights.find(name).file
-        with safe_open(file, framework="pt", device=str(self.device)) as tensors:
-            return tensors.get_tensor(name)
+        return self.weights.read(name, str(self.device))
 
     def _integers(self, layers: Sequence[str]) -> torch.Tensor:
         """uint8 [in, out / 2], the lower half of a byte first."""
@@ -126,7 +129,7 @@ class Packing:
 
     def _scales(self, layers: Sequence[str]) -> torch.Tensor:
         """[in / group, out] in the graph's type; :class:`Unsound` where that is too coarse for them."""
-        return self._cast(self._rows(layers, "weight_scale").float().T, layers[0])
+        return cast(self._rows(layers, "weight_scale").T, self.tape.dtype, layers[0])
 
     def _zeros(self, layers: Sequence[str]) -> torch.Tensor:
         """Zero points times scales, [in / group, out]."""
@@ -139,14 +142,4 @@ class Packing:
             packed = self._read(f"{layer}.weight_zero_point")
             zero = unpack_from_int32(packed, BITS, torch.Size(scale.shape), packed_dim=0)
             rows.append(zero.float() * scale)
-        return self._cast(torch.cat(rows).T, layers[0])
-
-    def _cast(self, numbers: torch.Tensor, layer: str) -> torch.Tensor:
-        import torch
-
-        kind = {"FLOAT": torch.float32, "FLOAT16": torch.float16, "BFLOAT16": torch.bfloat16}[self.tape.dtype.name]
-        cast = numbers.to(kind)
-        worst = ((cast.float() - numbers).abs() > numbers.abs() * COARSEST).sum().item()
-        if worst or not torch.isfinite(cast).all():
-            raise Unsound(f"{layer} has {worst} scales that {cast.dtype} cannot hold; export in bfloat16 or float32")
-        return cast
+        return cast(torch.cat(rows).T, self.tape.dtype, layers[0])

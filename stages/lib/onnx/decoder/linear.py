@@ -1,13 +1,12 @@
-"""Linear layers of a decoder: a product with a float weight where it lies, or with a packed one of 4 bits."""
+"""Linear layers of a decoder: a product with a float weight where it lies, or with a quantized one."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from lib.onnx.decoder.int4 import Packing
 from lib.onnx.decoder.tape import Tape
 from lib.onnx.decoder.weights import Weights
 
@@ -26,11 +25,29 @@ class Layer:
     output: str
 
 
+class Quantized(Protocol):
+    """Layers whose weights are no floats."""
+
+    joins: bool  # whether several layers of one input can be one product
+
+    def holds(self, layer: str) -> bool:
+        """Whether a layer is one of them."""
+        ...
+
+    def product(self, x: ir.Value, layers: Sequence[tuple[str, int, int]], name: str) -> tuple[ir.Value, float]:
+        """The input by layers (names, inputs, outputs), and the bytes that it reads."""
+        ...
+
+    def form(self) -> tuple[str, int, bool]:
+        """Contract's `weights`, `group` and `symmetric`."""
+        ...
+
+
 class Linears:
     """Makes products, and counts the bytes of weights that they read."""
 
-    def __init__(self, tape: Tape, weights: Weights, packing: Packing | None) -> None:
-        self._tape, self._weights, self._packing = tape, weights, packing
+    def __init__(self, tape: Tape, weights: Weights, quantized: Quantized | None) -> None:
+        self._tape, self._weights, self._quantized = tape, weights, quantized
         self.read = 0  # bytes that one pass reads, as the engine holds them
 
     def one(self, x: ir.Value, layer: Layer) -> ir.Value:
@@ -41,22 +58,23 @@ class Linears:
         """One input by several layers, their outputs behind each other: one product.
 
         The builder of an engine joins float weights and biases once; nothing is written for it. Where only some of the
-        layers are packed, each has its own product.
+        layers are quantized, or such layers cannot be joined, each has its own product.
         """
-        if len({self._packed(layer) for layer in layers}) > 1:
+        held = [self._held(layer) for layer in layers]
+        if len(layers) > 1 and any(held) and not (all(held) and self._quantized and self._quantized.joins):
             return self._tape.op("Concat", [self.one(x, layer) for layer in layers], name, axis=-1)
         biased = layers[0].bias
         made = self._product(x, layers, f"{name}.product" if biased else name)
         return self._tape.op("Add", [made, self._bias(layers, name)], name) if biased else made
 
-    def _packed(self, layer: Layer) -> bool:
-        return self._packing is not None and self._packing.holds(layer.name)
+    def _held(self, layer: Layer) -> bool:
+        return self._quantized is not None and self._quantized.holds(layer.name)
 
     def _product(self, x: ir.Value, layers: Sequence[Layer], name: str) -> ir.Value:
         """The input by the layers' weights, one under the other."""
-        if self._packing is not None and self._packed(layers[0]):
+        if self._quantized is not None and self._held(layers[0]):
             sizes = [(layer.name, layer.inputs, layer.outputs) for layer in layers]
-            made, read = self._packing.product(x, sizes, name)
+            made, read = self._quantized.product(x, sizes, name)
             self.read += read
             return made
         weight = self._joined([(f"{layer.name}.weight", [layer.outputs, layer.inputs]) for layer in layers], name)

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     import numpy as np
     import onnx_ir as ir
 
-STORED = {"F32": "FLOAT", "BF16": "BFLOAT16", "F16": "FLOAT16"}  # onnx-ir's name of safetensors' types
+FLOATS = {"F32": "FLOAT", "BF16": "BFLOAT16", "F16": "FLOAT16"}  # onnx-ir's name of safetensors' types
+STORED = FLOATS | {"I8": "INT8"}
 
 
 class Tape:

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lib.hf.header import Place, read_header
-from lib.onnx.decoder.tape import STORED
+from lib.onnx.decoder.tape import FLOATS
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Unsound(ValueError):
@@ -27,11 +31,23 @@ class Weights:
 
     def floats(self, name: str, shape: Sequence[int]) -> Place:
         """A float tensor of a shape, to be pointed at."""
+        place = self.pointed(name, shape)
+        if place.dtype not in FLOATS:
+            raise Unsound(f"{name} is stored as {place.dtype}; {', '.join(FLOATS)} are exported")
+        return place
+
+    def pointed(self, name: str, shape: Sequence[int]) -> Place:
+        """A tensor of a shape and any type, to be pointed at."""
         place = self.find(name, shape)
-        if place.dtype not in STORED:
-            raise Unsound(f"{name} is stored as {place.dtype}; {', '.join(STORED)} are exported")
         self.used.add(place.file)
         return place
+
+    def read(self, name: str, device: str = "cpu") -> torch.Tensor:
+        """A tensor's numbers, as they are stored."""
+        from safetensors import safe_open
+
+        with safe_open(self.folder / self.find(name).file, framework="pt", device=device) as tensors:
+            return tensors.get_tensor(name)
 
     def find(self, name: str, shape: Sequence[int] | None = None) -> Place:
         """Where a tensor lies; :class:`Unsound` where there is none of that shape."""
