@@ -14,7 +14,7 @@ import (
 // NativeState is what this machine has of a native part.
 type NativeState struct {
 	Name  string
-	Files []string // where they go, and their digests
+	Files []string // where they go, and how their digests begin
 	Where string   // the folder that they are in, or what they would come from
 	Lacks string   // why they cannot be had
 }
@@ -36,7 +36,7 @@ func (s *Set) Natives(ctx context.Context, name string) ([]NativeState, error) {
 	for _, n := range d.Natives {
 		one := NativeState{Name: n.Name, Where: where}
 		for _, f := range n.Files {
-			one.Files = append(one.Files, f.To+" sha256:"+f.SHA256)
+			one.Files = append(one.Files, f.To+" sha256:"+f.SHA256[:12]+"…")
 		}
 		if lacks == nil && where == "" {
 			one.Where, lacks = s.origin(n)

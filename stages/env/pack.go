@@ -98,11 +98,7 @@ func (p *packing) make(ctx context.Context) (*Packed, error) {
 	if err != nil {
 		return nil, err
 	}
-	made := &Packed{Files: files, Packages: packages, LeftOut: len(p.list.LeftOut)}
-	for _, m := range p.list.Members {
-		made.Bytes += m.Size
-	}
-	return made, nil
+	return &Packed{Files: files, Packages: packages, LeftOut: len(p.list.LeftOut), Bytes: p.list.bytes()}, nil
 }
 
 // gathering makes a folder in the cache, one at a time, and removes what killed processes left there.
@@ -283,7 +279,10 @@ func (p *packing) write(ctx context.Context) (files []string, err error) {
 	p.progress("writing " + p.o.Out)
 	level, window := zstd.SpeedDefault, 8<<20 // wheels are compressed already
 	if len(p.d.nativeLines()) > 0 {
-		level, window = zstd.SpeedBestCompression, packWindow // minutes, to carry a quarter less
+		level = zstd.SpeedBestCompression // minutes, to carry a quarter less
+		for int64(window) < p.list.bytes() && window < packWindow {
+			window *= 2
+		}
 	}
 	z, err := zstd.NewWriter(out, zstd.WithEncoderLevel(level), zstd.WithWindowSize(window))
 	if err != nil {

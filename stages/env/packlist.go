@@ -41,6 +41,14 @@ type packMember struct {
 	SHA256 string `json:"sha256"`
 }
 
+func (l *packList) bytes() int64 {
+	var sum int64
+	for _, m := range l.Members {
+		sum += m.Size
+	}
+	return sum
+}
+
 func readPackList(r io.Reader) (*packList, error) {
 	text, err := io.ReadAll(io.LimitReader(r, maxPackName+1))
 	if err != nil {
