@@ -57,7 +57,7 @@ out, and so are those that no --only asks for; such a pack is an overlay.`,
 	f := cmd.Flags()
 	f.StringVarP(&o.Out, "output", "o", "", "the file to write; it must not be there")
 	f.StringVar(&machine, "for", "", "description of the machine, as `tinfra env describe --json` wrote it there")
-	f.StringSliceVar(&o.Only, "only", nil, "pack only packages whose names match a glob")
+	f.StringSliceVar(&o.Only, "only", nil, "pack only packages and native parts whose names match a glob")
 	f.StringVar(&split, "split", "", "write parts of this size, FILE.000 and so on")
 	return cmd
 }

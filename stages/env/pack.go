@@ -33,7 +33,7 @@ const fetching = "fetch"
 type PackOptions struct {
 	Name string   // of the environment
 	For  *Machine // nil: this one
-	Only []string // globs: these distributions and no others
+	Only []string // globs: these packages and native parts, and no others
 	Out  string   // the file
 	Most int64    // bytes of a part; 0: it is one file
 }
@@ -61,6 +61,7 @@ type packing struct {
 	o        PackOptions
 	progress func(string)
 	d        *declaration
+	natives  []native // of it, those that are packed
 	host     *Hosted
 	tool     string // the Python of the environment fetch
 	dir      string // where the members are gathered
@@ -153,7 +154,7 @@ func (p *packing) gather(ctx context.Context, uv bool) (int, error) {
 			return 0, fmt.Errorf("uv: %w", err)
 		}
 	}
-	if err := p.bringNatives(ctx, p.d, p.dir, p.progress); err != nil {
+	if err := p.bringNatives(ctx, &declaration{Natives: p.natives}, p.dir, p.progress); err != nil {
 		return 0, err
 	}
 	return len(some), p.describe(ctx)
@@ -161,27 +162,45 @@ func (p *packing) gather(ctx context.Context, uv bool) (int, error) {
 
 // choose leaves out what the machine has and what nobody asked for.
 func (p *packing) choose(all []requirement) ([]requirement, error) {
+	only := &onlyThese{globs: p.o.Only, used: make([]bool, len(p.o.Only))}
 	var some []requirement
-	used := make([]bool, len(p.o.Only))
 	for _, r := range all {
-		asked := len(used) == 0
-		for i, glob := range p.o.Only {
-			match, err := path.Match(normalGlob(glob), r.Name)
-			if err != nil {
-				return nil, fmt.Errorf("%q: %w", glob, err)
-			}
-			used[i], asked = used[i] || match, asked || match
-		}
-		if !asked || p.host.has(r.Name, r.Version) {
+		if !only.takes(r.Name) || p.host.has(r.Name, r.Version) {
 			p.list.LeftOut = append(p.list.LeftOut, r.Name+"=="+r.Version)
 			continue
 		}
 		some = append(some, r)
 	}
-	if i := slices.Index(used, false); i >= 0 {
-		return nil, fmt.Errorf("no package of it is called %q", p.o.Only[i])
+	for _, n := range p.d.Natives {
+		if only.takes(n.Name) {
+			p.natives = append(p.natives, n)
+		} else {
+			p.list.LeftOut = append(p.list.LeftOut, nativeDir+" "+n.Name)
+		}
 	}
-	return some, nil
+	if i := slices.Index(only.used, false); i >= 0 && only.err == nil {
+		return nil, fmt.Errorf("no package or native part of it is called %q", p.o.Only[i])
+	}
+	return some, only.err
+}
+
+// onlyThese is globs of names; none takes all.
+type onlyThese struct {
+	globs []string
+	used  []bool
+	err   error
+}
+
+func (o *onlyThese) takes(name string) bool {
+	asked := len(o.globs) == 0
+	for i, glob := range o.globs {
+		match, err := path.Match(normalGlob(glob), name)
+		if err != nil {
+			o.err = fmt.Errorf("%q: %w", glob, err)
+		}
+		o.used[i], asked = o.used[i] || match, asked || match
+	}
+	return asked
 }
 
 func normalGlob(glob string) string {
@@ -278,7 +297,7 @@ func (p *packing) write(ctx context.Context) (files []string, err error) {
 	}()
 	p.progress("writing " + p.o.Out)
 	level, window := zstd.SpeedDefault, 8<<20 // wheels are compressed already
-	if len(p.d.nativeLines()) > 0 {
+	if len(p.natives) > 0 {
 		level = zstd.SpeedBestCompression // minutes, to carry a quarter less
 		for int64(window) < p.list.bytes() && window < packWindow {
 			window *= 2

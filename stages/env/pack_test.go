@@ -135,7 +135,7 @@ func TestPackForAMachineLeavesOutWhatItHas(t *testing.T) {
 		t.Errorf("another version: %+v", made)
 	}
 	for words, o := range map[string]PackOptions{
-		`no package of it is called "nosuch*"`: {For: m, Only: []string{"six", "nosuch*"}},
+		`no package or native part of it is called "nosuch*"`: {For: m, Only: []string{"six", "nosuch*"}},
 		"description is of  and not of tiny":   {For: &Machine{Format: machineFormat}},
 		"a part has 64 KiB at least":           {For: m, Most: 10},
 	} {
@@ -210,6 +210,14 @@ func TestNativePartsTravelWithAPack(t *testing.T) {
 		if text, err := os.ReadFile(name); err != nil || string(text) != libraryText {
 			t.Errorf("%s: %q, %v", name, text, err)
 		}
+	}
+	some := pack(t, s, PackOptions{Only: []string{"six"}})
+	if u, err = there.Unpack(t.Context(), some.Files, filepath.Join(t.TempDir(), "some"), func(string) {}); err != nil || u.Native != "" || some.LeftOut != 1 {
+		t.Errorf("without the native part: %+v, %+v, %v", some, u, err)
+	}
+	some = pack(t, s, PackOptions{Only: []string{"th*"}})
+	if u, err = there.Unpack(t.Context(), some.Files, filepath.Join(t.TempDir(), "native"), func(string) {}); err != nil || u.Native == "" || u.Packages != 0 {
+		t.Errorf("the native part alone: %+v, %+v, %v", some, u, err)
 	}
 	err = there.Verify(t.Context(), func(d artifacts.Digest, why error) error { return why })
 	if err != nil {

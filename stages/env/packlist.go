@@ -49,6 +49,13 @@ func (l *packList) bytes() int64 {
 	return sum
 }
 
+// natives are the files of native parts that are in the pack.
+func (l *packList) natives(d *declaration) []nativeFile {
+	return slices.DeleteFunc(d.nativeFiles(), func(f nativeFile) bool {
+		return !slices.ContainsFunc(l.Members, func(m packMember) bool { return m.Path == nativeDir+"/"+f.To })
+	})
+}
+
 func readPackList(r io.Reader) (*packList, error) {
 	text, err := io.ReadAll(io.LimitReader(r, maxPackName+1))
 	if err != nil {

@@ -148,7 +148,7 @@ func (m packMember) extract(t *tar.Reader, root *os.Root) error {
 // installFrom makes the locked environment, the same as one that was installed over a network.
 func (s *Set) installFrom(ctx context.Context, from *source, u *Unpacked, progress func(string)) error {
 	if left := from.list.LeftOut; len(left) > 0 {
-		return fmt.Errorf("it leaves out %d packages of the lock, such as %s: unpack it with --overlay, for an interpreter that has them", len(left), left[0])
+		return fmt.Errorf("it leaves out %d parts of the environment, such as %s: unpack it with --overlay, for an interpreter that has them", len(left), left[0])
 	}
 	if own, ok := s.Own(u.Name); ok {
 		return fmt.Errorf("%s says that %s is its interpreter: unpack it with --overlay", own.Where, own.Python)
@@ -194,12 +194,13 @@ func (s *Set) lay(ctx context.Context, from *source, d *declaration, overlay str
 			return err
 		}
 	}
-	if len(d.Natives) == 0 {
+	files := from.list.natives(d)
+	if len(files) == 0 {
 		return nil
 	}
 	u.Native = filepath.Join(overlay, nativeDir)
 	progress("copying native parts")
-	return from.layNatives(ctx, d, u.Native)
+	return from.layNatives(ctx, files, u.Native)
 }
 
 // interpreterFor is one of the version that the pack is for. What it brings goes into a folder: any of that version will do.
@@ -243,7 +244,7 @@ func (s *Set) layWheels(ctx context.Context, from *source, d *declaration, pytho
 }
 
 // layNatives copies native parts, over what an earlier pack may have left of them.
-func (p *source) layNatives(ctx context.Context, d *declaration, to string) error {
+func (p *source) layNatives(ctx context.Context, files []nativeFile, to string) error {
 	if err := os.MkdirAll(to, 0o777); err != nil {
 		return err
 	}
@@ -252,7 +253,7 @@ func (p *source) layNatives(ctx context.Context, d *declaration, to string) erro
 		return err
 	}
 	defer root.Close()
-	for _, f := range d.nativeFiles() {
+	for _, f := range files {
 		if err := root.Remove(filepath.FromSlash(f.To)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
