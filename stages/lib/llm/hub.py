@@ -50,9 +50,13 @@ class HubDecoder:
         if static:
             self.engine += ", static cache"
         self._picks = "logits_to_keep" in inspect.signature(model.forward).parameters
-        self.weight_bytes = weight_bytes(model)
         self._rows: Rows | None = None
         self._cache: Any = None
+
+    @property
+    def weight_bytes(self) -> int:
+        """Asked anew each time: weights that were quantized with their activations are unpacked by the first pass."""
+        return weight_bytes(self._model)
 
     def open(self, batch: int, length: int) -> None:
         most = getattr(self._model.config.get_text_config(), "max_position_embeddings", None) or length
