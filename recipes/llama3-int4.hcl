@@ -20,6 +20,12 @@ variable "int4_engines" {
   description = "Of which INT4 checkpoints engines are built."
 }
 
+variable "with_int8" {
+  type        = bool
+  default     = false
+  description = "Whether weights and activations are quantized to 8 bits too, and an engine is built of that."
+}
+
 variable "with_bf16" {
   type        = bool
   default     = false
@@ -68,6 +74,7 @@ module "gpu" {
   group_size       = var.group_size
   int4_engines     = var.int4_engines
   with_bf16        = var.with_bf16
+  with_int8        = var.with_int8
   quality          = true
   eval_tokens      = 262144
   max_loss         = var.max_loss

@@ -14,6 +14,12 @@ variable "int4_engines" {
   description = "Of which INT4 checkpoints engines are built."
 }
 
+variable "with_int8" {
+  type        = bool
+  default     = false
+  description = "Whether weights and activations are quantized to 8 bits too, and an engine is built of that."
+}
+
 variable "with_bf16" {
   type        = bool
   default     = false
@@ -53,9 +59,10 @@ module "gpu" {
   group_size      = var.group_size
   int4_engines    = var.int4_engines
   with_bf16       = var.with_bf16
+  with_int8       = var.with_int8
   with_bnb        = var.with_bnb
   cpus            = var.cpus
-  contest_seconds = 300
+  contest_seconds = 540
   quality         = false
   fp16_speed      = { "8" = 1000 }
   int4_gain       = { "1" = 1.8, "8" = 1.2 }

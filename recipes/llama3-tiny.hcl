@@ -14,6 +14,12 @@ variable "int4_engines" {
   description = "Of which INT4 checkpoints engines are built."
 }
 
+variable "with_int8" {
+  type        = bool
+  default     = true
+  description = "Whether weights and activations are quantized to 8 bits too, and an engine is built of that."
+}
+
 variable "with_bf16" {
   type        = bool
   default     = true
@@ -44,6 +50,7 @@ module "gpu" {
   group_size       = var.group_size
   int4_engines     = var.int4_engines
   with_bf16        = var.with_bf16
+  with_int8        = var.with_int8
   window           = 256
   eval_tokens      = 1024
   batches          = [1, 4]

@@ -104,7 +104,7 @@ func TestGPUDoctor(t *testing.T) {
 	if !strings.HasPrefix(x.Facts["gpu.arch"], "sm_") || x.Facts["gpu.count"] == "0" {
 		t.Errorf("it says %v", x.Facts)
 	}
-	for _, kind := range []string{"synthetic", "gptq", "awq", "bnb", "onnx_decoder", "tensorrt", "onnx_check", "contest", "contest_entry"} {
+	for _, kind := range []string{"synthetic", "gptq", "awq", "int8", "bnb", "onnx_decoder", "tensorrt", "onnx_check", "contest", "contest_entry"} {
 		at := slices.IndexFunc(x.Kinds, func(k kindLacksJSON) bool { return k.Kind == kind })
 		if at < 0 || len(x.Kinds[at].Lacks) > 0 {
 			t.Errorf("%s cannot run here: %+v", kind, x.Kinds)
@@ -129,12 +129,12 @@ func TestGPUTiny(t *testing.T) {
 			t.Errorf("with another group size %s is %s", stage, state)
 		}
 	}
-	for _, stage := range []string{"gptq.int4", "awq.int4", `bnb.model["nf4"]`, `bnb.model["llm_int8"]`} {
+	for _, stage := range []string{"gptq.int4", "awq.int4", `int8.model["int8"]`, `bnb.model["nf4"]`, `bnb.model["llm_int8"]`} {
 		if m := g.metrics("module.gpu." + stage); m["peak_gpu_bytes"] <= 0 {
 			t.Errorf("%s does not say what it took of the GPU: %v", stage, m)
 		}
 	}
-	for _, engine := range []string{"fp16", "gptq", "awq", "bf16"} {
+	for _, engine := range []string{"fp16", "bf16", "gptq", "awq", "int8"} {
 		m := g.metrics(`module.gpu.onnx_check.engine["` + engine + `"]`)
 		t.Logf("%s: %v", engine, m)
 		if d, ok := m["relative_difference"]; !ok || d > 0.05 {

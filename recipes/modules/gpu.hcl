@@ -63,6 +63,12 @@ variable "with_bf16" {
   description = "Whether an engine in bfloat16 is built too. It is as large as the one in float16."
 }
 
+variable "with_int8" {
+  type        = bool
+  default     = false
+  description = "Whether weights and activations are quantized to 8 bits too, and an engine is built of that."
+}
+
 variable "with_bnb" {
   type        = bool
   default     = true
@@ -171,9 +177,10 @@ variable "cpus" {
 }
 
 locals {
-  engines = merge({ fp16 = tensorrt.fp16.engine }, { for scheme, built in tensorrt.int4 : scheme => built.engine },
-  { for type, built in tensorrt.bf16 : type => built.engine })
-  checkpoints = { fp16 = var.model, bf16 = var.model, gptq = gptq.int4.model, awq = awq.int4.model }
+  quantized   = merge({ gptq = gptq.int4.model, awq = awq.int4.model }, { for scheme, made in int8.model : scheme => made.model })
+  checkpoints = merge({ fp16 = var.model, bf16 = var.model }, local.quantized)
+  built       = merge({ fp16 = tensorrt.fp16 }, { for type, engine in tensorrt.bf16 : type => engine }, { for scheme, engine in tensorrt.quantized : scheme => engine })
+  engines     = { for name, engine in local.built : name => engine.engine }
   length      = var.prompt + var.tokens
   decode      = [for b in var.batches : { batch = b, length = local.length }]
   timed       = toset([for b in var.batches : tostring(b)])
@@ -266,6 +273,18 @@ stage "awq" "int4" {
   }
 }
 
+stage "int8" "model" {
+  for_each    = var.with_int8 ? toset(["int8"]) : toset([])
+  model       = var.model
+  calibration = calibrate.awq.tokens
+
+  needs {
+    cpus       = var.cpus
+    memory_gib = var.memory_gib.load
+    gpus       = 1
+  }
+}
+
 stage "bnb" "model" {
   for_each = var.with_bnb ? toset(["llm_int8", "nf4"]) : toset([])
   model    = var.model
@@ -302,8 +321,7 @@ stage "perplexity" "base" {
 }
 
 stage "perplexity" "quantized" {
-  for_each = merge({ gptq = gptq.int4.model, awq = awq.int4.model },
-  { for scheme, made in bnb.model : scheme => made.model })
+  for_each   = merge(local.quantized, { for scheme, made in bnb.model : scheme => made.model })
   model      = each.value
   tokenizer  = var.tokenizer
   text       = var.heldout
@@ -325,10 +343,10 @@ stage "perplexity" "quantized" {
   }
 }
 
-# Build engines of the INT4 checkpoints, and hold each engine against the checkpoint that it was made from.
+# Build engines of quantized checkpoints, and hold each engine against the checkpoint that it was made from.
 
-stage "onnx_decoder" "int4" {
-  for_each = { for scheme, model in { gptq = gptq.int4.model, awq = awq.int4.model } : scheme => model if contains(var.int4_engines, scheme) }
+stage "onnx_decoder" "quantized" {
+  for_each = { for scheme, model in local.quantized : scheme => model if scheme == "int8" || contains(var.int4_engines, scheme) }
   model    = each.value
   dtype    = "float16"
 
@@ -339,8 +357,8 @@ stage "onnx_decoder" "int4" {
   }
 }
 
-stage "tensorrt" "int4" {
-  for_each = onnx_decoder.int4
+stage "tensorrt" "quantized" {
+  for_each = onnx_decoder.quantized
   model    = each.value.model
   timing   = tensorrt.fp16.timing
   decode   = local.decode
@@ -461,7 +479,7 @@ stage "contest_entry" "saturated" {
 }
 
 output "checkpoints" {
-  value = merge({ gptq = gptq.int4.model, awq = awq.int4.model }, { for scheme, made in bnb.model : scheme => made.model })
+  value = merge(local.quantized, { for scheme, made in bnb.model : scheme => made.model })
 }
 
 output "engines" {
@@ -469,7 +487,7 @@ output "engines" {
 }
 
 output "layers" {
-  value = merge({ fp16 = tensorrt.fp16.report }, { for name, built in tensorrt.int4 : name => built.report }, { for name, built in tensorrt.bf16 : name => built.report })
+  value = { for name, engine in local.built : name => engine.report }
 }
 
 output "contest" {
@@ -501,6 +519,10 @@ report "gpu" {
     stages = [awq.int4, perplexity.quantized["awq"]]
   }
 
+  row "INT8 SmoothQuant" {
+    stages = [[for scheme, made in int8.model : made], [for scheme, found in perplexity.quantized : found if scheme == "int8"]]
+  }
+
   row "LLM.int8" {
     stages = [[for scheme, made in bnb.model : made if scheme == "llm_int8"], [for scheme, found in perplexity.quantized : found if scheme == "llm_int8"]]
   }
@@ -510,18 +532,22 @@ report "gpu" {
   }
 
   row "TensorRT float16" {
-    stages = [tensorrt.fp16, onnx_check.engine["fp16"], contest_entry.fp16, [for name, figure in contest_entry.saturated : figure if name == "trt_fp16"]]
-  }
-
-  row "TensorRT INT4 GPTQ" {
-    stages = [[for name, built in tensorrt.int4 : built if name == "gptq"], [for name, found in onnx_check.engine : found if name == "gptq"], [for name, figure in contest_entry.engine : figure if startswith(name, "gptq")], [for name, figure in contest_entry.saturated : figure if name == "trt_gptq"]]
-  }
-
-  row "TensorRT INT4 AWQ" {
-    stages = [[for name, built in tensorrt.int4 : built if name == "awq"], [for name, found in onnx_check.engine : found if name == "awq"], [for name, figure in contest_entry.engine : figure if startswith(name, "awq")], [for name, figure in contest_entry.saturated : figure if name == "trt_awq"]]
+    stages = [[for name, engine in local.built : engine if name == "fp16"], [for name, found in onnx_check.engine : found if name == "fp16"], contest_entry.fp16, [for name, figure in contest_entry.saturated : figure if name == "trt_fp16"]]
   }
 
   row "TensorRT bfloat16" {
-    stages = [[for name, built in tensorrt.bf16 : built], [for name, found in onnx_check.engine : found if name == "bf16"], [for name, figure in contest_entry.engine : figure if startswith(name, "bf16")], [for name, figure in contest_entry.saturated : figure if name == "trt_bf16"]]
+    stages = [[for name, engine in local.built : engine if name == "bf16"], [for name, found in onnx_check.engine : found if name == "bf16"], [for name, figure in contest_entry.engine : figure if startswith(name, "bf16")], [for name, figure in contest_entry.saturated : figure if name == "trt_bf16"]]
+  }
+
+  row "TensorRT INT4 GPTQ" {
+    stages = [[for name, engine in local.built : engine if name == "gptq"], [for name, found in onnx_check.engine : found if name == "gptq"], [for name, figure in contest_entry.engine : figure if startswith(name, "gptq")], [for name, figure in contest_entry.saturated : figure if name == "trt_gptq"]]
+  }
+
+  row "TensorRT INT4 AWQ" {
+    stages = [[for name, engine in local.built : engine if name == "awq"], [for name, found in onnx_check.engine : found if name == "awq"], [for name, figure in contest_entry.engine : figure if startswith(name, "awq")], [for name, figure in contest_entry.saturated : figure if name == "trt_awq"]]
+  }
+
+  row "TensorRT INT8" {
+    stages = [[for name, engine in local.built : engine if name == "int8"], [for name, found in onnx_check.engine : found if name == "int8"], [for name, figure in contest_entry.engine : figure if startswith(name, "int8")], [for name, figure in contest_entry.saturated : figure if name == "trt_int8"]]
   }
 }
