@@ -136,8 +136,8 @@ func TestPackForAMachineLeavesOutWhatItHas(t *testing.T) {
 	}
 	for words, o := range map[string]PackOptions{
 		`no package or native part of it is called "nosuch*"`: {For: m, Only: []string{"six", "nosuch*"}},
-		"description is of  and not of tiny":   {For: &Machine{Format: machineFormat}},
-		"a part has 64 KiB at least":           {For: m, Most: 10},
+		"description is of  and not of tiny":                  {For: &Machine{Format: machineFormat}},
+		"a part has 64 KiB at least":                          {For: m, Most: 10},
 	} {
 		o.Name, o.Out = "tiny", filepath.Join(t.TempDir(), "x")
 		if _, err := s.Pack(t.Context(), o, func(string) {}); err == nil || !strings.Contains(err.Error(), words) {
