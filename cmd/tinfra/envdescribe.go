@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"os/exec"
+	"path/filepath"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -30,8 +31,8 @@ that this interpreter has: a pack leaves out those that it has in the version of
 				return err
 			}
 			if python != "" {
-				if python, err = exec.LookPath(python); err != nil {
-					return usage("--python: %w", err)
+				if python, err = interpreterNamed(python); err != nil {
+					return err
 				}
 			}
 			m, err := set.Describe(cmd.Context(), names, python)
@@ -47,6 +48,18 @@ that this interpreter has: a pack leaves out those that it has in the version of
 	cmd.Flags().BoolVar(&asJSON, "json", false, "write JSON")
 	cmd.Flags().StringVar(&python, "python", "", "an interpreter whose packages the environments are to build upon")
 	return cmd
+}
+
+// interpreterNamed is where a program lies that a flag names.
+func interpreterNamed(python string) (string, error) {
+	path, err := exec.LookPath(python)
+	if err == nil {
+		path, err = filepath.Abs(path)
+	}
+	if err != nil {
+		return "", usage("--python: %w", err)
+	}
+	return path, nil
 }
 
 func tellMachine(a *app, m *env.Machine) error {

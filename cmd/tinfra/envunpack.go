@@ -10,20 +10,30 @@ import (
 )
 
 func newEnvUnpack(a *app) *cobra.Command {
-	var overlay string
+	var onto env.Onto
 	cmd := &cobra.Command{
 		Use:   "unpack FILE...",
 		Short: "Install the environment of a pack, without a network",
 		Long: `unpack installs the environment that a pack holds, or its parts in any order: the same, to the digest, as one that was
 installed over a network. Everything in the pack must be in the lock that this tinfra has. With --overlay the packages go into a folder
-instead, for an interpreter of this machine's own; the block for tinfra.hcl is printed.`,
+instead, for an interpreter of this machine's own; the block for tinfra.hcl is printed. That interpreter is --python's, or tinfra.hcl's,
+or the one that the pack was made for, if it is a python on PATH.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, files []string) error {
+			if onto.Python != "" {
+				if onto.Overlay == "" {
+					return usage("--python goes with --overlay")
+				}
+				var err error
+				if onto.Python, err = interpreterNamed(onto.Python); err != nil {
+					return err
+				}
+			}
 			set, err := a.openEnvironments()
 			if err != nil {
 				return err
 			}
-			u, err := set.Unpack(cmd.Context(), files, overlay, func(done string) { fmt.Fprintln(a.stderr, done) })
+			u, err := set.Unpack(cmd.Context(), files, onto, func(done string) { fmt.Fprintln(a.stderr, done) })
 			if err != nil {
 				return err
 			}
@@ -36,7 +46,8 @@ instead, for an interpreter of this machine's own; the block for tinfra.hcl is p
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&overlay, "overlay", "", "put the packages into this folder")
+	cmd.Flags().StringVar(&onto.Overlay, "overlay", "", "put the packages into this folder")
+	cmd.Flags().StringVar(&onto.Python, "python", "", "with --overlay, the interpreter whose packages they go before")
 	return cmd
 }
 

@@ -96,7 +96,7 @@ func TestPackAndUnpackGiveTheSameDigest(t *testing.T) {
 	}
 	there := packable(t, t.TempDir(), true)
 	t.Setenv("PIP_FIND_LINKS", "")
-	u, err := there.Unpack(t.Context(), made.Files, "", func(string) {})
+	u, err := there.Unpack(t.Context(), made.Files, Onto{}, func(string) {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,7 +125,7 @@ func TestPackForAMachineLeavesOutWhatItHas(t *testing.T) {
 	if made.Packages != 0 || made.LeftOut != 1 {
 		t.Errorf("%+v", made)
 	}
-	_, err := packable(t, t.TempDir(), true).Unpack(t.Context(), made.Files, "", func(string) {})
+	_, err := packable(t, t.TempDir(), true).Unpack(t.Context(), made.Files, Onto{}, func(string) {})
 	if err == nil || !strings.Contains(err.Error(), "such as six==1.17.0: unpack it with --overlay") {
 		t.Errorf("%v", err)
 	}
@@ -165,7 +165,7 @@ func TestOverlayIsAFolderOfPackages(t *testing.T) {
 	overlay := filepath.Join(t.TempDir(), "overlay")
 	s := packable(t, t.TempDir(), true)
 	for range 2 { // again is no trouble
-		u, err := s.Unpack(t.Context(), made.Files, overlay, func(string) {})
+		u, err := s.Unpack(t.Context(), made.Files, Onto{Overlay: overlay}, func(string) {})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -187,7 +187,7 @@ func TestNativePartsTravelWithAPack(t *testing.T) {
 	t.Setenv("HOME", t.TempDir()) // no repository of the user's, and no mvn's
 	there := packableWith(t, t.TempDir(), true, block)
 	there.Use(Local{Maven: t.TempDir()})
-	u, err := there.Unpack(t.Context(), made.Files, "", func(string) {})
+	u, err := there.Unpack(t.Context(), made.Files, Onto{}, func(string) {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -196,14 +196,14 @@ func TestNativePartsTravelWithAPack(t *testing.T) {
 		t.Fatalf("%+v, %v", ready, err)
 	}
 	overlay := filepath.Join(t.TempDir(), "overlay")
-	if u, err = there.Unpack(t.Context(), made.Files, overlay, func(string) {}); err != nil || u.Native != filepath.Join(overlay, nativeDir) {
+	if u, err = there.Unpack(t.Context(), made.Files, Onto{Overlay: overlay}, func(string) {}); err != nil || u.Native != filepath.Join(overlay, nativeDir) {
 		t.Fatalf("%+v, %v", u, err)
 	}
 	stale := filepath.Join(u.Native, "lib", "lib.so.1")
 	if err := os.WriteFile(stale, []byte("of an older version"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err = there.Unpack(t.Context(), made.Files, overlay, func(string) {}); err != nil {
+	if _, err = there.Unpack(t.Context(), made.Files, Onto{Overlay: overlay}, func(string) {}); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{filepath.Join(ready.Libraries[0], "lib.so.1"), stale} {
@@ -212,11 +212,11 @@ func TestNativePartsTravelWithAPack(t *testing.T) {
 		}
 	}
 	some := pack(t, s, PackOptions{Only: []string{"six"}})
-	if u, err = there.Unpack(t.Context(), some.Files, filepath.Join(t.TempDir(), "some"), func(string) {}); err != nil || u.Native != "" || some.LeftOut != 1 {
+	if u, err = there.Unpack(t.Context(), some.Files, Onto{Overlay: filepath.Join(t.TempDir(), "some")}, func(string) {}); err != nil || u.Native != "" || some.LeftOut != 1 {
 		t.Errorf("without the native part: %+v, %+v, %v", some, u, err)
 	}
 	some = pack(t, s, PackOptions{Only: []string{"th*"}})
-	if u, err = there.Unpack(t.Context(), some.Files, filepath.Join(t.TempDir(), "native"), func(string) {}); err != nil || u.Native == "" || u.Packages != 0 {
+	if u, err = there.Unpack(t.Context(), some.Files, Onto{Overlay: filepath.Join(t.TempDir(), "native")}, func(string) {}); err != nil || u.Native == "" || u.Packages != 0 {
 		t.Errorf("the native part alone: %+v, %+v, %v", some, u, err)
 	}
 	err = there.Verify(t.Context(), func(d artifacts.Digest, why error) error { return why })
@@ -310,13 +310,13 @@ func TestHostilePacks(t *testing.T) {
 		"no list":        {"not readable", packOf(t, "x")},
 		"no pack":        {"does not begin", cut(t, []byte("something"), 0)},
 	} {
-		_, err := s.Unpack(t.Context(), c.parts, "", func(string) {})
+		_, err := s.Unpack(t.Context(), c.parts, Onto{}, func(string) {})
 		if err == nil || !strings.Contains(err.Error(), c.words) {
 			t.Errorf("%s: %v, want %q", name, err, c.words)
 		}
 	}
 	onlyEnvironments(t, s.cache)
-	if _, err := s.Unpack(t.Context(), packOf(t, list(ok), good), "", func(string) {}); err == nil || !strings.Contains(err.Error(), "it was packed for the") {
+	if _, err := s.Unpack(t.Context(), packOf(t, list(ok), good), Onto{}, func(string) {}); err == nil || !strings.Contains(err.Error(), "it was packed for the") {
 		t.Errorf("a list without a machine: %v", err)
 	}
 }
@@ -325,7 +325,7 @@ func TestAPackThatNeedsTooMuchMemoryIsRefused(t *testing.T) {
 	// A frame that says of itself that it looks back by 2 GiB.
 	frame := []byte{0x28, 0xB5, 0x2F, 0xFD, 0x00, 21 << 3, 0x01, 0x00, 0x00}
 	s := packable(t, t.TempDir(), true)
-	if _, err := s.Unpack(t.Context(), cut(t, frame, 0), "", func(string) {}); !errors.Is(err, zstd.ErrWindowSizeExceeded) {
+	if _, err := s.Unpack(t.Context(), cut(t, frame, 0), Onto{}, func(string) {}); !errors.Is(err, zstd.ErrWindowSizeExceeded) {
 		t.Errorf("%v", err)
 	}
 }

@@ -3,6 +3,7 @@ package env
 import (
 	"archive/tar"
 	"archive/zip"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,7 +13,10 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
+	"sync"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -41,9 +45,15 @@ type Unpacked struct {
 	Packages int
 }
 
-// Unpack installs the environment of a pack, given as its parts, without a network. Where overlay is not "", only what is in the
+// Onto is where a pack goes that is no whole environment.
+type Onto struct {
+	Overlay string // folder of packages; "": the environment is installed
+	Python  string // whose packages they go before; "": the one that this machine names, or finds where the pack says
+}
+
+// Unpack installs the environment of a pack, given as its parts, without a network. With an overlay, only what is in the
 // pack goes into that folder, for an interpreter of this machine's own.
-func (s *Set) Unpack(ctx context.Context, parts []string, overlay string, progress func(string)) (*Unpacked, error) {
+func (s *Set) Unpack(ctx context.Context, parts []string, onto Onto, progress func(string)) (*Unpacked, error) {
 	dir, done, err := s.gathering(ctx, progress)
 	if err != nil {
 		return nil, err
@@ -61,8 +71,8 @@ func (s *Set) Unpack(ctx context.Context, parts []string, overlay string, progre
 			u.Packages++
 		}
 	}
-	if overlay != "" {
-		err = s.lay(ctx, from, d, overlay, u, progress)
+	if onto.Overlay != "" {
+		err = s.lay(ctx, from, d, onto, u, progress)
 	} else {
 		err = s.installFrom(ctx, from, u, progress)
 	}
@@ -172,20 +182,17 @@ func (s *Set) installFrom(ctx context.Context, from *source, u *Unpacked, progre
 }
 
 // lay installs what the pack has into a folder that stands before an interpreter's own packages.
-func (s *Set) lay(ctx context.Context, from *source, d *declaration, overlay string, u *Unpacked, progress func(string)) error {
-	overlay, err := filepath.Abs(overlay)
+func (s *Set) lay(ctx context.Context, from *source, d *declaration, onto Onto, u *Unpacked, progress func(string)) error {
+	overlay, err := filepath.Abs(onto.Overlay)
 	if err != nil {
 		return err
 	}
 	u.Overlay = overlay
-	python, err := s.interpreterFor(ctx, from.list)
+	python, err := s.interpreterFor(ctx, from.list, onto.Python)
 	if err != nil {
 		return err
 	}
 	u.Python = python.Path
-	if at := from.list.Interpreter; executable(at) {
-		u.Python = at
-	}
 	if err := os.MkdirAll(overlay, 0o777); err != nil {
 		return err
 	}
@@ -203,15 +210,35 @@ func (s *Set) lay(ctx context.Context, from *source, d *declaration, overlay str
 	return from.layNatives(ctx, files, u.Native)
 }
 
-// interpreterFor is one of the version that the pack is for. What it brings goes into a folder: any of that version will do.
-func (s *Set) interpreterFor(ctx context.Context, l *packList) (*interpreter, error) {
-	if found, err := ask(ctx, l.Interpreter); err == nil && found.Minor == l.Description.Python {
-		return found, nil
+// interpreterFor is the one that a person or tinfra.hcl names, else the one that the pack names: if that is what a person here would
+// get by the name python, since whoever made the pack may have written there what they wanted to be run.
+func (s *Set) interpreterFor(ctx context.Context, l *packList, named string) (*interpreter, error) {
+	own, _ := s.Own(l.Name)
+	path := cmp.Or(named, own.Python)
+	if path == "" && l.Interpreter == "" {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.python(ctx, []string{l.Description.Python})
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.python(ctx, []string{l.Description.Python})
+	if path == "" {
+		name := filepath.Base(l.Interpreter)
+		if !pythonName().MatchString(name) || !slices.Contains(onPath(name), l.Interpreter) {
+			return nil, fmt.Errorf("it was packed for the interpreter %q, which is none of this machine's PATH: say by --python which one it is for", l.Interpreter)
+		}
+		path = l.Interpreter
+	}
+	found, err := ask(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	if found.Minor != l.Description.Python {
+		return nil, fmt.Errorf("it was packed for Python %s; %s is Python %s", l.Description.Python, path, found.Minor)
+	}
+	found.Path = path // the base of a virtual environment has other packages
+	return found, nil
 }
+
+var pythonName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^python(3(\.[0-9]+)?)?$`) })
 
 func (s *Set) layWheels(ctx context.Context, from *source, d *declaration, python *interpreter, overlay string, progress func(string)) error {
 	s.from = from
