@@ -33,6 +33,33 @@ func TestGuides(t *testing.T) {
 	}
 }
 
+// TestTensorRTGuide: what the guide shows of a recipe is one, together with the stages that it takes for granted. It runs on a GPU only.
+func TestTensorRTGuide(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "guides", "tensorrt.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := `stage "download" "base" {
+  source = "hf://meta-llama/Meta-Llama-3-8B"
+}
+stage "perplexity" "base" {
+  model     = download.base.model
+  tokenizer = download.base.tokenizer
+  text      = path("*.txt")
+}
+`
+	for _, f := range fences(string(page)) {
+		if f.lang == "hcl" {
+			text += strings.Join(f.lines, "\n") + "\n"
+		}
+	}
+	g := &guide{dir: t.TempDir(), home: t.TempDir()}
+	g.follow(t, fence{file: "held.txt", lines: []string{"a text"}})
+	g.follow(t, fence{file: "guide.hcl", lines: strings.Split(text, "\n")})
+	g.run(t, "tinfra validate guide.hcl", []string{"guide.hcl is valid: 8 stages"})
+}
+
 // fence is one fenced block of a page: its language, the file's name after it, its lines.
 type fence struct {
 	lang, file string
