@@ -40,7 +40,8 @@ type Options struct {
 
 // Executor starts workers on this machine.
 type Executor struct {
-	options Options
+	options  Options
+	patience time.Duration // with each program that is asked for facts
 
 	mu        sync.Mutex // guards what follows; a slot's own may be taken after it
 	idle      []*slot    // the one used last stands last
@@ -50,7 +51,7 @@ type Executor struct {
 
 // New starts nothing.
 func New(o Options) *Executor {
-	return &Executor{options: o, jobs: map[run.Handle]*job{}, cancelled: map[run.Handle]bool{}}
+	return &Executor{options: o, patience: probeTimeout, jobs: map[run.Handle]*job{}, cancelled: map[run.Handle]bool{}}
 }
 
 // Close ends the supervisors that have no job, and returns when they are gone. Those at work end with their jobs.

@@ -17,8 +17,9 @@ import (
 	"time"
 )
 
-// probeTimeout bounds nvidia-smi, which hangs when a driver is broken, and nvcc.
-const probeTimeout = 2 * time.Second
+// probeTimeout bounds nvidia-smi, which hangs when a driver is broken, and nvcc. On a loaded machine whose driver was asleep the
+// first answer takes seconds; one that came too late would make a machine without a GPU of it.
+const probeTimeout = 10 * time.Second
 
 // Facts implements run.Executor: os, arch, cpu.model, cpu.count, memory_gib, gpu.count; where there are GPUs also
 // gpu.arch, gpu.driver, its branch (its first number), gpu.cuda (the newest that the driver runs) and, for each,
@@ -35,10 +36,10 @@ func (x *Executor) Facts(ctx context.Context) (map[string]string, error) {
 	var gpus, driver, compiler string
 	var asked sync.WaitGroup
 	asked.Go(func() {
-		gpus = say(ctx, "nvidia-smi", "--query-gpu=index,uuid,name,memory.total,compute_cap,driver_version", "--format=csv,noheader,nounits")
+		gpus = x.say(ctx, "nvidia-smi", "--query-gpu=index,uuid,name,memory.total,compute_cap,driver_version", "--format=csv,noheader,nounits")
 	})
-	asked.Go(func() { driver = say(ctx, "nvidia-smi", "--version") })
-	asked.Go(func() { compiler = say(ctx, nvcc(os.Getenv), "--version") })
+	asked.Go(func() { driver = x.say(ctx, "nvidia-smi", "--version") })
+	asked.Go(func() { compiler = x.say(ctx, nvcc(os.Getenv), "--version") })
 	asked.Wait()
 	if err := gpuFacts(facts, gpus, os.Getenv, x.options.Facts); err != nil {
 		return nil, err
@@ -77,12 +78,12 @@ func nvcc(env func(string) string) string {
 
 // say is what a program of the driver or the toolkit answers. It is empty on a machine without it, or where it fails: then
 // there is nothing that could be used.
-func say(ctx context.Context, program string, args ...string) string {
+func (x *Executor) say(ctx context.Context, program string, args ...string) string {
 	path, err := exec.LookPath(program)
 	if err != nil {
 		return ""
 	}
-	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, x.patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.WaitDelay = time.Second
