@@ -64,7 +64,7 @@ def _engine(job: Job, port: str, folder: Path) -> Subject:
     if not all(isinstance(n, int) and n > 0 for n in sizes) or not isinstance(said.get("dtype"), str):
         raise BadInput(port, "decoder.json of the engine does not say what it computes")
     vocabulary, context, layers, heads, size = sizes
-    quantized = said.get("weights") == "int4"
+    quantized = said.get("weights") != "float"
     ends = _ends(said.get("ends"))
     return Subject(
         folder, "engine", vocabulary, context, said["dtype"], quantized, ends, cached=2 * layers * heads * size
