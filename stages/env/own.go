@@ -176,7 +176,8 @@ func (d *declaration) ownNatives(own Own, machine *interpreter) error {
 
 // readyOwn gives an own interpreter, once its packages and native parts were found to be those that its description names.
 func (s *Set) readyOwn(ctx context.Context, name string, own Own) (Ready, error) {
-	if _, err := s.Blob(ctx, name); err != nil {
+	blob, err := s.Blob(ctx, name)
+	if err != nil {
 		return Ready{}, err
 	}
 	if err := s.unchanged(ctx, own); err != nil {
@@ -188,7 +189,7 @@ func (s *Set) readyOwn(ctx context.Context, name string, own Own) (Ready, error)
 	if err := s.readNatives(ctx, d, own.Native); err != nil {
 		return Ready{}, own.wrong(name, err)
 	}
-	ready := Ready{Python: own.Python, Libraries: d.libraries(own.Native), Own: true, Compiled: s.compiled()}
+	ready := Ready{Python: own.Python, Libraries: d.libraries(own.Native), Own: true, Compiled: s.compiled(blob)}
 	if own.Overlay != "" {
 		ready.Path = []string{own.Overlay}
 	}

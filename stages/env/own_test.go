@@ -180,17 +180,23 @@ func TestNativePartsOfTwoPlacesAreBothRead(t *testing.T) {
 func TestPackagesThatChangeWhileABuildRunsAreNotGivenOut(t *testing.T) {
 	overlay := t.TempDir()
 	layPackages(t, overlay, map[string]string{"thing": "1.0"})
-	s := ownSet(t, "", Own{Python: machinePython(t), Overlay: overlay})
-	if _, err := s.Install(t.Context(), "tiny", nil); err != nil {
+	own := Own{Python: machinePython(t), Overlay: overlay}
+	s := ownSet(t, "", own)
+	before, err := s.Install(t.Context(), "tiny", nil)
+	if err != nil {
 		t.Fatal(err)
 	}
 	if err := os.RemoveAll(filepath.Join(overlay, "thing-1.0.dist-info")); err != nil {
 		t.Fatal(err)
 	}
 	layPackages(t, overlay, map[string]string{"thing": "2.0"})
-	_, err := s.Install(t.Context(), "tiny", nil)
+	_, err = s.Install(t.Context(), "tiny", nil)
 	if err == nil || !strings.Contains(err.Error(), "environment tiny, as tinfra.hcl:7 has it: its packages have changed since the build was planned (thing==2.0); build again") {
 		t.Errorf("%v", err)
+	}
+	later, err := ownSet(t, "", own).Install(t.Context(), "tiny", nil)
+	if err != nil || filepath.Base(later.Compiled) == filepath.Base(before.Compiled) {
+		t.Errorf("what the old packages have compiled is the new ones': %+v, %v", later, err)
 	}
 }
 

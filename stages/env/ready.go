@@ -1,6 +1,10 @@
 package env
 
-import "path/filepath"
+import (
+	"path/filepath"
+
+	"github.com/Ruihan11/tiny-infra/artifacts"
+)
 
 // Ready is what a worker needs of an environment that is there.
 type Ready struct {
@@ -16,8 +20,11 @@ func (s *Set) installed(name, dir string) Ready {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	libraries := s.declared[name].libraries(filepath.Join(dir, nativeDir))
-	return Ready{Python: pythonIn(dir), Libraries: libraries, Compiled: s.compiled()}
+	return Ready{Python: pythonIn(dir), Libraries: libraries, Compiled: s.compiled(s.blobs[name])}
 }
 
-// compiled is below the folder of uv, which no collection of garbage looks at.
-func (s *Set) compiled() string { return filepath.Join(s.cache, "tools", "compiled") }
+// compiled is below the folder of uv, which no collection of garbage looks at. Each environment has its own: of what another version of
+// a package has compiled, some libraries look at the time of its sources only.
+func (s *Set) compiled(blob []byte) string {
+	return filepath.Join(s.cache, "tools", "compiled", artifacts.Sum(blob).Hex())
+}
