@@ -51,7 +51,7 @@ def main(job: Job) -> None:
     job.metric("weights_bytes_expected", weights.expected)
     job.progress(0, 1, "engine", "timing the layers")
     seen = look(job, contract)
-    report(job, seen, limits.find(logger.lines, seen[0].layers, weights, plan_size(job), contract.dtype), logger.lines)
+    report(job, seen, limits.find(logger.lines, seen[0].layers, weights, contract.dtype), logger.lines)
     choice = choose(job, wanted, seen)
     tactics.write(job.output("timing"), choice)
     changed = tactics.compare(before, choice) if before else None
@@ -132,6 +132,8 @@ def plan_size(job: Job) -> int:
 
 def look(job: Job, contract: Contract) -> list[Seen]:
     """Load the engine as its users will, time a step of the first profile, and each layer of all."""
+    import torch
+
     from lib.trt.engine import EngineDecoder
     from lib.trt.plan import Plan
     from lib.trt.timed import layer_times
@@ -143,12 +145,15 @@ def look(job: Job, contract: Contract) -> list[Seen]:
     decoder = EngineDecoder(job.output("engine"), plan)
     if decoder.dtype != contract.dtype:
         raise Fault(f"the engine computes in {decoder.dtype}; the graph asks for {contract.dtype}")
-    job.metric("step_ms", 1000 * step_seconds(decoder, plan.profiles[0]))
-    del decoder
-    seen = []
-    for number, profile in enumerate(plan.profiles):
-        times, said = layer_times(plan, contract, number)
-        seen.append(Seen(profile, inspect.read_layers(said), times, said))
+    at, seen = plan.profiles[0], []
+    try:
+        job.metric("step_ms", 1000 * step_seconds(decoder, at))
+        del decoder
+        for number, at in enumerate(plan.profiles):
+            times, said = layer_times(plan, contract, number)
+            seen.append(Seen(at, inspect.read_layers(said), times, said))
+    except torch.AcceleratorError as e:  # a fault of the library's own kernels: the shapes are those that it built for
+        raise Fault(f"the engine that was built fails at the profile {at}: {str(e).splitlines()[0]}") from e
     job.metric("layers", len(seen[0].times))
     return seen
 

@@ -13,6 +13,7 @@ _FALLBACK = re.compile(r"fall(?:ing|s)? ?back|fallback", re.IGNORECASE)
 _NARROW = re.compile(r"gemm_f16f16_f16f16_f16")  # products of float16 summed in float16
 # What the parser says of every graph with 64-bit ids and a function that is used more than once.
 _USUAL = re.compile(r"has Int64 binding|outputs? tensors of this new instance will not be queryable")
+_HELD = re.compile(r"Total Weights Memory: (\d+) bytes")
 _UNPACKED = 0.1  # of the integer weights; less is padding and tables
 LEFT = ("fallback", "unpacked")  # kinds of limits by which TensorRT left what the graph asks for
 _SEVERITIES = {"[WARNING": "warning", "[ERROR": "error", "[INTERNAL_ERROR": "error"}
@@ -26,9 +27,9 @@ class Limit:
     what: str
 
 
-def find(lines: Sequence[str], layers: Sequence[Layer], weights: Weights, size: int, dtype: str) -> list[Limit]:
-    """Limits of an engine of `size` bytes: `lines` are what the library said, `layers` those of a decode profile."""
-    found = [Limit("unpacked", what) for what in unpacked(weights, size, dtype)]
+def find(lines: Sequence[str], layers: Sequence[Layer], weights: Weights, dtype: str) -> list[Limit]:
+    """Limits of an engine: `lines` are what the library said, `layers` those of a decode profile."""
+    found = [Limit("unpacked", what) for what in unpacked(weights, held(lines), dtype)]
     narrow = [layer.name for layer in layers if _NARROW.search(layer.tactic)]
     if narrow:
         found.append(Limit("narrow", f"{len(narrow)} products are summed in float16, {narrow[0]} among them"))
@@ -45,8 +46,14 @@ def find(lines: Sequence[str], layers: Sequence[Layer], weights: Weights, size: 
     return found
 
 
+def held(lines: Sequence[str]) -> int:
+    """Bytes of weights in the engine, by the library's own words; 0 where it does not say. Its file holds code too."""
+    found = [int(match[1]) for match in map(_HELD.search, lines) if match]
+    return max(found, default=0)
+
+
 def unpacked(weights: Weights, size: int, dtype: str) -> list[str]:
-    """Says so where an engine is too large to hold its integers as such: the builder folded some to `dtype`.
+    """Says so where an engine's weights are too large to be the graph's integers: the builder folded some to `dtype`.
 
     TensorRT 10.6 keeps INT4 weights, and folds INT8 ones whose activations are not quantized.
     """
