@@ -21,6 +21,7 @@ var minorVersion = sync.OnceValue(func() *regexp.Regexp { return regexp.MustComp
 // interpreter is a Python of this machine and what of it decides which packages fit.
 type interpreter struct {
 	Path           string // of the real interpreter, not of a shim or a virtual environment
+	Executable     string // of the interpreter with its packages: a virtual environment's own, but no shim
 	Implementation string
 	Minor          string
 	OS, Arch, Libc string
@@ -40,6 +41,7 @@ def libc():
         return "musl"
 arch = os.uname().machine
 print(json.dumps({
+    "Executable": sys.executable,
     "Path": getattr(sys, "_base_executable", None) or sys.executable,
     "Implementation": sys.implementation.name,
     "Minor": "%d.%d" % sys.version_info[:2],

@@ -103,6 +103,7 @@ func (o Own) listed() string {
 // asked is what an interpreter said of itself.
 type asked struct {
 	machine       *interpreter
+	python        string // the program that said it
 	distributions []string
 }
 
@@ -125,11 +126,16 @@ func (s *Set) askOwn(ctx context.Context, own Own) (*asked, error) {
 	if err != nil {
 		return nil, err
 	}
-	all, err := distributions(ctx, own.Python, own.Overlay)
+	// What a shim leads to depends on the folder and the variables that it is started with, and a worker's are others.
+	python := machine.Executable
+	if !filepath.IsAbs(python) || !executable(python) {
+		python = own.Python
+	}
+	all, err := distributions(ctx, python, own.Overlay)
 	if err != nil {
 		return nil, err
 	}
-	found := &asked{machine, all}
+	found := &asked{machine, python, all}
 	s.asked[memo] = found
 	return found, nil
 }
@@ -180,7 +186,8 @@ func (s *Set) readyOwn(ctx context.Context, name string, own Own) (Ready, error)
 	if err != nil {
 		return Ready{}, err
 	}
-	if err := s.unchanged(ctx, own); err != nil {
+	python, err := s.unchanged(ctx, own)
+	if err != nil {
 		return Ready{}, own.wrong(name, err)
 	}
 	s.mu.Lock()
@@ -189,34 +196,34 @@ func (s *Set) readyOwn(ctx context.Context, name string, own Own) (Ready, error)
 	if err := s.readNatives(ctx, d, own.Native); err != nil {
 		return Ready{}, own.wrong(name, err)
 	}
-	ready := Ready{Python: own.Python, Libraries: d.libraries(own.Native), Own: true, Compiled: s.compiled(blob)}
+	ready := Ready{Python: python, Libraries: d.libraries(own.Native), Own: true, Compiled: s.compiled(blob)}
 	if own.Overlay != "" {
 		ready.Path = []string{own.Overlay}
 	}
 	return ready, nil
 }
 
-// unchanged asks the interpreter again: whoever upgrades a package while a build runs would get the old one's keys for what the new
+// unchanged gives the program to start, and asks it again: whoever upgrades a package while a build runs would get the old one's keys for what the new
 // one makes.
-func (s *Set) unchanged(ctx context.Context, own Own) error {
+func (s *Set) unchanged(ctx context.Context, own Own) (string, error) {
 	s.mu.Lock()
 	known, err := s.askOwn(ctx, own)
 	s.mu.Unlock()
 	if err != nil {
-		return err
+		return "", err
 	}
-	now, err := distributions(ctx, own.Python, own.Overlay)
+	now, err := distributions(ctx, known.python, own.Overlay)
 	if err != nil {
-		return err
+		return "", err
 	}
 	for _, both := range [][2][]string{{now, known.distributions}, {known.distributions, now}} {
 		for _, one := range both[0] {
 			if !slices.Contains(both[1], one) {
-				return fmt.Errorf("its packages have changed since the build was planned (%s); build again", one)
+				return "", fmt.Errorf("its packages have changed since the build was planned (%s); build again", one)
 			}
 		}
 	}
-	return nil
+	return known.python, nil
 }
 
 // readNatives reads native parts once in a build, whose stages may ask for them at the same time, and again where a file is not the one

@@ -176,6 +176,34 @@ func TestNativePartsOfTwoPlacesAreBothRead(t *testing.T) {
 	}
 }
 
+// A shim leads elsewhere from a worker's folder, with a worker's variables.
+func TestAWorkerRunsInTheInterpreterThatWasAsked(t *testing.T) {
+	dir := t.TempDir()
+	for name, version := range map[string]string{"a": "1.1", "b": "2.2"} {
+		if out, err := exec.Command(machinePython(t), "-m", "venv", "--without-pip", filepath.Join(dir, name)).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		site, err := filepath.Glob(filepath.Join(dir, name, "lib", "python3*", "site-packages"))
+		if err != nil || len(site) != 1 {
+			t.Fatalf("%q, %v", site, err)
+		}
+		layPackages(t, site[0], map[string]string{"six": version})
+	}
+	shim := filepath.Join(dir, "python3")
+	if err := os.WriteFile(shim, []byte("#!/bin/sh\nexec "+dir+"/${SHIM_VERSION:-a}/bin/python \"$@\"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("SHIM_VERSION", "b")
+	s := ownSet(t, "", Own{Python: shim})
+	blob, err := s.Blob(t.Context(), "tiny")
+	if err != nil || !strings.Contains(string(blob), "six==2.2") {
+		t.Fatalf("%s, %v", blob, err)
+	}
+	if ready, err := s.Install(t.Context(), "tiny", nil); err != nil || ready.Python != filepath.Join(dir, "b", "bin", "python") {
+		t.Errorf("%+v, %v", ready, err)
+	}
+}
+
 // What is upgraded while a build runs is in no key of that build.
 func TestPackagesThatChangeWhileABuildRunsAreNotGivenOut(t *testing.T) {
 	overlay := t.TempDir()
