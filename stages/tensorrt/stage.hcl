@@ -117,7 +117,7 @@ metric "step_ms" {
 metric "tactics_changed" {
   unit   = "1"
   better = "lower"
-  doc    = "Layers for which another way was chosen than in the build that `timing` is of. Only where that was of the same graph, profiles and level."
+  doc    = "Layers for which another way was chosen than in the build that `timing` is of. Only where that was of the same graph, profiles and level, and the inspector tells."
 }
 
 metric "fallbacks" {

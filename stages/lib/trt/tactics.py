@@ -37,7 +37,9 @@ def read(folder: Path) -> Choice:
 
 
 def compare(before: Choice, after: Choice) -> int | None:
-    """Layers whose tactic is another; None when something else was built."""
+    """Layers whose tactic is another; None when something else was built, or the inspector told no tactics of one."""
     if json.dumps(before.of, sort_keys=True) != json.dumps(after.of, sort_keys=True):
+        return None
+    if not before.tactics or not after.tactics:
         return None
     return changed(before.tactics, after.tactics)

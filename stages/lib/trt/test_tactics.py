@@ -19,6 +19,11 @@ def test_those_of_another_are_not(other):
     assert tactics.compare(Choice(OF, {"a": "x"}), Choice(OF | other, {"a": "y"})) is None
 
 
+def test_what_the_inspector_failed_at_is_not_the_same():
+    assert tactics.compare(Choice(OF, {}), Choice(OF, {})) is None
+    assert tactics.compare(Choice(OF, {"a": "x"}), Choice(OF, {})) is None
+
+
 @pytest.mark.parametrize("text", [None, "{", "[]", '{"of": 1, "tactics": {}}', '{"of": {}}'])
 def test_a_damaged_file(tmp_path, text):
     if text is not None:
