@@ -14,6 +14,12 @@ variable "group_size" {
   description = "Weights that share a scale."
 }
 
+variable "awq_symmetric" {
+  type        = bool
+  default     = true
+  description = "Whether AWQ rounds around zero. Zero points lose less, and cost an engine one more small product in each layer."
+}
+
 variable "int4_engines" {
   type        = set(string)
   default     = ["gptq", "awq"]
@@ -72,6 +78,7 @@ module "gpu" {
   gptq_calibration = { samples = 128, length = 2048 }
   awq_calibration  = { samples = 128, length = 512 }
   group_size       = var.group_size
+  awq_symmetric    = var.awq_symmetric
   int4_engines     = var.int4_engines
   with_bf16        = var.with_bf16
   with_int8        = var.with_int8

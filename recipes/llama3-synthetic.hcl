@@ -8,6 +8,12 @@ variable "group_size" {
   description = "Weights that share a scale."
 }
 
+variable "awq_symmetric" {
+  type        = bool
+  default     = true
+  description = "Whether AWQ rounds around zero. Zero points lose less, and cost an engine one more small product in each layer."
+}
+
 variable "int4_engines" {
   type        = set(string)
   default     = ["gptq", "awq"]
@@ -57,6 +63,7 @@ module "gpu" {
   calibration     = synthetic.base.text
   heldout         = synthetic.base.text
   group_size      = var.group_size
+  awq_symmetric   = var.awq_symmetric
   int4_engines    = var.int4_engines
   with_bf16       = var.with_bf16
   with_int8       = var.with_int8

@@ -42,8 +42,8 @@ variable "group_size" {
 
 variable "awq_symmetric" {
   type        = bool
-  default     = false
-  description = "Whether AWQ rounds around zero. An engine pays for zero points with one more small product in each layer."
+  default     = true
+  description = "Whether AWQ rounds around zero. Zero points lose less, and cost an engine one more small product in each layer."
 }
 
 variable "int4_engines" {
