@@ -69,10 +69,7 @@ func (s *Set) Install(ctx context.Context, name string, progress func(done strin
 		progress("environment " + name + " is damaged (" + err.Error() + "); installing it anew")
 	}
 	if err := s.build(ctx, name, digest, dir, progress); err != nil {
-		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-			err = fmt.Errorf("%s (%w)", fullDisk, err)
-		}
-		return Ready{}, fmt.Errorf("installing environment %s: %w", name, err)
+		return Ready{}, fmt.Errorf("installing environment %s: %w", name, withRoom(err))
 	}
 	return s.installed(name, dir), nil
 }

@@ -51,7 +51,7 @@ func (s *Set) Pack(ctx context.Context, o PackOptions, progress func(string)) (*
 	p := &packing{Set: s, o: o, progress: progress}
 	made, err := p.make(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("packing environment %s: %w", o.Name, err)
+		return nil, fmt.Errorf("packing environment %s: %w", o.Name, withRoom(err))
 	}
 	return made, nil
 }
@@ -72,7 +72,10 @@ func (p *packing) make(ctx context.Context) (*Packed, error) {
 	if p.o.Most != 0 && p.o.Most < leastPart {
 		return nil, fmt.Errorf("a part has %d KiB at least", leastPart>>10)
 	}
-	var err error
+	err := p.o.place()
+	if err != nil {
+		return nil, err
+	}
 	if p.d, err = p.declaration(p.o.Name); err != nil {
 		return nil, err
 	}
@@ -282,13 +285,21 @@ func (p *packing) describe(ctx context.Context) error {
 	return g.Wait()
 }
 
-// write makes the file, or its parts. Two packs of the same are the same.
-func (p *packing) write(ctx context.Context) (files []string, err error) {
-	for _, name := range []string{p.o.Out, p.o.Out + ".000"} {
+// place sees that the file can be written, before gigabytes are brought for it.
+func (o PackOptions) place() error {
+	for _, name := range []string{o.Out, o.Out + ".000"} {
 		if _, err := os.Lstat(name); err == nil {
-			return nil, fmt.Errorf("%s is there already; remove it with its further parts, or name another file", name)
+			return fmt.Errorf("%s is there already; remove it with its further parts, or name another file", name)
 		}
 	}
+	if info, err := os.Stat(filepath.Dir(o.Out)); err != nil || !info.IsDir() {
+		return fmt.Errorf("there is no folder %s to write it to", filepath.Dir(o.Out))
+	}
+	return nil
+}
+
+// write makes the file, or its parts. Two packs of the same are the same.
+func (p *packing) write(ctx context.Context) (files []string, err error) {
 	out := &partWriter{name: p.o.Out, most: p.o.Most}
 	defer func() {
 		if err != nil {

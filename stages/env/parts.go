@@ -185,62 +185,92 @@ func (w *wholePack) Close() {
 	}
 }
 
+// portion is a file that should be a part, or what would be one of a file that the parts were joined to.
+type portion struct {
+	name string
+	*io.SectionReader
+	sum string // sha256 in hex
+}
+
+// joined cuts a file that is as long as all parts together; it gives none where it is of another length.
+func joined(name string, f *os.File, size int64, list []partSum) []*portion {
+	var all []*portion
+	var at int64
+	for _, p := range list {
+		if p.Size < 0 || p.Size > size-at {
+			return nil
+		}
+		all = append(all, &portion{name: name, SectionReader: io.NewSectionReader(f, at, p.Size)})
+		at += p.Size
+	}
+	if at != size {
+		return nil
+	}
+	return all
+}
+
 // openParts puts the parts of a pack into their order, whatever they are called, after each was found to be whole.
 func openParts(ctx context.Context, names []string) (*wholePack, error) {
 	w := &wholePack{}
-	var list []partSum
-	sizes, sums := make([]int64, len(names)), make([]string, len(names))
-	for i, name := range names {
-		f, err := os.Open(name)
-		if err != nil {
-			w.Close()
-			return nil, err
-		}
-		w.files = append(w.files, f)
-		info, err := f.Stat()
-		if err != nil {
-			w.Close()
-			return nil, err
-		}
-		found, size := readTrailer(f, info.Size())
-		if sizes[i] = size; found != nil {
-			list = found
-		}
-	}
-	if list == nil {
-		w.Close()
-		return nil, errors.New("the last part is missing or was cut short: none of these files ends as a pack does")
-	}
-	var g errgroup.Group
-	g.SetLimit(runtime.GOMAXPROCS(0))
-	for i, f := range w.files {
-		g.Go(func() error {
-			h := sha256.New()
-			_, err := io.Copy(h, during{ctx, io.NewSectionReader(f, 0, sizes[i])})
-			sums[i] = hex.EncodeToString(h.Sum(nil))
-			return err
-		})
-	}
-	err := g.Wait()
-	if err == nil {
-		err = w.order(list, names, sizes, sums)
-	}
-	if err != nil {
+	if err := w.open(ctx, names); err != nil {
 		w.Close()
 		return nil, err
 	}
 	return w, nil
 }
 
-// order finds the file of each part by what is in it.
-func (w *wholePack) order(list []partSum, names []string, sizes []int64, sums []string) error {
-	taken := make([]bool, len(names))
+func (w *wholePack) open(ctx context.Context, names []string) error {
+	var list []partSum
+	var all []*portion
+	for _, name := range names {
+		f, err := os.Open(name)
+		if err != nil {
+			return err
+		}
+		w.files = append(w.files, f)
+		info, err := f.Stat()
+		if err != nil {
+			return err
+		}
+		found, size := readTrailer(f, info.Size())
+		if found != nil {
+			list = found
+		}
+		all = append(all, &portion{name: name, SectionReader: io.NewSectionReader(f, 0, size)})
+	}
+	if list == nil {
+		return errors.New("the last part is missing or was cut short: none of these files ends as a pack does")
+	}
+	if len(all) == 1 {
+		if cut := joined(names[0], w.files[0], all[0].Size(), list); cut != nil {
+			all = cut
+		}
+	}
+	var g errgroup.Group
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for _, p := range all {
+		g.Go(func() error {
+			h := sha256.New()
+			_, err := io.Copy(h, during{ctx, io.NewSectionReader(p, 0, p.Size())})
+			p.sum = hex.EncodeToString(h.Sum(nil))
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return w.order(list, all)
+}
+
+// order finds each part by what is in it.
+func (w *wholePack) order(list []partSum, all []*portion) error {
+	taken := make([]bool, len(all))
 	var readers []io.Reader
 	var missing []error
 	for _, p := range list {
 		at := -1
-		for i := range names {
-			if !taken[i] && sizes[i] == p.Size && sums[i] == p.SHA256 {
+		for i, one := range all {
+			if !taken[i] && one.Size() == p.Size && one.sum == p.SHA256 {
 				at = i
 				break
 			}
@@ -250,11 +280,11 @@ func (w *wholePack) order(list []partSum, names []string, sizes []int64, sums []
 			continue
 		}
 		taken[at] = true
-		readers = append(readers, io.NewSectionReader(w.files[at], 0, sizes[at]))
+		readers = append(readers, all[at])
 	}
-	for i, name := range names {
+	for i, one := range all {
 		if !taken[i] {
-			missing = append(missing, fmt.Errorf("%s is no part of this pack, or is damaged", name))
+			missing = append(missing, fmt.Errorf("%s is no part of this pack, or is damaged", one.name))
 		}
 	}
 	w.Reader = io.MultiReader(readers...)

@@ -74,6 +74,35 @@ func TestSplitPartsInAnyOrder(t *testing.T) {
 	}
 }
 
+// Whoever carries parts may join them, as other tools have it done.
+func TestPartsThatWereJoinedAreAPack(t *testing.T) {
+	for _, size := range []int{leastPart, 3*leastPart - 10, 5*leastPart + 1} {
+		text := noise(size)
+		var all []byte
+		for _, name := range cut(t, text, leastPart) {
+			part, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, part...)
+		}
+		file := filepath.Join(t.TempDir(), "joined")
+		if err := os.WriteFile(file, all, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := whole(t, []string{file}); err != nil || !bytes.Equal(got, text) {
+			t.Errorf("%d bytes: %d, %v", size, len(got), err)
+		}
+		all[leastPart-1] ^= 1
+		if err := os.WriteFile(file, all, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := whole(t, []string{file}); err == nil || !strings.Contains(err.Error(), "part pack.000 is not there, or was damaged") {
+			t.Errorf("damaged, %d bytes: %v", size, err)
+		}
+	}
+}
+
 func TestAPackIsOneFileUnlessItIsCut(t *testing.T) {
 	names := cut(t, noise(1<<20), 0)
 	if len(names) != 1 || filepath.Base(names[0]) != "pack" {

@@ -62,7 +62,7 @@ func (s *Set) Unpack(ctx context.Context, parts []string, onto Onto, progress fu
 	progress("reading " + parts[0])
 	list, d, err := s.extract(ctx, parts, dir)
 	if err != nil {
-		return nil, fmt.Errorf("unpacking: %w", err)
+		return nil, fmt.Errorf("unpacking: %w", withRoom(err))
 	}
 	from := &source{dir, list}
 	u := &Unpacked{Name: list.Name}
@@ -77,7 +77,7 @@ func (s *Set) Unpack(ctx context.Context, parts []string, onto Onto, progress fu
 		err = s.installFrom(ctx, from, u, progress)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("unpacking environment %s: %w", list.Name, err)
+		return nil, fmt.Errorf("unpacking environment %s: %w", list.Name, withRoom(err))
 	}
 	return u, nil
 }

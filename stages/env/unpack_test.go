@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -67,4 +68,41 @@ func TestTheInterpreterOfAnOverlayIsTheOneThatWasMeant(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Where a pack goes is looked at before anything is brought for it.
+func TestAPackThatCannotBeWrittenIsNotMade(t *testing.T) {
+	dir := t.TempDir()
+	there := filepath.Join(dir, "pack")
+	if err := os.WriteFile(there+".000", nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s := packable(t, filepath.Join(dir, "cache"), true)
+	for out, words := range map[string]string{there: "pack.000 is there already", filepath.Join(dir, "no", "pack"): "there is no folder " + filepath.Join(dir, "no")} {
+		_, err := s.Pack(t.Context(), PackOptions{Name: "tiny", Out: out}, func(line string) { t.Errorf("%s: %s", out, line) })
+		if err == nil || !strings.Contains(err.Error(), words) {
+			t.Errorf("%v, want %q", err, words)
+		}
+	}
+}
+
+func TestUnpackingOnAFullDiskSaysWhatToDo(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root may mount a small disk")
+	}
+	made := pack(t, packable(t, packingCache(), false), PackOptions{})
+	cache := t.TempDir()
+	if err := syscall.Mount("tmpfs", cache, "tmpfs", 0, "size=16k"); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := syscall.Unmount(cache, syscall.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	}()
+	_, err := packable(t, cache, true).Unpack(t.Context(), made.Files, Onto{}, func(string) {})
+	if err == nil || !strings.Contains(err.Error(), "no space left on the disk: free some, or set TINFRA_CACHE") {
+		t.Errorf("%v", err)
+	}
+	onlyEnvironments(t, cache)
 }

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 )
 
 // oldestUV is the first whose options are those used here.
@@ -146,6 +147,14 @@ func keepProgram(in io.Reader, to string) error {
 }
 
 const fullDisk = "no space left on the disk: free some, or set TINFRA_CACHE and UV_CACHE_DIR to a larger one"
+
+// withRoom says what to do where an error is that a disk is full.
+func withRoom(err error) error {
+	if full := errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT); full && !strings.Contains(err.Error(), fullDisk) {
+		return fmt.Errorf("%s (%w)", fullDisk, err)
+	}
+	return err
+}
 
 // explain says in a person's words why a command that installs something failed, and keeps the end of what it said.
 func explain(ctx context.Context, said string, err error) error {
