@@ -38,6 +38,18 @@ variable "with_bnb" {
   description = "Whether bitsandbytes' LLM.int8 and NF4 are made too: 15 GB more."
 }
 
+variable "static_batches" {
+  type        = list(number)
+  default     = [1, 8]
+  description = "Sequences side by side where transformers' generate is timed; it compiles about a minute for each."
+}
+
+variable "contest_seconds" {
+  type        = number
+  default     = 540
+  description = "How long the timing may take, loading and compiling included; rounds are dropped where it does not suffice."
+}
+
 variable "cpus" {
   type        = number
   default     = 8
@@ -69,7 +81,8 @@ module "gpu" {
   with_int8       = var.with_int8
   with_bnb        = var.with_bnb
   cpus            = var.cpus
-  contest_seconds = 540
+  static_batches  = var.static_batches
+  contest_seconds = var.contest_seconds
   quality         = false
   fp16_speed      = { "8" = 1000 }
   int4_gain       = { "1" = 1.8, "8" = 1.2 }
