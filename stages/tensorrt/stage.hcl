@@ -75,7 +75,7 @@ output "timing" {
 
 output "report" {
   type = "result/engine"
-  doc  = "engine.md, the layers that take the most time; layers.json, what TensorRT's inspector says of each profile; profile.json, microseconds of each layer; limits.json, what TensorRT did otherwise than the graph asks; build.log."
+  doc  = "engine.md, the layers that take the most time; layers.json, what TensorRT's inspector says of each profile; profile.json, microseconds of each layer; limits.json, what TensorRT did otherwise than the graph asks, and where looking at the engine crashed; build.log."
 }
 
 metric "parse_seconds" {

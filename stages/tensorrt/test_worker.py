@@ -3,12 +3,14 @@ import json
 import numpy as np
 import pytest
 
+from lib.llm.contract import read_contract
 from lib.trt import inspect, limits, profiles
+from lib.trt import look as looking
 from lib.trt.build import Wanted
 from lib.trt.tactics import Choice
 from onnx import TensorProto, helper, numpy_helper, save
 from tensorrt import worker
-from tinfra_worker import BadInput, BadParam
+from tinfra_worker import BadInput, BadParam, Fault
 
 PARAMS = {
     "decode": [{"batch": 1, "length": 64}, {"batch": 4, "length": 64}],
@@ -175,3 +177,34 @@ def test_choices_are_of_each_profile(space):
     choice = worker.choose(job, Wanted([one.profile for one in seen()], 3, b""), seen())
     assert choice.tactics == {"0 a": "k1", "1 a": "k1", "2 a": "k1"}
     assert choice.of["graph"] == job.input_info("model").digest
+
+
+def looked(monkeypatch, missed, dtype="float16"):
+    """What another process found, but for what it missed."""
+    said = json.dumps({"Layers": [{"Name": "a", "TacticName": "k1"}]})
+    values = {"step": 0.002, "run": True, "times": {"a": 3.0}, "said": said}
+    found = {task: values[task[0]] for task in looking.tasks(3) if task not in missed}
+    monkeypatch.setattr(looking, "look", lambda *_: looking.Looked(dtype, found, missed))
+
+
+def test_what_the_looking_missed_is_a_limit(space, monkeypatch):
+    looked(monkeypatch, {("times", 0): "its process was ended by SIGSEGV", ("said", 0): "lost"})
+    job = space().job()
+    found, missed = worker.look(job, read_contract(job.input("model")), worker.ask(job).profiles)
+    assert {limit.kind for limit in missed} == {"error"}
+    assert [limit.what for limit in missed] == [
+        f"the times of its layers are not known, of the profile {found[0].profile}: its process was ended by SIGSEGV",
+        f"TensorRT's inspector fails at the profile {found[0].profile}: lost",
+    ]
+    assert (found[0].times, found[0].layers, found[1].times) == ({}, [], {"a": 3.0})
+    assert job.result.metrics == {"step_ms": 2.0}
+    worker.report(job, found, missed, [])
+    assert job.result.metrics["fallbacks"] == 0
+    assert worker.choose(job, worker.ask(job), found).tactics == {"1 a": "k1", "2 a": "k1"}
+
+
+def test_an_engine_of_another_type_is_a_fault(space, monkeypatch):
+    looked(monkeypatch, {}, "float32")
+    job = space().job()
+    with pytest.raises(Fault, match="computes in float32; the graph asks for float16"):
+        worker.look(job, read_contract(job.input("model")), worker.ask(job).profiles)

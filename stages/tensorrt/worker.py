@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from lib.llm.contract import Contract, read_contract
 from lib.trt import description, inspect, limits, profiles, tactics
+from lib.trt import look as looking
 from lib.trt.build import Wanted, build
 from lib.trt.description import Description
 from lib.trt.library import architecture, load, make_logger
@@ -23,10 +24,6 @@ from tinfra_worker import BadInput, BadParam, Fault, Job, run
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from lib.trt.engine import EngineDecoder
-
-
-STEPS = 64  # of the step that is timed
 LEFT = (MODEL, ".safetensors", ".safetensors.index.json")  # what an engine needs no more
 
 
@@ -44,14 +41,15 @@ def main(job: Job) -> None:
     wanted = ask(job)
     before = read_choice(job)
     contract, weights = read_graph(job)
+    faulthandler.enable()  # a crash of the library says where
     trt = load()
     logger = make_logger(trt)
     make(job, wanted, trt, logger)
     gc.collect()  # the graph's weights and the serialized engine, before the engine is loaded
     job.metric("weights_bytes_expected", weights.expected)
     job.progress(0, 1, "engine", "timing the layers")
-    seen = look(job, contract)
-    report(job, seen, limits.find(logger.lines, seen[0].layers, weights, contract.dtype), logger.lines)
+    seen, missed = look(job, contract, wanted.profiles)
+    report(job, seen, missed + limits.find(logger.lines, seen[0].layers, weights, contract.dtype), logger.lines)
     choice = choose(job, wanted, seen)
     tactics.write(job.output("timing"), choice)
     changed = tactics.compare(before, choice) if before else None
@@ -130,43 +128,24 @@ def plan_size(job: Job) -> int:
     return (job.output("engine") / description.PLAN).stat().st_size
 
 
-def look(job: Job, contract: Contract) -> list[Seen]:
-    """Load the engine as its users will, time a step of the first profile, and each layer of all."""
-    import torch
-
-    from lib.trt.engine import EngineDecoder
-    from lib.trt.plan import Plan
-    from lib.trt.timed import layer_times
-
-    try:
-        plan = Plan(job.output("engine"))
-    except ValueError as e:
-        raise Fault(f"the engine that was built cannot be loaded: {e}") from e
-    decoder = EngineDecoder(job.output("engine"), plan)
-    if decoder.dtype != contract.dtype:
-        raise Fault(f"the engine computes in {decoder.dtype}; the graph asks for {contract.dtype}")
-    at, seen = plan.profiles[0], []
-    try:
-        job.metric("step_ms", 1000 * step_seconds(decoder, at))
-        del decoder
-        for number, at in enumerate(plan.profiles):
-            times, said = layer_times(plan, contract, number)
-            seen.append(Seen(at, inspect.read_layers(said), times, said))
-    except torch.AcceleratorError as e:  # a fault of the library's own kernels: the shapes are those that it built for
-        raise Fault(f"the engine that was built fails at the profile {at}: {str(e).splitlines()[0]}") from e
-    job.metric("layers", len(seen[0].times))
-    return seen
-
-
-def step_seconds(decoder: EngineDecoder, profile: Profile) -> float:
-    """Median of the steps behind a prompt that fills half of the cache."""
-    import torch
-
-    batch, length = profile.batch[0], profile.length[0]
-    prompt = torch.zeros(batch, length // 2, dtype=torch.int64)
-    decoder.open(batch, length)
-    made = decoder.generate(prompt, min(STEPS + 1, length - length // 2), torch.tensor([], dtype=torch.int64))
-    return median(made.step_seconds)
+def look(job: Job, contract: Contract, planned: Sequence[Profile]) -> tuple[list[Seen], list[limits.Limit]]:
+    """Run the engine as its users will, time a step of the first profile, and each layer of all; limits say what was
+    missed. :class:`Fault` where the engine does not run.
+    """
+    looked = looking.look(job.output("engine"), job.workspace / "tmp", planned)
+    if looked.dtype != contract.dtype:
+        raise Fault(f"the engine computes in {looked.dtype}; the graph asks for {contract.dtype}")
+    job.metric("step_ms", 1000 * looked.found["step", 0])
+    missed = [limits.Limit("error", looking.say(task, why, planned)) for task, why in looked.missed.items()]
+    for limit in missed:
+        job.log(limit.what, "warning")
+    seen = []
+    for number, at in enumerate(planned):
+        said = looked.found.get(("said", number), "")
+        seen.append(Seen(at, inspect.read_layers(said), looked.found.get(("times", number), {}), said))
+    if seen[0].times:
+        job.metric("layers", len(seen[0].times))
+    return seen, missed
 
 
 def report(job: Job, seen: Sequence[Seen], found: Sequence[limits.Limit], lines: Sequence[str]) -> None:

@@ -11,6 +11,9 @@ from typing import Any
 from tinfra_worker import Machine
 
 SAID = 20000  # lines that are kept; a build says some hundred
+# The library has one logger a process, the first that it is given while nothing else of it lives, and only points at
+# it: an engine that is still used may speak to the logger of one that is gone.
+_LOGGERS: list[Any] = []
 
 
 def load() -> ModuleType:
@@ -46,7 +49,9 @@ def make_logger(trt: ModuleType) -> Any:
             if severity != trt.ILogger.Severity.VERBOSE and len(self.lines) < SAID:
                 self.lines.append(f"[{str(severity).rpartition('.')[2]}] {msg}")
 
-    return Log()
+    made = Log()
+    _LOGGERS.append(made)
+    return made
 
 
 def architecture() -> str:

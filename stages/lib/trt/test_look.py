@@ -1,0 +1,99 @@
+"""Processes that crash where they are told to, in place of the one that runs an engine."""
+
+import json
+import sys
+
+import pytest
+
+from lib.trt import look
+from lib.trt.look import Looked, tasks
+from tinfra_worker import Fault, Resources
+
+PROFILES = ["decode: batch 1", "prefill: batch 1-4"]
+WITNESS = """
+import json, os, signal, sys
+crash, how = json.loads(sys.argv[1]), sys.argv[2]
+found = open(sys.argv[4], "a")
+def write(line):
+    found.write(json.dumps(line) + "\\n")
+    found.flush()
+def end():
+    if how == "signal":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    write({"failed": "the device is lost", "type": how})
+    sys.exit(1)
+for task in [["load", 0], *json.loads(sys.argv[5])]:
+    write({"begin": task})
+    if task in crash:
+        end()
+    write({"found": "float16" if task[0] == "load" else str(task)})
+if "end" in crash:
+    end()
+"""
+
+
+@pytest.fixture
+def looked(tmp_path):
+    def make(*crash, how="signal") -> Looked:
+        script = tmp_path / "witness.py"
+        script.write_text(WITNESS)
+        command = (sys.executable, str(script), json.dumps(crash), how)
+        return look.look(tmp_path / "engine", tmp_path, PROFILES, command)
+
+    return make
+
+
+def test_what_is_found_of_a_sound_engine(looked):
+    made = looked()
+    assert made.dtype == "float16"
+    assert list(made.found) == tasks(2)
+    assert made.missed == {}
+
+
+def test_plain_passes_of_all_profiles_come_first():
+    kinds = [kind for kind, _ in tasks(3)]
+    assert kinds == ["step"] + ["run"] * 3 + ["times"] * 3 + ["said"] * 3
+
+
+def test_a_crash_of_the_looking_costs_only_what_was_looked_for(looked):
+    made = looked(["times", 0], ["said", 1])
+    assert made.missed == dict.fromkeys([("times", 0), ("said", 1)], "its process was ended by SIGSEGV")
+    assert set(made.found) == set(tasks(2)) - set(made.missed)
+    assert look.say(("said", 1), made.missed["said", 1], PROFILES) == (
+        "TensorRT's inspector fails at the profile prefill: batch 1-4: its process was ended by SIGSEGV"
+    )
+
+
+def test_exceptions_are_told_in_their_own_words(looked):
+    assert looked(["times", 1], how="AcceleratorError").missed == {("times", 1): "the device is lost"}
+
+
+@pytest.mark.parametrize(
+    ("crash", "says"),
+    [
+        (["load", 0], "cannot be loaded: its process was ended by SIGSEGV"),
+        (["step", 0], "fails at decoding with the profile decode: batch 1: its process was ended by SIGSEGV"),
+        (["run", 1], "fails at a plain pass of the profile prefill: batch 1-4: its process was ended by SIGSEGV"),
+    ],
+)
+def test_an_engine_that_does_not_run_is_a_fault(looked, crash, says):
+    with pytest.raises(Fault, match=says):
+        looked(crash)
+
+
+def test_too_little_memory_for_a_plain_pass(looked):
+    with pytest.raises(Resources, match="out of memory when the engine is run: the device is lost"):
+        looked(["run", 0], how="OutOfMemoryError")
+
+
+def test_a_crash_behind_all_that_was_asked(looked):
+    made = looked("end")
+    assert list(made.found) == tasks(2)
+    assert look.say(("end", 0), made.missed["end", 0], PROFILES).endswith(
+        "failed at its end: its process was ended by SIGSEGV"
+    )
+
+
+def test_a_witness_that_cannot_even_begin(tmp_path):
+    with pytest.raises(Fault, match="cannot be loaded: its process ended with 3"):
+        look.look(tmp_path, tmp_path, PROFILES, (sys.executable, "-c", "raise SystemExit(3)"))

@@ -1,0 +1,81 @@
+"""The witness's tasks, with a made-up engine in torch in place of TensorRT's."""
+
+import json
+import subprocess
+from types import SimpleNamespace
+
+import pytest
+
+from lib.trt import look, test_engine, witness
+from lib.trt.profiles import plan
+
+
+class Profiler:
+    """As IProfiler: what derives from it is told of each layer."""
+
+    def __init__(self):
+        pass
+
+
+class Inspector:
+    """Fails at contexts, as TensorRT's does at some."""
+
+    execution_context = None
+
+    def get_engine_information(self, kind):
+        return "" if self.execution_context else f"{kind} of the engine"
+
+
+class Context(test_engine.Sums):
+    def __init__(self):
+        self.made = SimpleNamespace(profiler=None)
+
+    def run(self):
+        super().run()
+        if self.made.profiler:
+            self.made.profiler.report_layer_time("sums", 0.5)
+
+
+class Plan(test_engine.Plan):
+    stream = SimpleNamespace(synchronize=lambda: None)
+    trt = SimpleNamespace(IProfiler=Profiler, LayerInformationFormat=SimpleNamespace(JSON="json"))
+    engine = SimpleNamespace(create_engine_inspector=Inspector)
+
+    def context(self, profile):
+        return Context()
+
+
+@pytest.fixture
+def engine(tmp_path):
+    (tmp_path / "decoder.json").write_text(json.dumps(test_engine.CONTRACT))
+    return tmp_path
+
+
+def test_all_tasks_are_done_in_their_order(engine):
+    lines = []
+    asked = look.tasks(3)
+    witness.testify(engine, Plan(plan([(2, 24), (3, 32)], 8, 0)), asked, lines.append)
+    assert [tuple(line["begin"]) for line in lines[::2]] == asked
+    found = dict(zip(asked, (line["found"] for line in lines[1::2]), strict=True))
+    assert found["step", 0] > 0
+    assert found["run", 2] is True
+    assert found["times", 1] == {"sums": pytest.approx(500)}
+    assert found["said", 2] == "json of the engine"
+
+
+def test_a_process_of_its_own_says_why_it_cannot(engine):
+    """The real program, at a folder that is no engine."""
+    found = engine / "found"
+    asked = json.dumps(look.tasks(1))
+    env = {"PYTHONPATH": ":".join(witness.sys.path)}
+    done = subprocess.run(
+        [*look.WITNESS, str(engine), str(found), asked], env=env, capture_output=True, text=True, check=False
+    )
+    begin, failed = map(json.loads, found.read_text().splitlines())
+    assert begin == {"begin": ["load", 0]}
+    assert failed == {
+        "failed": "engine.json cannot be read: " + failed["failed"].partition(": ")[2],
+        "type": "ValueError",
+    }
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr

@@ -1,0 +1,81 @@
+"""A process that runs an engine and looks at it: python -m lib.trt.witness ENGINE FOUND TASKS
+
+It writes what it does and what it finds into the file FOUND, a line of JSON each, so that whoever started it knows what
+it was at when it crashed.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+from lib.llm.contract import read_contract
+from lib.trt.engine import EngineDecoder
+from lib.trt.plan import Plan
+from lib.trt.timed import Trial
+
+STEPS = 64  # of the step that is timed
+Write = Callable[[dict[str, Any]], None]
+
+
+def main(folder: Path, found: Path, tasks: list[tuple[str, int]]) -> int:
+    with found.open("a", encoding="utf-8") as file:
+
+        def write(line: dict[str, Any]) -> None:
+            file.write(json.dumps(line) + "\n")
+            file.flush()
+
+        try:
+            write({"begin": ["load", 0]})
+            plan = Plan(folder)
+            write({"found": plan.dtype()})
+            testify(folder, plan, tasks, write)
+        except Exception as e:  # behind some of them the device cannot be used any more by this process
+            write({"failed": (str(e).strip() or type(e).__name__).splitlines()[0], "type": type(e).__name__})
+            raise
+    return 0
+
+
+def testify(folder: Path, plan: Plan, tasks: Iterable[tuple[str, int]], write: Write) -> None:
+    """Do the tasks, each a kind and a profile's number: its objects are gone before what it found is written."""
+    for kind, number in tasks:
+        write({"begin": [kind, number]})
+        write({"found": KINDS[kind](folder, plan, number)})
+
+
+def step_seconds(folder: Path, plan: Plan, number: int) -> float:
+    """As a decoder's users run it: median of the steps behind a prompt that fills half of the cache."""
+    decoder = EngineDecoder(folder, plan)
+    batch, length = plan.profiles[number].batch[0], plan.profiles[number].length[0]
+    prompt = torch.zeros(batch, length // 2, dtype=torch.int64)
+    decoder.open(batch, length)
+    made = decoder.generate(prompt, min(STEPS + 1, length - length // 2), torch.tensor([], dtype=torch.int64))
+    return median(made.step_seconds)
+
+
+def run(folder: Path, plan: Plan, number: int) -> bool:
+    Trial(plan, read_contract(folder), number).run()
+    return True
+
+
+def times(folder: Path, plan: Plan, number: int) -> dict[str, float]:
+    return Trial(plan, read_contract(folder), number).times()
+
+
+def said(folder: Path, plan: Plan, number: int) -> str:
+    trial = Trial(plan, read_contract(folder), number)
+    trial.run()
+    return trial.said()
+
+
+KINDS: dict[str, Callable[[Path, Plan, int], Any]] = {"step": step_seconds, "run": run, "times": times, "said": said}
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2]), [(kind, number) for kind, number in json.loads(sys.argv[3])]))
