@@ -19,21 +19,25 @@ from lib.trt.library import architecture, load, make_logger
 class Context:
     """One way through an engine: a profile, and the tensors that it reads and writes."""
 
-    def __init__(self, made: Any, stream: torch.cuda.Stream, memory: torch.Tensor) -> None:
+    def __init__(self, made: Any, stream: torch.cuda.Stream, memory: torch.Tensor, names: set[str]) -> None:
         self.made = made
         self._stream = stream
+        self._names = names  # of all that the engine reads and writes
         self._memory = memory  # must live as long as the context
 
     def bind(self, tensors: dict[str, torch.Tensor]) -> None:
         """Give it its tensors by name, inputs and outputs. Only their addresses are kept: the caller holds them, at
         least until the last pass is enqueued if they were made on the plan's stream.
         """
+        if tensors.keys() != self._names:
+            raise ValueError(f"these are of the engine or given, not both: {sorted(self._names ^ tensors.keys())}")
         for name, tensor in tensors.items():
             if tensor.data_ptr() % ALIGN or not tensor.is_contiguous():
                 raise ValueError(f"{name} is not aligned as TensorRT wants it")
             if not name.startswith(("new.", "logits")) and not self.made.set_input_shape(name, tuple(tensor.shape)):
                 raise ValueError(f"the engine does not take {name} of {tuple(tensor.shape)}")
-            self.made.set_tensor_address(name, tensor.data_ptr())
+            if not self.made.set_tensor_address(name, tensor.data_ptr()):
+                raise ValueError(f"the engine does not take an address for {name}")
         if missing := self.made.infer_shapes():
             raise ValueError(f"the engine lacks the shapes of {', '.join(missing)}")
 
@@ -44,7 +48,7 @@ class Context:
 
 
 class Plan:
-    """A deserialized engine. What it runs goes through one stream, so contexts of a profile share scratch memory."""
+    """A deserialized engine. What it runs goes through one stream, so its contexts share scratch memory."""
 
     def __init__(self, folder: Path) -> None:
         """ValueError when the folder is no engine, or none for this machine."""
@@ -62,7 +66,8 @@ class Plan:
         self._logger = make_logger(trt)
         self._runtime = trt.Runtime(self._logger)
         self.engine = self._deserialize(folder / description.PLAN)
-        self._memory: dict[int, torch.Tensor] = {}
+        self._memory: torch.Tensor | None = None
+        self._names = {self.engine.get_tensor_name(n) for n in range(self.engine.num_io_tensors)}
 
     def _deserialize(self, path: Path) -> Any:
         try:
@@ -85,14 +90,15 @@ class Plan:
         made = self.engine.create_execution_context(self.trt.ExecutionContextAllocationStrategy.USER_MANAGED)
         if made is None:
             raise torch.OutOfMemoryError(f"out of memory for a context: {' '.join(self._logger.lines[-2:])}")
-        if profile not in self._memory:
-            size = max(self.engine.get_device_memory_size_for_profile_v2(profile), 1)
-            self._memory[profile] = torch.empty(size, dtype=torch.uint8, device=self.device)
-        memory = self._memory[profile]
-        made.set_optimization_profile_async(profile, self.stream.cuda_stream)
+        if self._memory is None:
+            # What the largest profile needs, whichever is chosen: set_device_memory wants no less, by its own words.
+            size = max(self.engine.device_memory_size_v2, 1)
+            self._memory = torch.empty(size, dtype=torch.uint8, device=self.device)
+        if not made.set_optimization_profile_async(profile, self.stream.cuda_stream):
+            raise ValueError(f"the engine has no profile {profile}")
         self.stream.synchronize()
-        made.set_device_memory(memory.data_ptr(), memory.numel())
-        return Context(made, self.stream, memory)
+        made.set_device_memory(self._memory.data_ptr(), self._memory.numel())
+        return Context(made, self.stream, self._memory, self._names)
 
     @contextmanager
     def on_stream(self) -> Iterator[None]:
