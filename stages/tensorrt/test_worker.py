@@ -100,6 +100,12 @@ def test_profiles_that_cannot_be(space, decode, says):
     assert found.value.param == "decode"
 
 
+def test_rows_longer_than_the_models_positions(space):
+    done = space(decode=[{"batch": 1, "length": 65}]).run()
+    assert (done.code, done.problem["param"]) == (10, "decode")
+    assert "decode has rows of 65 tokens; the model has 64 positions" in done.problem["message"]
+
+
 def test_a_graph_of_another_kind_is_refused_before_anything_is_built(space, graph):
     (graph / "decoder.json").unlink()
     assert refused(space(), "decoder.json cannot be read", 11)["input"] == "model"

@@ -41,6 +41,7 @@ def main(job: Job) -> None:
     wanted = ask(job)
     before = read_choice(job)
     contract, weights = read_graph(job)
+    check_context(wanted, contract)
     faulthandler.enable()  # a crash of the library says where
     trt = load()
     logger = make_logger(trt)
@@ -92,6 +93,13 @@ def read_graph(job: Job) -> tuple[Contract, Weights]:
         return contract, read_weights(folder, contract.dtype)
     except ValueError as e:
         raise BadInput("model", f"the graph cannot be built: {e}", "it must be of the kind onnx_decoder") from e
+
+
+def check_context(wanted: Wanted, contract: Contract) -> None:
+    """:class:`BadParam` for rows longer than the graph's tables of positions: the engine would read beyond them."""
+    longest = max(profile.length[2] for profile in wanted.profiles)
+    if longest > contract.context:
+        raise BadParam("decode", f"decode has rows of {longest} tokens; the model has {contract.context} positions")
 
 
 def make(job: Job, wanted: Wanted, trt: ModuleType, logger: Any) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
+from lib.trt.late import late
 from lib.trt.network import Network, Refused
 from lib.trt.profiles import Profile, shapes
 from tinfra_worker import Resources
@@ -50,10 +51,11 @@ def build(trt: ModuleType, logger: Any, parsed: Network, wanted: Wanted, told: T
     config.max_aux_streams = 0  # one stream, so that a step is one chain of a CUDA graph
     reused = set_timing(config, wanted.timing)
     add_profiles(parsed, config, wanted.profiles)
-    monitor = make_monitor(trt, told)
-    config.progress_monitor = monitor
     started = time.monotonic()
-    plan = parsed.builder.build_serialized_network(parsed.network, config)
+    with late() as came:
+        monitor = make_monitor(trt, told, came)
+        config.progress_monitor = monitor
+        plan = parsed.builder.build_serialized_network(parsed.network, config)
     if monitor.stopped is not None:
         raise monitor.stopped
     if plan is None:
@@ -81,8 +83,8 @@ def add_profiles(parsed: Network, config: Any, profiles: Sequence[Profile]) -> N
             raise Refused(f"TensorRT refuses the profile {profile}")
 
 
-def make_monitor(trt: ModuleType, told: Told) -> Any:
-    """Tells of the outermost phases, and ends the build where what it calls raises: a SIGTERM, say.
+def make_monitor(trt: ModuleType, told: Told, came: Sequence[int]) -> Any:
+    """Tells of the outermost phases, and ends the build once a signal `came`, or where what it calls raises.
 
     Nothing may be raised into the library, so what was is kept in `stopped`.
     """
@@ -106,7 +108,7 @@ def make_monitor(trt: ModuleType, told: Told) -> Any:
                     told(phase_name, min(step + 1, self.sizes[phase_name]), self.sizes[phase_name])
             except BaseException as e:  # Cancelled is none of Exception's
                 self.stopped = e
-            return self.stopped is None
+            return self.stopped is None and not came
 
     return Monitor()
 

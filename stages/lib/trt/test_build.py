@@ -1,4 +1,5 @@
 import re
+import signal
 from types import SimpleNamespace
 
 import pytest
@@ -107,6 +108,31 @@ def test_a_cancel_ends_the_build_and_is_raised_behind_it():
 
     with pytest.raises(Cancelled):
         run(told=told)
+
+
+def test_a_signal_that_comes_during_a_callback_ends_the_build_and_is_heeded_behind_it():
+    """The library would swallow what is raised in a callback, or take it for a build that failed."""
+
+    class Struck(Builder):
+        def build_serialized_network(self, network, config):
+            signal.raise_signal(signal.SIGTERM)
+            self.built = super().build_serialized_network(network, config)
+            return self.built
+
+    def cancel(*_):
+        raise Cancelled
+
+    config = Config()
+    builder = Struck(config, SimpleNamespace(lines=[]))
+    parsed = SimpleNamespace(builder=builder, network=None, inputs=dict)
+    before = signal.signal(signal.SIGTERM, cancel)
+    try:
+        with pytest.raises(Cancelled):
+            build.build(TRT, builder.logger, parsed, build.Wanted(PROFILES, 3, b""), lambda *_: None)
+        assert builder.built is None
+        assert signal.getsignal(signal.SIGTERM) is cancel
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_a_profile_that_is_refused():
