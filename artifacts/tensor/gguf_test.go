@@ -356,7 +356,8 @@ func FuzzReadGGUF(f *testing.F) {
 			return
 		}
 		tile(t, h, int64(len(b)), 1<<31)
-		if n := len(h.Tensors); n > 0 && h.Tensors[n-1].Size > 0 {
+		// A tensor of an unknown type is as long as there is room for it: a shorter file is as sound.
+		if n := len(h.Tensors); n > 0 && h.Tensors[n-1].Size > 0 && !strings.HasPrefix(h.Tensors[n-1].DType, "type ") {
 			end := h.Tensors[n-1].Offset + h.Tensors[n-1].Size
 			if _, err := readGGUF(b[:end-1]); err == nil {
 				t.Fatalf("without its last byte it is sound too: %+v", h)
