@@ -172,6 +172,9 @@ func TestOverlayIsAFolderOfPackages(t *testing.T) {
 		if _, err := os.Stat(filepath.Join(u.Overlay, "six.py")); err != nil || u.Native != "" || u.Packages != 1 || !executable(u.Python) {
 			t.Errorf("%+v, %v", u, err)
 		}
+		if found, err := filepath.Glob(filepath.Join(overlay, "__pycache__", "six.*.pyc")); err != nil || len(found) != 1 {
+			t.Errorf("each worker would parse it anew: %q, %v", found, err)
+		}
 	}
 	if all, err := s.List(t.Context()); err != nil || len(all) != 0 {
 		t.Errorf("installed besides: %v, %v", all, err)

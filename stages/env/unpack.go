@@ -262,9 +262,9 @@ func (s *Set) layWheels(ctx context.Context, from *source, d *declaration, pytho
 	if err := os.WriteFile(name, []byte(strings.Join(lines, "\n")+"\n"), 0o644); err != nil {
 		return err
 	}
-	progress("installing into " + overlay)
+	progress("installing into " + overlay + " and compiling bytecode") // workers write none
 	install := quiet(ctx, uv, append([]string{
-		"pip", "install", "--no-deps", "--require-hashes", "--no-build", "--python", python.Path, "--target", overlay, "--requirements", name,
+		"pip", "install", "--no-deps", "--require-hashes", "--no-build", "--compile-bytecode", "--python", python.Path, "--target", overlay, "--requirements", name,
 	}, from.howToInstall()...)...)
 	install.Dir = from.dir
 	return follow(ctx, install, nil)
