@@ -21,7 +21,7 @@ func newEnvPack(a *app) *cobra.Command {
 		Long: `pack writes all that an environment consists of to one file, or to parts of it: its packages, its native parts, and uv, which
 installs them. ` + "`tinfra env unpack`" + ` makes the environment of it elsewhere, without a network, and takes nothing that is not in the lock.
 It is packed for this machine, or for the one whose description --for names. Packages that the described machine has of its own are left
-out, and so are those that no --only asks for; such a pack is an overlay.`,
+out, and so are those that no --only asks for; such a pack is an overlay. What of the latter the machine lacks is told.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.Name = args[0]

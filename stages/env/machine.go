@@ -168,11 +168,19 @@ func (m *Machine) host(name string) (*Hosted, error) {
 // has says whether the machine has a distribution of its own in the version that a lock pins; what follows a + tells builds
 // of one version apart.
 func (h *Hosted) has(name, version string) bool {
-	return slices.ContainsFunc(h.Has, func(one string) bool {
-		of, its, _ := strings.Cut(one, "==")
-		its, _, _ = strings.Cut(its, " ")
-		its, _, _ = strings.Cut(its, "+")
-		version, _, _ := strings.Cut(version, "+")
-		return normalName(of) == name && its == version
-	})
+	its, there := h.version(name)
+	its, _, _ = strings.Cut(its, "+")
+	version, _, _ = strings.Cut(version, "+")
+	return there && its == version
+}
+
+// version is that of a distribution which the machine has of its own.
+func (h *Hosted) version(name string) (version string, there bool) {
+	for _, one := range h.Has {
+		if of, its, _ := strings.Cut(one, "=="); normalName(of) == name {
+			version, _, _ = strings.Cut(its, " ")
+			return version, true
+		}
+	}
+	return "", false
 }

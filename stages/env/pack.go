@@ -167,12 +167,17 @@ func (p *packing) gather(ctx context.Context, uv bool) (int, error) {
 func (p *packing) choose(all []requirement) ([]requirement, error) {
 	only := &onlyThese{globs: p.o.Only, used: make([]bool, len(p.o.Only))}
 	var some []requirement
+	var lacks unmet
 	for _, r := range all {
-		if !only.takes(r.Name) || p.host.has(r.Name, r.Version) {
-			p.list.LeftOut = append(p.list.LeftOut, r.Name+"=="+r.Version)
+		asked := only.takes(r.Name)
+		if asked && !p.host.has(r.Name, r.Version) {
+			some = append(some, r)
 			continue
 		}
-		some = append(some, r)
+		p.list.LeftOut = append(p.list.LeftOut, r.Name+"=="+r.Version)
+		if !asked {
+			lacks.add(p.host, r)
+		}
 	}
 	for _, n := range p.d.Natives {
 		if only.takes(n.Name) {
@@ -183,6 +188,9 @@ func (p *packing) choose(all []requirement) ([]requirement, error) {
 	}
 	if i := slices.Index(only.used, false); i >= 0 && only.err == nil {
 		return nil, fmt.Errorf("no package or native part of it is called %q", p.o.Only[i])
+	}
+	if only.err == nil {
+		lacks.tell(p.progress)
 	}
 	return some, only.err
 }
