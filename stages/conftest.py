@@ -57,12 +57,15 @@ class Outcome:
 class Workspace:
     """One attempt's folder. Inputs are folders that are copied by link, as the core lays them.
 
-    On a GPU the worker sees the first one of the machine, and the distributions that PYTHONPATH names.
+    On a GPU the worker sees the first one of the machine, and the distributions that PYTHONPATH names; those a worker
+    without one sees too, in a test that is meant for a GPU.
     """
 
     def __init__(self, root: Path, kind: str, gpu: bool = False) -> None:
         self.root = root
         self.gpu = gpu
+        named = os.environ.get("PYTHONPATH") if gpu else None
+        self.python_path = ":".join(filter(None, [str(STAGES / "sdk"), str(STAGES), named]))
         self.worker = STAGES / kind / "worker.py"
         self.request: dict[str, Any] = {
             "protocol": 1,
@@ -108,36 +111,34 @@ class Workspace:
         (self.root / "request.json").write_bytes(request if request is not None else json.dumps(self.request).encode())
         for port in self.request["outputs"]:
             self.out(port).mkdir(exist_ok=True)
-        complete = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(self.root / "home"),
-            "TMPDIR": str(self.root / "tmp"),
-            "LANG": "C.UTF-8",
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "PYTHONHASHSEED": "0",
-            "PYTHONPATH": f"{STAGES / 'sdk'}:{STAGES}",
-            "HF_HUB_OFFLINE": "1",
-            "TRANSFORMERS_OFFLINE": "1",
-            "CUDA_VISIBLE_DEVICES": "",
-            "TINFRA_WORKSPACE": str(self.root),
-            **(self._gpu_environment() if self.gpu else {}),
-            **(env or {}),
-        }
         with (self.root / "stdout").open("w") as out, (self.root / "stderr").open("w") as err:
             return subprocess.Popen(
                 [sys.executable, "-P", "-s", str(self.worker)],
                 cwd=self.root,
-                env=complete,
+                env=self.environment() | dict(env or {}),
                 stdout=out,
                 stderr=err,
                 text=True,
                 start_new_session=True,
             )
 
-    def _gpu_environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
+        """The worker's variables."""
         given = {name: os.environ[name] for name in GPU_VARIABLES if name in os.environ}
-        path = ":".join(filter(None, [str(STAGES / "sdk"), str(STAGES), os.environ.get("PYTHONPATH")]))
-        return {"CUDA_VISIBLE_DEVICES": "0", **given, "PYTHONPATH": path}
+        return {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.root / "home"),
+            "TMPDIR": str(self.root / "tmp"),
+            "LANG": "C.UTF-8",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONHASHSEED": "0",
+            "PYTHONPATH": self.python_path,
+            "HF_HUB_OFFLINE": "1",
+            "TRANSFORMERS_OFFLINE": "1",
+            "CUDA_VISIBLE_DEVICES": "",
+            "TINFRA_WORKSPACE": str(self.root),
+            **({"CUDA_VISIBLE_DEVICES": "0", **given} if self.gpu else {}),
+        }
 
     def outcome(self, process: subprocess.Popen[str]) -> Outcome:
         code = process.wait(timeout=300)
