@@ -54,7 +54,7 @@ func (p *planner) prepare(ctx context.Context, s *Step) (hcl.Diagnostics, error)
 }
 
 func (p *planner) addFacts(s *Step) hcl.Diagnostics {
-	var diags hcl.Diagnostics
+	var lacks []string
 	st := s.Node.Stage
 	for _, name := range slices.Concat(st.Kind.Facts, st.Kind.OptionalFacts) {
 		v, ok := p.options.Facts[name]
@@ -62,8 +62,7 @@ func (p *planner) addFacts(s *Step) hcl.Diagnostics {
 			continue
 		}
 		if !ok {
-			diags = append(diags, problem(st.Range, "Unknown fact",
-				"Kind %s depends on %s, and this executor does not state %s.", st.Kind.Name, name, name))
+			lacks = append(lacks, name)
 			continue
 		}
 		if s.draft.Facts == nil {
@@ -71,7 +70,7 @@ func (p *planner) addFacts(s *Step) hcl.Diagnostics {
 		}
 		s.draft.Facts[name] = v
 	}
-	return diags
+	return p.unstated(st, lacks)
 }
 
 // addParams also runs again once pins are known.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/hashicorp/hcl/v2"
 
+	"github.com/Ruihan11/tiny-infra/pipeline/plan"
 	"github.com/Ruihan11/tiny-infra/pipeline/recipe"
 	"github.com/Ruihan11/tiny-infra/stages"
 )
@@ -41,23 +42,15 @@ func capacityOf(facts map[string]string) capacity {
 
 // refuse says why a stage can never run here. CPUs are not among the reasons: with fewer it runs longer.
 func (c capacity) refuse(s *recipe.Stage) *hcl.Diagnostic {
-	n, why := s.Needs, ""
+	n := s.Needs
 	switch {
 	case n.GPUsMin > len(c.gpus):
-		why = fmt.Sprintf("%s needs %s, this machine has %d.", s.Address, plural(n.GPUsMin, "GPU"), len(c.gpus))
+		return plan.FewGPUs(s, n.GPUsMin, len(c.gpus), fmt.Sprintf("its needs say gpus = %d", n.GPUsMin))
 	case c.memoryGiB > 0 && n.MemoryGiB > c.memoryGiB:
-		why = fmt.Sprintf("%s needs %g GiB of memory, this machine has %g.", s.Address, n.MemoryGiB, c.memoryGiB)
-	default:
-		return nil
+		return problem(s.Range, "This machine is too small",
+			"%s needs %g GiB of memory, this machine has %g. Change its needs, or run it elsewhere.", s.Address, n.MemoryGiB, c.memoryGiB)
 	}
-	return problem(s.Range, "This machine is too small", "%s Change its needs, or run it elsewhere.", why)
-}
-
-func plural(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
+	return nil
 }
 
 // grant is what a running stage holds.

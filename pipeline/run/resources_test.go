@@ -114,7 +114,7 @@ func TestWhatCanNeverFitStartsNothing(t *testing.T) {
 	b := claimBench(t, `gpus = 2`, 1)
 	b.kinds["big"] = claiming(b.dir, `memory_gib = 100`)
 	b.recipe += `stage "big" "b" {}`
-	got := b.fails(run.ExitRecipe, "claim.s00 needs 2 GPUs, this machine has 0", "big.b needs 100 GiB of memory, this machine has 8", "r.hcl:1", "r.hcl:2")
+	got := b.fails(run.ExitRecipe, "claim.s00 needs 2 NVIDIA GPUs (its needs say gpus = 2), and nvidia-smi shows none on this machine", "big.b needs 100 GiB of memory, this machine has 8", "r.hcl:1", "r.hcl:2")
 	b.states(map[string]artifacts.State{"claim.s00": "blocked", "big.b": "blocked"}, got)
 	if len(b.beside()) > 0 {
 		t.Error("something ran")
