@@ -164,6 +164,9 @@ others make (pending), and why; and what that may take, going by earlier runs. I
 			if err != nil {
 				return err
 			}
+			if err := t.warnOfPackages(cmd.Context(), a.stderr); err != nil {
+				return err
+			}
 			f := t.forecast(cmd.Context())
 			return a.tellPlan(path, t.planned(f), f.words(t.plan.Steps), asJSON)
 		},
