@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lib.llm.notice import say_once
 from tinfra_worker import BadInput, Job, Machine
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ def read_model(folder: Path, dtype: str, place: torch.device, **options: Any) ->
     import torch
     from transformers import AutoModelForCausalLM
 
+    say_once()
     if place.type != "cpu":
         options["device_map"] = place
     kind = dtype if dtype == "auto" else getattr(torch, dtype)

@@ -14,8 +14,8 @@ FORMAT = 1
 class Contract:
     """The sizes of a decoder: `context` in tokens, `weight_bytes` what one step reads of the weights.
 
-    `dtype` is what it computes in. `weights` are float or int4; int4 comes in groups of `group` inputs. `ends` are the
-    tokens that end a text.
+    `dtype` is what it computes in. `weights` are float, int4 or int8; int4 comes in groups of `group` inputs, int8 has
+    one scale an output, and `group` 0. `ends` are the tokens that end a text.
     """
 
     architecture: str
