@@ -21,8 +21,8 @@ from transformers import (
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 import onnx
+from lib.llm.contract import read_contract
 from lib.onnx.decoder.check import check
-from lib.onnx.decoder.contract import read_contract
 from lib.onnx.decoder.rope import tables
 from onnx_decoder import worker
 from tinfra_worker import BadInput, Fault
@@ -268,7 +268,7 @@ def test_what_is_written(space, packed, tiny, read_tree):
     assert trees[0]["config.json"] == (checkpoint / "config.json").read_bytes()
     assert trees[0]["tokenizer.json"] == (tiny / "tokenizer" / "tokenizer.json").read_bytes()
     told = read_contract(made.out("model"))
-    assert (told.group, told.symmetric, told.weights, told.dtype, told.ends) == (32, False, "int4", "bfloat16", [1])
+    assert (told.group, told.symmetric, told.weights, told.dtype, told.ends) == (32, False, "int4", "bfloat16", (1,))
     new = sum(len(trees[0][name]) for name in ("model.onnx", "added.safetensors"))
     assert done.metrics["added_bytes"] == new
     assert done.metrics["size_bytes"] == new + (checkpoint / "model.safetensors").stat().st_size

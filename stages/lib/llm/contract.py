@@ -1,9 +1,17 @@
-"""decoder.json: what a decoder's graph, and each engine made of it, says of itself."""
+"""decoder.json: what a decoder's graph, and each engine made of it, says of itself.
+
+Inputs: `input_ids` int64 [B, S] · `lengths` int64 [B], how many tokens of each row the cache holds · `rows` int64 [R],
+which of the S positions give logits · `cache.<i>.key|value` [B, KV, T, D]. Outputs: `logits` [B, R, V] ·
+`new.<i>.key|value` [B, KV, S, D], which the caller writes into its cache at lengths[b].
+
+Token s of row b stands at position lengths[b] + s. It sees the slots t < lengths[b] of the cache and the new tokens up
+to itself. So rows may differ in length, padding behind a row's text is harmless, and T never needs to be 0.
+"""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 NAME = "decoder.json"
@@ -12,10 +20,11 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Contract:
-    """The sizes of a decoder: `context` in tokens, `weight_bytes` what one step reads of the weights.
+    """The sizes of a decoder: `context` in tokens, `weight_bytes` what one step reads: all weights but the embedding.
 
-    `dtype` is what it computes in. `weights` are float, int4 or int8; int4 comes in groups of `group` inputs, int8 has
-    one scale an output, and `group` 0. `ends` are the tokens that end a text.
+    `dtype` is that of cache and logits: float16, bfloat16 or float32. `weights` are float, int4 or int8; int4 comes in
+    groups of `group` inputs, int8 has one scale an output, and `group` 0. `symmetric` says that there are no zero
+    points. `ends` are the tokens that end a text.
     """
 
     architecture: str
@@ -32,6 +41,10 @@ class Contract:
     group: int
     symmetric: bool
     weight_bytes: int
+
+    def write(self, folder: Path) -> None:
+        text = json.dumps({"format": FORMAT, **asdict(self)}, indent=2) + "\n"
+        (folder / NAME).write_text(text, encoding="utf-8")
 
 
 def read_contract(folder: Path) -> Contract:

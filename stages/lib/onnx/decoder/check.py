@@ -9,8 +9,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from lib.llm.contract import Contract
 from lib.onnx.decoder import attention
-from lib.onnx.decoder.contract import Contract
 from lib.onnx.graph import MODEL, read_graph
 from tinfra_worker import Fault
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lib.llm.contract import Contract
 from lib.onnx.decoder import attention
 from lib.onnx.decoder.added import Added
-from lib.onnx.decoder.contract import Contract
 from lib.onnx.decoder.int4 import Packing
 from lib.onnx.decoder.int8 import Eight
 from lib.onnx.decoder.layer import Body, Shared
@@ -138,7 +138,7 @@ class Decoder:
             vocabulary=c.vocab_size,
             context=c.max_position_embeddings,
             dtype=self.asked.dtype,
-            ends=self.asked.ends,
+            ends=tuple(self.asked.ends),
             weights=kind,
             group=group,
             symmetric=symmetric,
