@@ -276,3 +276,31 @@ def graph_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         return space.out("model")
 
     return make
+
+
+@pytest.fixture(scope="session")
+def pack() -> Callable[..., Path]:
+    """Rounds a checkpoint to 4 bits into a folder: `groups` by the layers that they are for, all but `ignore`."""
+
+    def make(source: Path, folder: Path, groups: dict[str, int], symmetric: bool, ignore: tuple[str, ...]) -> Path:
+        from compressed_tensors.quantization import QuantizationArgs, QuantizationScheme
+        from llmcompressor import oneshot
+        from llmcompressor.modifiers.quantization import QuantizationModifier
+        from transformers import AutoModelForCausalLM
+
+        loaded = AutoModelForCausalLM.from_pretrained(source, dtype="auto")
+        schemes = {
+            f"group_{n}": QuantizationScheme(
+                targets=[target],
+                weights=QuantizationArgs(
+                    num_bits=4, type="int", symmetric=symmetric, strategy="group", group_size=size
+                ),
+            )
+            for n, (target, size) in enumerate(groups.items())
+        }
+        modifier = QuantizationModifier(config_groups=schemes, ignore=list(ignore))
+        oneshot(model=loaded, recipe=[modifier], tie_word_embeddings="lm_head" in ignore)
+        loaded.save_pretrained(folder, save_compressed=True)
+        return folder
+
+    return make

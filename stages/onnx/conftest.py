@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM
 
 SIZES = {
     "vocab_size": 320,
@@ -42,7 +42,9 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
-def packed(plain: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+def packed(
+    plain: Callable[..., Path], pack: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Path]:
     """Makes a checkpoint with 4-bit weights: `groups` by the layers that they are for, the rest but `ignore`."""
 
     def make(
@@ -52,25 +54,8 @@ def packed(plain: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory)
         dtype: str = "float32",
         **changes: Any,
     ) -> Path:
-        from compressed_tensors.quantization import QuantizationArgs, QuantizationScheme
-        from llmcompressor import oneshot
-        from llmcompressor.modifiers.quantization import QuantizationModifier
-
-        model = AutoModelForCausalLM.from_pretrained(plain(dtype, **changes), dtype="auto")
-        schemes = {
-            f"group_{n}": QuantizationScheme(
-                targets=[target],
-                weights=QuantizationArgs(
-                    num_bits=4, type="int", symmetric=symmetric, strategy="group", group_size=size
-                ),
-            )
-            for n, (target, size) in enumerate((groups or {"Linear": 16}).items())
-        }
-        modifier = QuantizationModifier(config_groups=schemes, ignore=list(ignore))
-        oneshot(model=model, recipe=[modifier], tie_word_embeddings="lm_head" in ignore)
         folder = tmp_path_factory.mktemp("packed")
-        model.save_pretrained(folder, save_compressed=True)
-        return folder
+        return pack(plain(dtype, **changes), folder, groups or {"Linear": 16}, symmetric, ignore)
 
     return make
 

@@ -58,7 +58,7 @@ def model(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def packed(model: Callable[..., Path], tmp_path: Path) -> Callable[..., Path]:
+def packed(model: Callable[..., Path], pack: Callable[..., Path], tmp_path: Path) -> Callable[..., Path]:
     """Writes a checkpoint with 4-bit weights: `groups` by the layers that they are for, the rest but `ignore`."""
     made = 0
 
@@ -69,27 +69,9 @@ def packed(model: Callable[..., Path], tmp_path: Path) -> Callable[..., Path]:
         dtype: str = "float32",
         **changes: Any,
     ) -> Path:
-        from compressed_tensors.quantization import QuantizationArgs, QuantizationScheme
-        from llmcompressor import oneshot
-        from llmcompressor.modifiers.quantization import QuantizationModifier
-
         nonlocal made
         made += 1
-        loaded = AutoModelForCausalLM.from_pretrained(model(dtype, **changes), dtype="auto")
-        schemes = {
-            f"group_{n}": QuantizationScheme(
-                targets=[target],
-                weights=QuantizationArgs(
-                    num_bits=4, type="int", symmetric=symmetric, strategy="group", group_size=size
-                ),
-            )
-            for n, (target, size) in enumerate((groups or {"Linear": 128}).items())
-        }
-        modifier = QuantizationModifier(config_groups=schemes, ignore=list(ignore))
-        oneshot(model=loaded, recipe=[modifier], tie_word_embeddings="lm_head" in ignore)
-        folder = tmp_path / f"packed{made}"
-        loaded.save_pretrained(folder, save_compressed=True)
-        return folder
+        return pack(model(dtype, **changes), tmp_path / f"packed{made}", groups or {"Linear": 128}, symmetric, ignore)
 
     return make
 
