@@ -38,6 +38,18 @@ variable "with_bnb" {
   description = "Whether bitsandbytes' LLM.int8 and NF4 are made too: 15 GB more."
 }
 
+variable "engine_batches" {
+  type        = list(number)
+  default     = []
+  description = "Batches that engines are built for, each a profile; 1, 8 and 32, which are timed, where none is given. One must be 32 or more."
+}
+
+variable "engine_spans" {
+  type        = bool
+  default     = false
+  description = "Whether each profile takes the smaller batches too. Fewer profiles make smaller engines, built faster."
+}
+
 variable "static_batches" {
   type        = list(number)
   default     = [1, 8]
@@ -81,6 +93,8 @@ module "gpu" {
   with_int8       = var.with_int8
   with_bnb        = var.with_bnb
   cpus            = var.cpus
+  engine_batches  = var.engine_batches
+  engine_spans    = var.engine_spans
   static_batches  = var.static_batches
   contest_seconds = var.contest_seconds
   quality         = false

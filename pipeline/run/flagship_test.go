@@ -126,3 +126,21 @@ func TestGroupSizeRunsWhatIsMadeOfGroups(t *testing.T) {
 		t.Errorf("it ran\n%s\nwant\n%s", strings.Join(ran, "\n"), strings.Join(want, "\n"))
 	}
 }
+
+// Engines can be built for other batches than those that are timed, each profile for all batches up to its own.
+func TestEnginesOfOtherBatches(t *testing.T) {
+	b := flagship(t)
+	const name = "llama3-synthetic.hcl"
+	vars := map[string]string{"engine_batches": "[8, 32]", "engine_spans": "true"}
+	b.buildRecipe(name, vars)
+	p := b.planRecipe(name, vars)
+	for _, engine := range []string{`tensorrt.fp16`, `tensorrt.quantized["gptq"]`, `tensorrt.quantized["awq"]`} {
+		params := string(p.Step("module.gpu." + engine).Action.Params)
+		if !strings.Contains(params, `"decode":[{"batch":8,"length":288},{"batch":32,"length":288}]`) || !strings.Contains(params, `"spans":true`) {
+			t.Errorf("%s is asked for %s", engine, params)
+		}
+	}
+	if shapes := string(p.Step(`module.gpu.onnx_check.engine["fp16"]`).Action.Params); !strings.Contains(shapes, `"batch":1,`) {
+		t.Errorf("batch 1 is not checked: %s", shapes)
+	}
+}

@@ -113,7 +113,19 @@ variable "check_tolerance" {
 variable "batches" {
   type        = list(number)
   default     = [1, 8, 32]
-  description = "Sequences side by side, in what is timed. Each is a profile of the engines."
+  description = "Sequences side by side, in what is timed."
+}
+
+variable "engine_batches" {
+  type        = list(number)
+  default     = []
+  description = "Batches that engines are built for, each a profile: those that are timed, where none is given. None that is timed may be larger than all of them."
+}
+
+variable "engine_spans" {
+  type        = bool
+  default     = false
+  description = "Whether each profile takes the smaller batches too. Fewer profiles make smaller engines, built faster."
 }
 
 variable "static_batches" {
@@ -182,7 +194,7 @@ locals {
   built       = merge({ fp16 = tensorrt.fp16 }, { for type, engine in tensorrt.bf16 : type => engine }, { for scheme, engine in tensorrt.quantized : scheme => engine })
   engines     = { for name, engine in local.built : name => engine.engine }
   length      = var.prompt + var.tokens
-  decode      = [for b in var.batches : { batch = b, length = local.length }]
+  decode      = [for b in length(var.engine_batches) == 0 ? var.batches : var.engine_batches : { batch = b, length = local.length }]
   timed       = toset([for b in var.batches : tostring(b)])
 }
 
@@ -211,6 +223,7 @@ stage "onnx_decoder" "bf16" {
 stage "tensorrt" "fp16" {
   model  = onnx_decoder.fp16.model
   decode = local.decode
+  spans  = var.engine_spans
 
   needs {
     cpus       = var.cpus
@@ -223,6 +236,7 @@ stage "tensorrt" "bf16" {
   model    = each.value.model
   timing   = tensorrt.fp16.timing
   decode   = local.decode
+  spans    = var.engine_spans
 
   needs {
     cpus       = var.cpus
@@ -362,6 +376,7 @@ stage "tensorrt" "quantized" {
   model    = each.value.model
   timing   = tensorrt.fp16.timing
   decode   = local.decode
+  spans    = var.engine_spans
 
   needs {
     cpus       = var.cpus

@@ -53,6 +53,7 @@ def test_an_engine_beside_its_checkpoint(space, workspace, tiny, tmp_path):
     build = workspace("tensorrt")
     build.request["params"] = {
         "decode": [{"batch": b, "length": 64} for b in (1, 4)],
+        "spans": False,
         "prefill": 32,
         "score": 0,
         "optimization": 1,

@@ -43,6 +43,7 @@ def test_an_engine_is_scored(score, workspace, tiny, graph_of):
     build = workspace("tensorrt")
     build.request["params"] = {
         "decode": [{"batch": 1, "length": 64}],
+        "spans": False,
         "prefill": 64,
         "score": 64,
         "optimization": 3,

@@ -1,5 +1,5 @@
 kind           = "tensorrt"
-doc            = "Builds a TensorRT engine of a decoder graph, for the GPU that it runs on, strongly typed: what the graph says is what is computed. Each decode batch gets a profile of fixed shapes; prompts go through one of dynamic shapes. The timings of a build go into another's: what was timed once is not timed again."
+doc            = "Builds a TensorRT engine of a decoder graph, for the GPU that it runs on, strongly typed: what the graph says is what is computed. Each decode batch gets a profile of its own, or one together with the batches below it; prompts go through one of dynamic shapes. The timings of a build go into another's: what was timed once is not timed again."
 env            = "gpu"
 uses           = ["lib/llm", "lib/trt"]
 determinism    = "statistical"
@@ -22,7 +22,13 @@ param "decode" {
     { batch = 1, length = 512 },
     { batch = 8, length = 512 },
   ]
-  doc = "Batches that are decoded, and the slots of a row's cache: the most tokens of its prompt and answer. Each becomes a profile of its own, and takes some of the build's time. Batches between them are run as well, slower."
+  doc = "Batches that are decoded, and the slots of a row's cache: the most tokens of its prompt and answer. Each becomes a profile of its own, and takes some of the build's time. Batches between them are run as well, by prefill's profile and slower unless `spans` is set."
+}
+
+param "spans" {
+  type    = bool
+  default = false
+  doc     = "One profile for all batches up to each of decode's, tuned for it, in place of one for that batch alone: of 8 and 32, one from 1 to 8 and one from 9 to 32. Engines are smaller and built faster, steps of smaller batches a little slower."
 }
 
 param "prefill" {

@@ -25,11 +25,13 @@ SIZES = {
 }
 PARAMS = {
     "decode": [{"batch": 1, "length": 96}, {"batch": 3, "length": 96}],
+    "spans": False,
     "prefill": 16,
     "score": 32,
     "optimization": 2,
 }
 DTYPES = {"fp16": "float16", "bf16": "bfloat16", "int4": "float16", "int4 asymmetric": "float16"}
+SPANS = " spans"  # behind a kind: its decode profiles are for batches 1 and 2-3
 # Of the logits' norm. TensorRT sums products of float16 in float16.
 TOLERANCE = {"fp16": 0.02, "bf16": 0.04, "int4": 0.02, "int4 asymmetric": 0.02}
 BUILT = {}  # what is built once and asked by many: kind → (engine, checkpoint, workspace, outcome)
@@ -87,11 +89,11 @@ def build(workspace, tmp_path):
             if kind.startswith("int4"):
                 checkpoint = pack(checkpoint, tmp_path / "packed", kind == "int4")
             graph = workspace("onnx_decoder")
-            graph.request["params"] = {"dtype": DTYPES[kind]}
+            graph.request["params"] = {"dtype": DTYPES[kind.removesuffix(SPANS)]}
             graph.add_input("model", checkpoint, "model/hf")
             graph.request["outputs"] = {"model": "model/onnx-decoder"}
             graph.fill(done(graph))
-            space = space_of(workspace, graph.out("model"))
+            space = space_of(workspace, graph.out("model"), spans=kind.endswith(SPANS))
             BUILT[kind] = (space.out("engine"), checkpoint, space, done(space))
         return BUILT[kind]
 
@@ -159,8 +161,9 @@ def test_long_prompts_go_in_parts_and_rewinding_leaves_the_rest(build):
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3])
-def test_the_captured_step_chooses_what_plain_passes_do(build, batch):
-    folder, _, _, _ = build("fp16")
+@pytest.mark.parametrize("kind", ["fp16", "fp16 spans"])
+def test_the_captured_step_chooses_what_plain_passes_do(build, kind, batch):
+    folder, _, _, _ = build(kind)
     ids = draw(batch, 12)
     decoder = decoder_of(folder)
     decoder.open(batch, 60)

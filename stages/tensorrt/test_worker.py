@@ -14,6 +14,7 @@ from tinfra_worker import BadInput, BadParam, Fault
 
 PARAMS = {
     "decode": [{"batch": 1, "length": 64}, {"batch": 4, "length": 64}],
+    "spans": False,
     "prefill": 32,
     "score": 0,
     "optimization": 3,
@@ -126,6 +127,7 @@ def test_what_is_asked_for(space, timing):
     ]
     assert (wanted.optimization, wanted.timing) == (5, b"times")
     assert worker.ask(space().job()).timing == b""
+    assert [p.batch for p in worker.ask(space(spans=True).job()).profiles] == [(1, 1, 1), (2, 4, 4), (1, 4, 4)]
 
 
 def test_damaged_timings_are_told_of_before_the_build(space, timing):

@@ -63,7 +63,7 @@ def ask(job: Job) -> Wanted:
     """What is to be built; :class:`BadParam`."""
     try:
         decode = [(whole(entry["batch"]), whole(entry["length"])) for entry in job.param("decode", list)]
-        planned = profiles.plan(decode, job.param("prefill", int), job.param("score", int))
+        planned = profiles.plan(decode, job.param("prefill", int), job.param("score", int), job.param("spans", bool))
     except ValueError as e:
         raise BadParam("decode", f"decode cannot be built: {e}") from e
     timing = job.one_file("timing", tactics.CACHE).read_bytes() if job.has_input("timing") else b""

@@ -54,9 +54,11 @@ def _span(size: Range) -> str:
     return str(size[0]) if size[0] == size[2] else f"{size[0]}-{size[2]}"
 
 
-def plan(decode: Sequence[tuple[int, int]], prefill: int, score: int) -> list[Profile]:
-    """The profiles of an engine: one of fixed sizes for each decode (batch, length), then the dynamic ones.
+def plan(decode: Sequence[tuple[int, int]], prefill: int, score: int, spans: bool = False) -> list[Profile]:
+    """The profiles of an engine: one for each decode (batch, length), then those of prompts.
 
+    A decode profile takes its own batch alone, or with `spans` all from the next smaller one of the same length on; the
+    cache's length is fixed in both.
     `prefill` and `score` are the most tokens of a row in one pass; of prefill one position gives logits, of score all
     may. Both take every batch up to the largest and every cache length of decode, so that a prompt lands in the cache
     that its decoding reads. score 0 is none. ValueError says what cannot be.
@@ -71,7 +73,10 @@ def plan(decode: Sequence[tuple[int, int]], prefill: int, score: int) -> list[Pr
     most = max(batch for batch, _ in decode)
     lengths = [length for _, length in decode]
     length = (min(lengths), max(lengths), max(lengths))
-    profiles = [Profile("decode", (b, b, b), (1, 1, 1), (t, t, t), (1, 1, 1)) for b, t in decode]
+    profiles = [
+        Profile("decode", (_least(decode, b, t) if spans else b, b, b), (1, 1, 1), (t, t, t), (1, 1, 1))
+        for b, t in decode
+    ]
     # A pass of more tokens than the cache has slots could never be.
     tokens = min(prefill, max(lengths))
     profiles.append(Profile("prefill", (1, most, most), (1, tokens, tokens), length, (1, 1, 1)))
@@ -79,6 +84,10 @@ def plan(decode: Sequence[tuple[int, int]], prefill: int, score: int) -> list[Pr
         tokens = min(score, max(lengths))
         profiles.append(Profile("score", (1, 1, most), (1, tokens, tokens), length, (1, tokens, tokens)))
     return profiles
+
+
+def _least(decode: Sequence[tuple[int, int]], batch: int, length: int) -> int:
+    return 1 + max((b for b, t in decode if t == length and b < batch), default=0)
 
 
 def shapes(name: str, declared: Sequence[int], profile: Profile) -> tuple[tuple[int, ...], ...]:
@@ -105,11 +114,11 @@ def choose(profiles: Sequence[Profile], batch: int, tokens: int, length: int, ro
 
 
 def cache_length(profiles: Sequence[Profile], batch: int, length: int) -> int | None:
-    """Slots of a row's cache that are to hold `length` tokens: the least that a decode profile of this very batch has,
-    else the least that any profile takes.
+    """Slots of a row's cache that are to hold `length` tokens: the least that a decode profile of this batch has, else
+    the least that any profile takes.
     """
-    fixed = [p.length[0] for p in profiles if p.use == "decode" and p.batch[0] == batch and p.length[0] >= length]
-    if fixed:
+    decoded = [p for p in profiles if p.use == "decode" and p.batch[0] <= batch <= p.batch[2]]
+    if fixed := [p.length[0] for p in decoded if p.length[0] >= length]:
         return min(fixed)
     fitting = [p for p in profiles if p.takes(batch, 1, max(length, p.length[0]), 1)]
     return min((max(length, p.length[0]) for p in fitting), default=None)

@@ -78,9 +78,9 @@ class Plan:
 
 @pytest.fixture
 def decoder(tmp_path):
-    def make(decode=((2, 24), (3, 32)), prefill=8, score=6):
+    def make(decode=((2, 24), (3, 32)), prefill=8, score=6, spans=False):
         (tmp_path / "decoder.json").write_text(json.dumps(CONTRACT))
-        made = engine.EngineDecoder(tmp_path, Plan(plan(decode, prefill, score)))
+        made = engine.EngineDecoder(tmp_path, Plan(plan(decode, prefill, score, spans)))
         made.plan = made._plan
         return made
 
@@ -198,6 +198,20 @@ def test_greedy_tokens(decoder, batch):
     # What was chosen is held, but for the last token of each row.
     full = torch.cat([ids, found.tokens], 1)
     assert torch.equal(made.feed(full[:, -1:], torch.tensor([0])), want(full)[:, -1:])
+
+
+@pytest.mark.parametrize("batch", [1, 3, 4, 5])
+def test_a_profile_that_spans_batches_takes_each_of_them(decoder, batch):
+    made, ids = decoder(decode=((3, 24), (5, 24)), spans=True), draw(batch, 9)
+    made.open(batch, 20)
+    used = []
+    made._plan.context = lambda number: used.append(number) or Sums()
+    assert torch.equal(made.generate(ids, 9, torch.tensor([2])).tokens, choices(ids, 9, [2]))
+    made.rewind()
+    assert torch.equal(made.feed(ids, torch.arange(9)), want(ids))
+    assert used == [0 if batch < 4 else 1, 2, 3]  # the step, the prompt, and all of a prompt's logits
+    with pytest.raises(Unfit, match="decode: batch 1-3, tokens 1, length 24, rows 1; decode: batch 4-5"):
+        made.open(6, 20)
 
 
 def test_callers_may_be_in_inference_mode_or_not(decoder):

@@ -25,6 +25,30 @@ def test_decode_profiles_are_fixed_and_the_others_reach_over_all_of_them():
     assert len(profiles.plan([(1, 64)], prefill=512, score=0)) == 2
 
 
+def test_a_spanning_profile_begins_behind_the_next_smaller_batch_of_its_length():
+    spans = profiles.plan([(32, 128), (8, 128), (4, 64)], 32, 0, spans=True)
+    assert [p.batch for p in spans] == [(9, 32, 32), (1, 8, 8), (1, 4, 4), (1, 32, 32)]
+    assert [p.length for p in spans[:3]] == [(128,) * 3, (128,) * 3, (64,) * 3]
+    assert profiles.shapes("cache.0.key", (-1, 2, -1, 16), spans[0]) == (
+        (9, 2, 128, 16),
+        (32, 2, 128, 16),
+        (32, 2, 128, 16),
+    )
+    assert str(spans[1]) == "decode: batch 1-8, tokens 1, length 128, rows 1"
+
+
+def test_every_batch_steps_through_the_profile_that_spans_it():
+    spans = profiles.plan([(8, 128), (32, 128)], 32, 0, spans=True)
+    assert [profiles.choose(spans, batch, 1, 128, 1) for batch in (1, 2, 8, 9, 32, 33)] == [0, 0, 0, 1, 1, None]
+    assert [profiles.cache_length(spans, batch, 30) for batch in (1, 8, 9, 32, 33)] == [128, 128, 128, 128, None]
+    mixed = profiles.plan([(4, 64), (8, 128)], 32, 0, spans=True)
+    assert [profiles.cache_length(mixed, 2, length) for length in (30, 65, 129)] == [64, 128, None]
+    assert profiles.passes(spans, 3, 40, 128, [39]) == [
+        profiles.Pass(2, 0, 32, [0], []),
+        profiles.Pass(2, 32, 40, [7], [0]),
+    ]
+
+
 def test_a_pass_is_never_longer_than_the_cache():
     assert profiles.plan([(1, 64)], prefill=512, score=512)[1].tokens == (1, 64, 64)
 
@@ -98,6 +122,8 @@ def test_what_no_profile_takes_has_no_passes():
 
 def test_engine_json_holds_them_whole():
     assert profiles.decode(profiles.encode(PLAN)) == PLAN
+    spans = profiles.plan([(8, 64)], 32, 0, spans=True)
+    assert profiles.decode(profiles.encode(spans)) == spans
     for wrong in (None, [1], [{"use": "decode"}], [{**profiles.encode(PLAN)[0], "batch": [1]}]):
         with pytest.raises(ValueError, match="profiles"):
             profiles.decode(wrong)

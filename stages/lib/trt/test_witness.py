@@ -63,6 +63,24 @@ def test_all_tasks_are_done_in_their_order(engine):
     assert found["said", 2] == "json of the engine"
 
 
+def test_a_step_is_of_the_batch_that_its_profile_is_tuned_for(engine, monkeypatch):
+    opened = []
+    monkeypatch.setattr(witness, "EngineDecoder", recording(opened))
+    spans = Plan(plan([(2, 24), (4, 24)], 8, 0, spans=True))
+    for number in (0, 1):
+        witness.step_seconds(engine, spans, number)
+    assert opened == [(2, 24), (4, 24)]
+
+
+def recording(opened):
+    class Decoder(witness.EngineDecoder):
+        def open(self, batch, length):
+            opened.append((batch, length))
+            super().open(batch, length)
+
+    return Decoder
+
+
 def test_a_process_of_its_own_says_why_it_cannot(engine):
     """The real program, at a folder that is no engine."""
     found = engine / "found"

@@ -52,7 +52,7 @@ def testify(folder: Path, plan: Plan, tasks: Iterable[tuple[str, int]], write: W
 def step_seconds(folder: Path, plan: Plan, number: int) -> float:
     """As a decoder's users run it: median of the steps behind a prompt that fills half of the cache."""
     decoder = EngineDecoder(folder, plan)
-    batch, length = plan.profiles[number].batch[0], plan.profiles[number].length[0]
+    batch, length = plan.profiles[number].batch[1], plan.profiles[number].length[0]
     prompt = torch.zeros(batch, length // 2, dtype=torch.int64)
     decoder.open(batch, length)
     made = decoder.generate(prompt, min(STEPS + 1, length - length // 2), torch.tensor([], dtype=torch.int64))
