@@ -81,7 +81,7 @@ output "timing" {
 
 output "report" {
   type = "result/engine"
-  doc  = "engine.md, the layers that take the most time; layers.json, what TensorRT's inspector says of each profile; profile.json, microseconds of each layer; limits.json, what TensorRT did otherwise than the graph asks, and where looking at the engine crashed; build.log."
+  doc  = "engine.md, the layers that take the most time; layers.json, what TensorRT's inspector says of each profile; profile.json, microseconds of each layer; limits.json, what TensorRT did otherwise than the graph asks, and where looking at the engine crashed; build.log, what it said and the phases of the build, with their times."
 }
 
 metric "parse_seconds" {

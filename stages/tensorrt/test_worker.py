@@ -1,4 +1,6 @@
 import json
+from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from lib.llm.contract import read_contract
 from lib.trt import inspect, limits, profiles
 from lib.trt import look as looking
 from lib.trt.build import Wanted
+from lib.trt.phases import Phase
 from lib.trt.tactics import Choice
 from onnx import TensorProto, helper, numpy_helper, save
 from tensorrt import worker
@@ -144,10 +147,14 @@ def seen():
     return [worker.Seen(p, inspect.read_layers(said), {"a": 3.0, "b": 1.0}, said) for p in (one, other, prefill)]
 
 
+SAID = SimpleNamespace(began=100.0, lines=["[INFO] x", "[ERROR] y"], times=[1.5, 2.0])
+
+
 def test_the_report(space):
     s = space()
     job = s.job()
-    worker.report(job, seen(), [limits.Limit("unpacked", "half of them"), limits.Limit("warning", "w")], ["[INFO] x"])
+    worker.report(job, seen(), [limits.Limit("unpacked", "half of them"), limits.Limit("warning", "w")])
+    worker.write_log(job, SAID, [Phase("Building", 102.0, 7.0)])
     out = s.out("report")
     assert sorted(p.name for p in out.iterdir()) == [
         "build.log",
@@ -162,20 +169,24 @@ def test_the_report(space):
     assert json.loads((out / "profile.json").read_text())[0]["microseconds"] == {"a": 3.0, "b": 1.0}
     assert json.loads((out / "layers.json").read_text())[1]["engine"]["Layers"][0]["Name"] == "a"
     assert json.loads((out / "limits.json").read_text())[0] == {"kind": "unpacked", "what": "half of them"}
+    assert (out / "build.log").read_text() == (
+        "     1.5 s [INFO] x\n     2.0 s [ERROR] y\n\n"
+        "Phases of the build: when each began, and what it took\n     2.0 s      7.0 s  Building\n"
+    )
     assert job.result.metrics["fallbacks"] == 1
 
 
 def test_a_report_of_an_engine_that_the_inspector_fails_at(space):
     s = space()
     silent = [worker.Seen(one.profile, [], one.times, "") for one in seen()]
-    worker.report(s.job(), silent, [], [])
+    worker.report(s.job(), silent, [])
     assert "| 3.0 | a |" in (s.out("report") / "engine.md").read_text()
     assert json.loads((s.out("report") / "layers.json").read_text())[0]["engine"] == {}
 
 
 def test_an_engine_without_limits_says_so(space):
     s = space()
-    worker.report(s.job(), seen(), [], [])
+    worker.report(s.job(), seen(), [])
     assert (s.out("report") / "engine.md").read_text().endswith("## Limits\n\nNone.\n")
 
 
@@ -192,7 +203,7 @@ def looked(monkeypatch, missed, dtype="float16"):
     said = json.dumps({"Layers": [{"Name": "a", "TacticName": "k1"}]})
     values = {"step": 0.002, "run": True, "times": {"a": 3.0}, "said": said}
     found = {task: values[task[0]] for task in looking.tasks(3) if task not in missed}
-    monkeypatch.setattr(looking, "look", lambda *_: looking.Looked(dtype, found, missed))
+    monkeypatch.setattr(looking, "look", lambda *_: looking.Looked(dtype, Counter(load=2.0, step=1.25), found, missed))
 
 
 def test_what_the_looking_missed_is_a_limit(space, monkeypatch):
@@ -206,9 +217,18 @@ def test_what_the_looking_missed_is_a_limit(space, monkeypatch):
     ]
     assert (found[0].times, found[0].layers, found[1].times) == ({}, [], {"a": 3.0})
     assert job.result.metrics == {"step_ms": 2.0}
-    worker.report(job, found, missed, [])
+    worker.report(job, found, missed)
     assert job.result.metrics["fallbacks"] == 0
     assert worker.choose(job, worker.ask(job), found).tactics == {"1 a": "k1", "2 a": "k1"}
+
+
+def test_the_log_says_what_the_looking_took(space, monkeypatch):
+    looked(monkeypatch, {})
+    made = space()
+    job = made.job()
+    worker.look(job, read_contract(job.input("model")), worker.ask(job).profiles)
+    told = [event["message"] for event in made.events() if event["type"] == "log"]
+    assert told == ["looked at the engine in 3.2 s: load 2.0, step 1.2"]
 
 
 def test_an_engine_of_another_type_is_a_fault(space, monkeypatch):

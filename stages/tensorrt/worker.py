@@ -6,6 +6,7 @@ import faulthandler
 import gc
 import json
 import shutil
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from lib.trt.build import Wanted, build
 from lib.trt.description import Description
 from lib.trt.library import architecture, load, make_logger
 from lib.trt.network import MODEL, Refused, Weights, parse, read_weights
+from lib.trt.phases import Phase, show
 from lib.trt.profiles import Profile
 from tinfra_worker import BadInput, BadParam, Fault, Job, run
 
@@ -45,12 +47,13 @@ def main(job: Job) -> None:
     faulthandler.enable()  # a crash of the library says where
     trt = load()
     logger = make_logger(trt)
-    make(job, wanted, trt, logger)
+    phases = make(job, wanted, trt, logger)
+    write_log(job, logger, phases)
     gc.collect()  # the graph's weights and the serialized engine, before the engine is loaded
     job.metric("weights_bytes_expected", weights.expected)
     job.progress(0, 1, "engine", "timing the layers")
     seen, missed = look(job, contract, wanted.profiles)
-    report(job, seen, missed + limits.find(logger.lines, seen[0].layers, weights, contract.dtype), logger.lines)
+    report(job, seen, missed + limits.find(logger.lines, seen[0].layers, weights, contract.dtype))
     choice = choose(job, wanted, seen)
     tactics.write(job.output("timing"), choice)
     changed = tactics.compare(before, choice) if before else None
@@ -102,8 +105,8 @@ def check_context(wanted: Wanted, contract: Contract) -> None:
         raise BadParam("decode", f"decode has rows of {longest} tokens; the model has {contract.context} positions")
 
 
-def make(job: Job, wanted: Wanted, trt: ModuleType, logger: Any) -> None:
-    """Build, and fill the outputs `engine` and `timing`."""
+def make(job: Job, wanted: Wanted, trt: ModuleType, logger: Any) -> Sequence[Phase]:
+    """Build, and fill the outputs `engine` and `timing`; the phases of the build."""
     import torch
 
     source, out = job.input("model"), job.output("engine")
@@ -118,8 +121,10 @@ def make(job: Job, wanted: Wanted, trt: ModuleType, logger: Any) -> None:
     del parsed  # some copies of the weights, before the engine is one more in the file system's cache
     if wanted.timing and not built.reused:
         job.log("the timings given are of another GPU or TensorRT: all was timed anew", "warning")
+    started = time.monotonic()
     with (out / description.PLAN).open("wb") as file:
         file.write(memoryview(built.plan))
+    job.log(f"wrote the engine in {time.monotonic() - started:.1f} s")
     (job.output("timing") / tactics.CACHE).write_bytes(built.timing)
     job.metric("size_bytes", plan_size(job))
     for path in source.iterdir():
@@ -130,6 +135,7 @@ def make(job: Job, wanted: Wanted, trt: ModuleType, logger: Any) -> None:
     job.label("tensorrt", described.version)
     job.label("gpu", described.gpu_name)
     job.label("fits.gpu.arch", described.gpu_arch)
+    return built.phases
 
 
 def plan_size(job: Job) -> int:
@@ -143,6 +149,8 @@ def look(job: Job, contract: Contract, planned: Sequence[Profile]) -> tuple[list
     looked = looking.look(job.output("engine"), job.workspace / "tmp", planned)
     if looked.dtype != contract.dtype:
         raise Fault(f"the engine computes in {looked.dtype}; the graph asks for {contract.dtype}")
+    parts = ", ".join(f"{kind} {seconds:.1f}" for kind, seconds in looked.seconds.items())
+    job.log(f"looked at the engine in {looked.seconds.total():.1f} s: {parts}")
     job.metric("step_ms", 1000 * looked.found["step", 0])
     missed = [limits.Limit("error", looking.say(task, why, planned)) for task, why in looked.missed.items()]
     for limit in missed:
@@ -156,7 +164,14 @@ def look(job: Job, contract: Contract, planned: Sequence[Profile]) -> tuple[list
     return seen, missed
 
 
-def report(job: Job, seen: Sequence[Seen], found: Sequence[limits.Limit], lines: Sequence[str]) -> None:
+def write_log(job: Job, logger: Any, phases: Sequence[Phase]) -> None:
+    """build.log: seconds since the stage spoke to TensorRT first, and what it said or was at then."""
+    said = [f"{at:8.1f} s {line}" for at, line in zip(logger.times, logger.lines, strict=False)]
+    text = [*said, "", "Phases of the build: when each began, and what it took", *show(phases, logger.began)]
+    (job.output("report") / "build.log").write_text("".join(f"{line}\n" for line in text), encoding="utf-8")
+
+
+def report(job: Job, seen: Sequence[Seen], found: Sequence[limits.Limit]) -> None:
     out = job.output("report")
     job.metric("fallbacks", limits.fallbacks(found))
     write_json(out / "limits.json", [asdict(limit) for limit in found])
@@ -164,7 +179,6 @@ def report(job: Job, seen: Sequence[Seen], found: Sequence[limits.Limit], lines:
         out / "layers.json", [{"profile": asdict(one.profile), "engine": json.loads(one.said or "{}")} for one in seen]
     )
     write_json(out / "profile.json", [{"profile": asdict(one.profile), "microseconds": one.times} for one in seen])
-    (out / "build.log").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     parts = [inspect.markdown(str(one.profile), one.layers, one.times) for one in seen]
     told = [f"- {limit.kind}: {limit.what}\n" for limit in found]
     limited = "## Limits\n\n" + ("".join(told) or "None.\n")

@@ -11,6 +11,7 @@ from typing import Any
 
 from lib.trt.late import late
 from lib.trt.network import Network, Refused
+from lib.trt.phases import Phase, Phases
 from lib.trt.profiles import Profile, shapes
 from tinfra_worker import Resources
 
@@ -32,12 +33,15 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Built:
-    """`plan` and `timing` are buffers of the library's; `reused` says whether the timings that were given could be."""
+    """`plan` and `timing` are buffers of the library's; `reused` says whether the timings that were given could be.
+    `phases` are the outermost of the build.
+    """
 
     plan: Any
     timing: bytes
     seconds: float
     reused: bool
+    phases: Sequence[Phase]
 
 
 def build(trt: ModuleType, logger: Any, parsed: Network, wanted: Wanted, told: Told) -> Built:
@@ -61,7 +65,7 @@ def build(trt: ModuleType, logger: Any, parsed: Network, wanted: Wanted, told: T
     if plan is None:
         raise failure(logger.lines)
     timed = bytes(memoryview(config.get_timing_cache().serialize()))
-    return Built(plan, timed, time.monotonic() - started, reused)
+    return Built(plan, timed, time.monotonic() - started, reused, monitor.phases.outer)
 
 
 def set_timing(config: Any, timing: bytes) -> bool:
@@ -84,7 +88,8 @@ def add_profiles(parsed: Network, config: Any, profiles: Sequence[Profile]) -> N
 
 
 def make_monitor(trt: ModuleType, told: Told, came: Sequence[int]) -> Any:
-    """Tells of the outermost phases, and ends the build once a signal `came`, or where what it calls raises.
+    """Tells of the outermost phases, keeps the times of all in `phases`, and ends the build once a signal `came`, or
+    where what it calls raises.
 
     Nothing may be raised into the library, so what was is kept in `stopped`.
     """
@@ -94,12 +99,15 @@ def make_monitor(trt: ModuleType, told: Told, came: Sequence[int]) -> Any:
             trt.IProgressMonitor.__init__(self)
             self.stopped: BaseException | None = None
             self.sizes: dict[str, int] = {}
+            self.phases = Phases()
 
         def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            self.phases.begin(phase_name, parent_phase)
             if not parent_phase:
                 self.sizes[phase_name] = num_steps
 
         def phase_finish(self, phase_name: str) -> None:
+            self.phases.end(phase_name)
             self.sizes.pop(phase_name, None)
 
         def step_complete(self, phase_name: str, step: int) -> bool:

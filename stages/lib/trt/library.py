@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 from types import ModuleType
 from typing import Any
 
@@ -38,15 +39,20 @@ def load() -> ModuleType:
 
 
 def make_logger(trt: ModuleType) -> Any:
-    """A logger that keeps what is said in `lines`, as "[WARNING] …"; details of tactics are left out."""
+    """A logger that keeps what is said in `lines`, as "[WARNING] …"; details of tactics are left out. `times` holds the
+    seconds of each line since `began`, which is of time.monotonic.
+    """
 
     class Log(trt.ILogger):
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
+            self.began = time.monotonic()
             self.lines: list[str] = []
+            self.times: list[float] = []
 
         def log(self, severity: Any, msg: str) -> None:
             if severity != trt.ILogger.Severity.VERBOSE and len(self.lines) < SAID:
+                self.times.append(time.monotonic() - self.began)
                 self.lines.append(f"[{str(severity).rpartition('.')[2]}] {msg}")
 
     made = Log()

@@ -6,8 +6,11 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +30,23 @@ WITNESS = (sys.executable, "-X", "faulthandler", "-P", "-s", "-m", "lib.trt.witn
 
 @dataclass
 class Looked:
-    """`found` by task. `missed` says of a task why nothing was found; it holds none that is needed."""
+    """`found` by task. `missed` says of a task why nothing was found; it holds none that is needed. `seconds` went into
+    starting the processes, into each kind of task, and into the processes' end.
+    """
 
     dtype: str = ""
+    seconds: Counter[str] = field(default_factory=Counter)
     found: dict[Task, Any] = field(default_factory=dict)
     missed: dict[Task, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class _Told:
-    """What one witness told: `at` is the task that it did not end, `why` its own words, `type` its exception's."""
+    """What one witness told: `at` is the task that it did not end, `why` its own words, `type` its exception's. `marks`
+    are the kinds of its tasks and when each began, in seconds of the day's clock; end stands behind each task.
+    """
 
+    marks: list[tuple[str, float]]
     found: dict[Task, Any]
     at: Task | None
     why: str
@@ -59,10 +68,12 @@ def look(engine: Path, work: Path, profiles: Sequence[object], command: Sequence
     while left:
         path = work / f"witness{len(looked.missed)}.jsonl"
         path.touch()
+        started = time.time()
         done = subprocess.run([*command, str(engine), str(path), json.dumps(left)], stdout=sys.stderr, check=False)
         told = _read(path)
         looked.dtype = told.found.pop(("load", 0), looked.dtype)
         looked.found |= told.found
+        looked.seconds.update(_spent([("start", started), *told.marks], time.time()))
         left = [task for task in left if task not in told.found]
         if done.returncode == 0 and not left:
             return looked
@@ -95,7 +106,16 @@ def _unsound(at: Task, why: str, kind: str, profiles: Sequence[object]) -> Fault
     )
 
 
+def _spent(marks: Iterable[tuple[str, float]], ended: float) -> Counter[str]:
+    """Seconds by kind of task, each from its mark to the next."""
+    spent: Counter[str] = Counter()
+    for (kind, at), (_, then) in pairwise([*marks, ("", ended)]):
+        spent[kind] += then - at
+    return spent
+
+
 def _read(path: Path) -> _Told:
+    marks: list[tuple[str, float]] = []
     found: dict[Task, Any] = {}
     at: Task | None = None
     why = kind = ""
@@ -103,12 +123,14 @@ def _read(path: Path) -> _Told:
         said = json.loads(line)
         if "begin" in said:
             at = (said["begin"][0], said["begin"][1])
+            marks.append((at[0], said["at"]))
         elif "found" in said and at is not None:
             found[at] = said["found"]
+            marks.append(("end", said["at"]))
             at = None
         elif "failed" in said:
             why, kind = said["failed"], said["type"]
-    return _Told(found, at, why, kind)
+    return _Told(marks, found, at, why, kind)
 
 
 def _ending(code: int) -> str:

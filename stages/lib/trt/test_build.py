@@ -102,6 +102,12 @@ def test_only_outer_phases_are_told_of():
     assert told == [("Building", 1, 2), ("Building", 2, 2)]
 
 
+def test_phases_are_kept_one_inside_another():
+    (outer,) = run()[0].phases
+    assert (outer.name, [inner.name for inner in outer.within]) == ("Building", ["Timing"])
+    assert 0 <= outer.within[0].seconds <= outer.seconds
+
+
 def test_a_cancel_ends_the_build_and_is_raised_behind_it():
     def told(*_):
         raise Cancelled

@@ -11,11 +11,11 @@ from tinfra_worker import Fault, Resources
 
 PROFILES = ["decode: batch 1", "prefill: batch 1-4"]
 WITNESS = """
-import json, os, signal, sys
+import json, os, signal, sys, time
 crash, how = json.loads(sys.argv[1]), sys.argv[2]
 found = open(sys.argv[4], "a")
 def write(line):
-    found.write(json.dumps(line) + "\\n")
+    found.write(json.dumps(line | {"at": time.time()}) + "\\n")
     found.flush()
 def end():
     if how == "signal":
@@ -48,6 +48,35 @@ def test_what_is_found_of_a_sound_engine(looked):
     assert made.dtype == "float16"
     assert list(made.found) == tasks(2)
     assert made.missed == {}
+    assert set(made.seconds) == {"start", "load", "step", "run", "times", "said", "end"}
+    assert all(seconds >= 0 for seconds in made.seconds.values())
+
+
+def test_what_took_how_long(tmp_path):
+    """A crash's time is that of the task; both processes count."""
+    lines = [
+        [(["load", 0], 12), ("float16", 17), (["step", 0], 17), (0.1, 18), (["times", 0], 18.5)],
+        [(["load", 0], 31), ("float16", 35), (["said", 0], 35), ("", 37)],
+    ]
+    told = []
+    for n, one in enumerate(lines):
+        path = tmp_path / str(n)
+        path.write_text(
+            "".join(
+                json.dumps({"begin" if isinstance(what, list) else "found": what, "at": at}) + "\n" for what, at in one
+            )
+        )
+        told.append(look._read(path))
+    first = look._spent([("start", 10), *told[0].marks], 22)
+    assert first == {"start": 2, "load": 5, "step": 1, "times": 3.5, "end": 0.5}
+    assert first + look._spent([("start", 30), *told[1].marks], 38) == {
+        "start": 3,
+        "load": 9,
+        "step": 1,
+        "times": 3.5,
+        "said": 2,
+        "end": 1.5,
+    }
 
 
 def test_plain_passes_of_all_profiles_come_first():

@@ -1,13 +1,14 @@
 """A process that runs an engine and looks at it: python -m lib.trt.witness ENGINE FOUND TASKS
 
-It writes what it does and what it finds into the file FOUND, a line of JSON each, so that whoever started it knows what
-it was at when it crashed.
+It writes what it does and what it finds into the file FOUND, a line of JSON each and the time of day beside it, so that
+whoever started it knows what it was at when it crashed, and what took how long.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from statistics import median
@@ -28,7 +29,7 @@ def main(folder: Path, found: Path, tasks: list[tuple[str, int]]) -> int:
     with found.open("a", encoding="utf-8") as file:
 
         def write(line: dict[str, Any]) -> None:
-            file.write(json.dumps(line) + "\n")
+            file.write(json.dumps(line | {"at": time.time()}) + "\n")
             file.flush()
 
         try:
