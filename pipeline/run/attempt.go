@@ -32,6 +32,7 @@ type attempt struct {
 	found   bool // begun by an earlier build
 	resumed bool // handed what an earlier attempt finished
 	heavy   bool // its inputs cost time to hash
+	gpus    int  // that its worker had
 }
 
 // attempts runs a stage until it is made, or cannot be.
@@ -281,11 +282,21 @@ func (b *builder) collect(ctx context.Context, t *task, a *artifacts.Action, at 
 	if err := declared(result, k); err != nil {
 		return err
 	}
+	if err := strays(at.ws.Dir, k, at.found); err != nil {
+		return err
+	}
+	at.gpus = len(t.ticket.grant.gpus)
+	reused, unfit := b.reused(ctx, t, a, at, result)
+	if unfit == nil {
+		// What follows may read all that went in and came out, which takes no device. Nothing of it is a passing trouble:
+		// another attempt would need the whole grant again.
+		t.lighten()
+	}
 	if err := at.check(); err != nil {
 		return err
 	}
-	if err := strays(at.ws.Dir, k, at.found); err != nil {
-		return err
+	if unfit != nil { // said second: a worker that changed an input may have lost it by that
+		return unfit
 	}
 	if err := soundTensors(at.ws.Dir, k); err != nil {
 		return err
@@ -295,7 +306,7 @@ func (b *builder) collect(ctx context.Context, t *task, a *artifacts.Action, at 
 	}
 	m := &made{}
 	defer b.room.free(m)
-	if err := b.adopt(ctx, t, a, at, result, m); err != nil {
+	if err := b.adopt(ctx, t, a, at, result, reused, m); err != nil {
 		return err
 	}
 	return b.publish(ctx, t, a, at, result, m)

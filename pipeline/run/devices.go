@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
 	"github.com/Ruihan11/tiny-infra/pipeline/event"
@@ -24,22 +25,37 @@ const gpuName = "GPU "
 // stages are not kept away; whoever measures should see to that.
 const wholeMachine = "the whole machine"
 
-// leaseMachine takes what a granted task needs of the machine against other builds: devices are the last thing that a
-// stage waits for.
-func (b *builder) leaseMachine(ctx context.Context, t *task) (release func(), err error) {
-	if !t.ticket.grant.exclusive {
-		return b.leaseDevices(ctx, t)
-	}
-	whole, err := b.leaseDevice(ctx, t, wholeMachine, true)
-	if err != nil {
-		return nil, err
+// occupy takes what a granted task needs of the machine against other builds: devices are the last thing that a stage
+// waits for. An exclusive task's whole machine is its own until the end: it runs, if only to be stored, and whoever
+// measures in another build does not begin beside it.
+func (b *builder) occupy(ctx context.Context, t *task) (leave func(), err error) {
+	whole := func() {}
+	if t.ticket.grant.exclusive {
+		r, err := b.leaseDevice(ctx, t, wholeMachine, true)
+		if err != nil {
+			return nil, err
+		}
+		whole = sync.OnceFunc(func() { leases{r}.release(t) })
 	}
 	devices, err := b.leaseDevices(ctx, t)
 	if err != nil {
-		leases{whole}.release(t)
+		whole()
 		return nil, err
 	}
-	return func() { devices(); leases{whole}.release(t) }, nil
+	devices = sync.OnceFunc(devices)
+	t.lighten = func() {
+		devices() // before another stage of this build is given them
+		b.pool.lighten(t.ticket)
+	}
+	leave = func() {
+		devices()
+		whole()
+	}
+	t.vacate = func() {
+		leave()
+		b.pool.release(t.ticket)
+	}
+	return leave, nil
 }
 
 // leaseDevices makes this build the only one that uses the task's devices. It first takes what it can get without

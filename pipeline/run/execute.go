@@ -36,7 +36,7 @@ type builder struct {
 	unshared error // why other machines do not find all that is stored here; of the goroutine of Execute
 	room     room
 
-	stopped atomic.Pointer[task] // the first that failed; set before its resources are free for another, unless it failed after they were: while it was published
+	stopped atomic.Pointer[task] // the first that failed; set before its resources are free for another, unless it failed after they were: while what it made was checked, stored or published
 
 	// Of the scheduler's goroutine.
 	tasks     []*task

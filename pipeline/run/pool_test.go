@@ -62,8 +62,18 @@ func TestThePoolNeverGivesMoreThanThereIs(t *testing.T) {
 				t.Errorf("%d devices for %d-%d", len(g.gpus), n.GPUsMin, n.GPUsMax)
 			}
 			account(g, 1)
+			if r.IntN(2) == 0 {
+				left := g
+				left.cpus, left.memoryGiB, left.gpus, left.exclusive = min(1, g.cpus), min(1, g.memoryGiB), nil, false
+				account(g, -1)
+				account(left, 1)
+				p.lighten(tk)
+				p.lighten(tk)
+				g = left
+			}
 			account(g, -1)
 			p.release(tk)
+			p.lighten(tk)
 			p.release(tk)
 		})
 	}
@@ -110,6 +120,34 @@ func TestWhatFitsNeedNotWaitForWhatDoesNot(t *testing.T) {
 	}
 	if !granted(alone) || granted(p.add(6, stages.Needs{}, nil)) {
 		t.Error("an exclusive stage has company")
+	}
+}
+
+func TestWhatIsOnlyStoredYetHasNoDeviceAndIsNotAlone(t *testing.T) {
+	p := newPool(capacity{cpus: 4, memoryGiB: 8, gpus: []string{"0"}}, 2)
+	measures := stages.Needs{CPUs: 4, MemoryGiB: 8, GPUsMin: 1, GPUsMax: 1, Exclusive: true}
+	first := p.add(1, measures, nil)
+	second := p.add(2, measures, nil)
+	next := p.add(3, stages.Needs{CPUs: 3, MemoryGiB: 7, GPUsMin: 1, GPUsMax: 1}, nil)
+	third := p.add(4, stages.Needs{CPUs: 0.1}, nil)
+	if !granted(first) || granted(next) {
+		t.Fatal("an exclusive stage has company")
+	}
+	p.lighten(first)
+	if granted(second) || !granted(next) || granted(third) {
+		t.Error("beside one that is stored another runs, which measures nothing, of as many as --jobs allows")
+	}
+	if g := first.grant; g.cpus != 1 || g.memoryGiB != 1 || len(g.gpus) > 0 || g.exclusive {
+		t.Errorf("it holds %+v", g)
+	}
+	p.release(next)
+	if granted(second) || !granted(third) {
+		t.Error("one that measures begins beside others")
+	}
+	p.release(third)
+	p.release(first)
+	if !granted(second) {
+		t.Error("it waits for ever")
 	}
 }
 

@@ -32,16 +32,12 @@ const adoptedFile = "adopted.json"
 
 // adopt takes the outputs out of the worker's reach: into memory where they are small, else into the store. What was read stays in
 // the workspace too, so a build that dies before it is published has lost nothing.
-func (b *builder) adopt(ctx context.Context, t *task, a *artifacts.Action, at *attempt, r *protocol.Result, m *made) error {
+func (b *builder) adopt(ctx context.Context, t *task, a *artifacts.Action, at *attempt, r *protocol.Result, reused map[string][]artifacts.File, m *made) error {
 	labels, err := b.labels(ctx, a, r)
 	if err != nil {
 		return err
 	}
 	t.labels = labels
-	reused, err := b.reused(ctx, t, a, at, r)
-	if err != nil {
-		return err
-	}
 	noted := readAdopted(at.ws.Dir)
 	m.outputs = maps.Clone(noted)
 	for i := range t.step.Node.Stage.Kind.Outputs {
@@ -283,8 +279,8 @@ func (b *builder) observed(t *task, at *attempt, r *protocol.Result) map[string]
 	if at.resumed {
 		seen[observedResumed] = "true"
 	}
-	if g := t.ticket.grant; g != nil && len(g.gpus) > 0 {
-		seen["gpus"] = strconv.Itoa(len(g.gpus))
+	if at.gpus > 0 {
+		seen["gpus"] = strconv.Itoa(at.gpus)
 	}
 	return seen
 }

@@ -61,6 +61,12 @@ type grant struct {
 	exclusive bool
 }
 
+// What checking, hashing and publishing take of the machine.
+const (
+	storingCPUs = 1
+	storingGiB  = 1
+)
+
 // ticket is a stage's place in the queue for resources, then its grant.
 type ticket struct {
 	order int // place in the graph: ties are decided by it
@@ -139,6 +145,31 @@ func (p *pool) release(t *ticket) {
 	}
 	t.grant = nil
 	p.running--
+	p.give(g)
+	if p.running == 0 { // fractions do not always add up to what they were taken from
+		p.free.cpus, p.free.memoryGiB = p.total.cpus, p.total.memoryGiB
+	}
+	p.dispatch()
+}
+
+// lighten leaves a grant what storing takes: no device, and others may run beside it. An exclusive stage does not, since
+// this one still runs.
+func (p *pool) lighten(t *ticket) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	defer p.count()
+	g := t.grant
+	if g == nil {
+		return
+	}
+	p.give(g)
+	t.grant = &grant{cpus: min(storingCPUs, g.cpus), memoryGiB: min(storingGiB, g.memoryGiB)}
+	p.take(t.grant)
+	p.dispatch()
+}
+
+// give and take change what is free. The lock is held.
+func (p *pool) give(g *grant) {
 	p.free.cpus += g.cpus
 	p.free.memoryGiB += g.memoryGiB
 	p.free.gpus = append(p.free.gpus, g.gpus...)
@@ -148,10 +179,15 @@ func (p *pool) release(t *ticket) {
 	if g.exclusive {
 		p.alone = false
 	}
-	if p.running == 0 { // fractions do not always add up to what they were taken from
-		p.free.cpus, p.free.memoryGiB = p.total.cpus, p.total.memoryGiB
+}
+
+func (p *pool) take(g *grant) {
+	p.free.cpus -= g.cpus
+	p.free.memoryGiB -= g.memoryGiB
+	p.free.gpus = slices.DeleteFunc(p.free.gpus, func(id string) bool { return slices.Contains(g.gpus, id) })
+	if g.exclusive {
+		p.alone = true
 	}
-	p.dispatch()
 }
 
 // exchange gives a granted ticket a free device in place of one, not among those to avoid; "" where there is none.
@@ -188,10 +224,7 @@ func (p *pool) dispatch() {
 			continue
 		}
 		p.running++
-		p.free.cpus -= g.cpus
-		p.free.memoryGiB -= g.memoryGiB
-		p.free.gpus = slices.DeleteFunc(p.free.gpus, func(id string) bool { return slices.Contains(g.gpus, id) })
-		p.alone = g.exclusive
+		p.take(g)
 		t.grant = g
 		p.queue = slices.Delete(p.queue, i, i+1)
 		close(t.ready)

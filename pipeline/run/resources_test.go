@@ -6,9 +6,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
+	"github.com/Ruihan11/tiny-infra/pipeline/event"
 	"github.com/Ruihan11/tiny-infra/pipeline/run"
 )
 
@@ -70,6 +72,45 @@ func TestPairsOfDevices(t *testing.T) {
 	if b.read("clashes") != "" || slices.Max(b.beside()) != "0" {
 		t.Errorf("clashes %q, beside %v", b.read("clashes"), b.beside())
 	}
+}
+
+// While what a stage has made is stored, the next one has its device, and need not mind that it was exclusive.
+func TestStoringHoldsNoDevice(t *testing.T) {
+	for _, more := range []string{"", "\nexclusive = true"} {
+		b := claimBench(t, "cpus = 63\nmemory_gib = 7\ngpus = 1", 1)
+		first := b.kinds["claim"]
+		first.head = strings.Replace(first.head, "gpus = 1", "gpus = 1"+more, 1)
+		b.kinds["first"] = first
+		b.recipe = `stage "first" "a" {}` + "\n" + b.recipe
+		b.facts["gpu.count"] = "1"
+		b.options.Adopter = afterwards{b.options.Adopter, sync.OnceFunc(func() {
+			err := b.seen.await(t.Context(), func(e event.Event) bool { return e.Type == event.Started && e.Stage == "claim.s00" })
+			if err != nil {
+				t.Error(err)
+			}
+		})}
+		got := b.ok()
+		if clashes := b.read("clashes"); clashes != "" {
+			t.Error(clashes)
+		}
+		for address, s := range got {
+			if n := b.record(s).Observed["gpus"]; n != "1" {
+				t.Errorf("%s had %q devices", address, n)
+			}
+		}
+	}
+}
+
+func TestAStageThatFailsWhenItIsStoredHoldsNothing(t *testing.T) {
+	b := claimBench(t, "cpus = 64\ngpus = 1", 2)
+	bad := claiming(b.dir, "cpus = 64\ngpus = 1\nexclusive = true")
+	bad.worker = strings.Replace(bad.worker, hello, "echo x > out/files/half.safetensors\n"+done, 1)
+	b.kinds["bad"] = bad
+	b.recipe = `stage "bad" "a" {}` + "\n" + b.recipe
+	b.facts["gpu.count"] = "1"
+	b.options.KeepGoing = true
+	got := b.fails(run.ExitStage, "half.safetensors")
+	b.states(map[string]artifacts.State{"bad.a": "failed", "claim.s00": "ran", "claim.s01": "ran"}, got)
 }
 
 func TestMemoryIsBounded(t *testing.T) {

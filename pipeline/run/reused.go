@@ -16,7 +16,7 @@ import (
 )
 
 // reused gives, for each output, the files of inputs that its worker says are its own too. Their blobs are in the store, since inputs
-// were laid from there, and nobody reads them again: that the worker left its inputs alone was seen before this.
+// were laid from there, and nobody reads them again: that the worker left its inputs alone is seen before a record names them.
 func (b *builder) reused(ctx context.Context, t *task, a *artifacts.Action, at *attempt, r *protocol.Result) (map[string][]artifacts.File, error) {
 	if len(r.Reused) == 0 {
 		return nil, nil

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
@@ -35,6 +34,7 @@ type task struct {
 
 	report  *reporter
 	ticket  *ticket
+	lighten func()         // gives back what it does not take to store what the worker made
 	vacate  func()         // gives back resources before the end of its run
 	booked  chan struct{}  // closed when its result, if it has one, is on its way to other machines
 	kept    bool           // its action is stored or on the way, with what that names
@@ -188,16 +188,11 @@ func (b *builder) leased(ctx context.Context, t *task) error {
 	if err := b.keep(ctx, t, a); err != nil {
 		return err
 	}
-	machine, err := b.leaseMachine(ctx, t)
+	leave, err := b.occupy(ctx, t)
 	if err != nil {
 		return err
 	}
-	machine = sync.OnceFunc(machine)
-	defer machine()
-	t.vacate = func() {
-		machine()
-		b.pool.release(t.ticket)
-	}
+	defer leave()
 	return b.attempts(ctx, t, a)
 }
 
