@@ -9,8 +9,7 @@ optional_facts = ["gpu.driver.branch"]
 needs {
   cpus       = 4
   memory_gib = 80
-  gpus       = 1
-  exclusive  = true
+  gpus       = 1 # alone: tactics are timed on it
 }
 
 param "decode" {
