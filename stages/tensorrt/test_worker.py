@@ -1,12 +1,14 @@
 import json
+import sys
 from collections import Counter
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from lib.llm.contract import read_contract
-from lib.trt import inspect, limits, profiles
+from lib.trt import description, inspect, limits, profiles
 from lib.trt import look as looking
 from lib.trt.build import Wanted
 from lib.trt.phases import Phase
@@ -198,18 +200,18 @@ def test_choices_are_of_each_profile(space):
     assert choice.of["graph"] == job.input_info("model").digest
 
 
-def looked(monkeypatch, missed, dtype="float16"):
-    """What another process found, but for what it missed."""
+def looked(missed, dtype="float16"):
+    """A witness that finds all but what it missed."""
     said = json.dumps({"Layers": [{"Name": "a", "TacticName": "k1"}]})
     values = {"step": 0.002, "run": True, "times": {"a": 3.0}, "said": said}
     found = {task: values[task[0]] for task in looking.tasks(3) if task not in missed}
-    monkeypatch.setattr(looking, "look", lambda *_: looking.Looked(dtype, Counter(load=2.0, step=1.25), found, missed))
+    return SimpleNamespace(look=lambda _: looking.Looked(dtype, Counter(load=2.0, step=1.25), found, missed))
 
 
-def test_what_the_looking_missed_is_a_limit(space, monkeypatch):
-    looked(monkeypatch, {("times", 0): "its process was ended by SIGSEGV", ("said", 0): "lost"})
+def test_what_the_looking_missed_is_a_limit(space):
+    witness = looked({("times", 0): "its process was ended by SIGSEGV", ("said", 0): "lost"})
     job = space().job()
-    found, missed = worker.look(job, read_contract(job.input("model")), worker.ask(job).profiles)
+    found, missed = worker.look(job, read_contract(job.input("model")), worker.ask(job).profiles, witness)
     assert {limit.kind for limit in missed} == {"error"}
     assert [limit.what for limit in missed] == [
         f"the times of its layers are not known, of the profile {found[0].profile}: its process was ended by SIGSEGV",
@@ -222,17 +224,63 @@ def test_what_the_looking_missed_is_a_limit(space, monkeypatch):
     assert worker.choose(job, worker.ask(job), found).tactics == {"1 a": "k1", "2 a": "k1"}
 
 
-def test_the_log_says_what_the_looking_took(space, monkeypatch):
-    looked(monkeypatch, {})
+def test_the_log_says_what_the_looking_took(space):
+    witness = looked({})
     made = space()
     job = made.job()
-    worker.look(job, read_contract(job.input("model")), worker.ask(job).profiles)
+    worker.look(job, read_contract(job.input("model")), worker.ask(job).profiles, witness)
     told = [event["message"] for event in made.events() if event["type"] == "log"]
     assert told == ["looked at the engine in 3.2 s: load 2.0, step 1.2"]
 
 
-def test_an_engine_of_another_type_is_a_fault(space, monkeypatch):
-    looked(monkeypatch, {}, "float32")
+WITNESS = """
+import json, sys, time
+with open(sys.argv[2], "a") as found:
+    for task in [["load", 0], *json.loads(sys.stdin.read())]:
+        layers = '{"Layers": ["a"]}'
+        said = {"load": "float16", "step": 0.002, "run": True, "times": {"a": 3.0}, "said": layers}[task[0]]
+        found.write(json.dumps({"begin": task, "at": time.time()}) + "\\n")
+        found.write(json.dumps({"found": said, "at": time.time()}) + "\\n")
+    assert open(sys.argv[1] + "/engine.plan").read() == "the plan"
+"""
+
+
+def test_all_outputs(space, monkeypatch):
+    """The whole stage, with a library and a witness that only say what they should."""
+    import torch
+
+    built = worker.Built(b"the plan", b"times", 9.0, False, [Phase("Building", 101.0, 9.0)])
+    for name, stand_in in (
+        ("load", lambda: SimpleNamespace(__version__="10.6.0")),
+        ("make_logger", lambda _: SAID),
+        ("parse", lambda *_: SimpleNamespace(seconds=4.0)),
+        ("build", lambda *_: built),
+        ("architecture", lambda: "sm_90"),
+    ):
+        monkeypatch.setattr(worker, name, stand_in)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H100")
+    command = (sys.executable, "-c", WITNESS)
+    monkeypatch.setattr(looking, "Looking", partial(looking.Looking, command=command))
+    made = space()
+    job = made.job()
+    worker.main(job)
+    assert description.read(made.out("engine")).profiles == worker.ask(job).profiles
+    assert {p.name for p in made.out("engine").iterdir()} == {"engine.plan", "engine.json", "decoder.json"}
+    assert {p.name for p in made.out("timing").iterdir()} == {"timing.cache", "tactics.json"}
+    assert "Building" in (made.out("report") / "build.log").read_text()
+    assert job.result.metrics == {
+        "parse_seconds": 4.0,
+        "build_seconds": 9.0,
+        "size_bytes": 8.0,
+        "weights_bytes_expected": 64.0,
+        "step_ms": 2.0,
+        "layers": 1.0,
+        "fallbacks": 0.0,
+    }
+
+
+def test_an_engine_of_another_type_is_a_fault(space):
+    witness = looked({}, "float32")
     job = space().job()
     with pytest.raises(Fault, match="computes in float32; the graph asks for float16"):
-        worker.look(job, read_contract(job.input("model")), worker.ask(job).profiles)
+        worker.look(job, read_contract(job.input("model")), worker.ask(job).profiles, witness)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from lib.llm.contract import Contract, read_contract
 from lib.trt import description, inspect, limits, profiles, tactics
 from lib.trt import look as looking
-from lib.trt.build import Wanted, build
+from lib.trt.build import Built, Wanted, build
 from lib.trt.description import Description
 from lib.trt.library import architecture, load, make_logger
 from lib.trt.network import MODEL, Refused, Weights, parse, read_weights
@@ -47,12 +47,15 @@ def main(job: Job) -> None:
     faulthandler.enable()  # a crash of the library says where
     trt = load()
     logger = make_logger(trt)
-    phases = make(job, wanted, trt, logger)
-    write_log(job, logger, phases)
-    gc.collect()  # the graph's weights and the serialized engine, before the engine is loaded
-    job.metric("weights_bytes_expected", weights.expected)
-    job.progress(0, 1, "engine", "timing the layers")
-    seen, missed = look(job, contract, wanted.profiles)
+    built = make(job, wanted, trt, logger)
+    write_log(job, logger, built.phases)
+    with looking.Looking(job.output("engine"), job.workspace / "tmp") as witness:  # ready by the time that it is asked
+        fill(job, wanted, trt, built)
+        del built
+        gc.collect()  # the graph's weights and the serialized engine, before the engine is loaded
+        job.metric("weights_bytes_expected", weights.expected)
+        job.progress(0, 1, "engine", "timing the layers")
+        seen, missed = look(job, contract, wanted.profiles, witness)
     report(job, seen, missed + limits.find(logger.lines, seen[0].layers, weights, contract.dtype))
     choice = choose(job, wanted, seen)
     tactics.write(job.output("timing"), choice)
@@ -105,22 +108,25 @@ def check_context(wanted: Wanted, contract: Contract) -> None:
         raise BadParam("decode", f"decode has rows of {longest} tokens; the model has {contract.context} positions")
 
 
-def make(job: Job, wanted: Wanted, trt: ModuleType, logger: Any) -> Sequence[Phase]:
-    """Build, and fill the outputs `engine` and `timing`; the phases of the build."""
-    import torch
-
-    source, out = job.input("model"), job.output("engine")
+def make(job: Job, wanted: Wanted, trt: ModuleType, logger: Any) -> Built:
     job.progress(0, 1, "graph", "reading the graph")
     try:
-        parsed = parse(trt, logger, source)
+        parsed = parse(trt, logger, job.input("model"))
         built = build(trt, logger, parsed, wanted, lambda phase, done, of: job.progress(done, of, "steps", phase))
     except Refused as e:
         raise BadInput("model", str(e)) from e
     job.metric("parse_seconds", parsed.seconds)
     job.metric("build_seconds", built.seconds)
-    del parsed  # some copies of the weights, before the engine is one more in the file system's cache
     if wanted.timing and not built.reused:
         job.log("the timings given are of another GPU or TensorRT: all was timed anew", "warning")
+    return built
+
+
+def fill(job: Job, wanted: Wanted, trt: ModuleType, built: Built) -> None:
+    """The outputs `engine` and `timing`."""
+    import torch
+
+    source, out = job.input("model"), job.output("engine")
     started = time.monotonic()
     with (out / description.PLAN).open("wb") as file:
         file.write(memoryview(built.plan))
@@ -135,18 +141,19 @@ def make(job: Job, wanted: Wanted, trt: ModuleType, logger: Any) -> Sequence[Pha
     job.label("tensorrt", described.version)
     job.label("gpu", described.gpu_name)
     job.label("fits.gpu.arch", described.gpu_arch)
-    return built.phases
 
 
 def plan_size(job: Job) -> int:
     return (job.output("engine") / description.PLAN).stat().st_size
 
 
-def look(job: Job, contract: Contract, planned: Sequence[Profile]) -> tuple[list[Seen], list[limits.Limit]]:
+def look(
+    job: Job, contract: Contract, planned: Sequence[Profile], witness: looking.Looking
+) -> tuple[list[Seen], list[limits.Limit]]:
     """Run the engine as its users will, time a step of the first profile, and each layer of all; limits say what was
     missed. :class:`Fault` where the engine does not run.
     """
-    looked = looking.look(job.output("engine"), job.workspace / "tmp", planned)
+    looked = witness.look(planned)
     if looked.dtype != contract.dtype:
         raise Fault(f"the engine computes in {looked.dtype}; the graph asks for {contract.dtype}")
     parts = ", ".join(f"{kind} {seconds:.1f}" for kind, seconds in looked.seconds.items())

@@ -58,34 +58,60 @@ def tasks(profiles: int) -> list[Task]:
     return [("step", 0), *((kind, n) for kind in ("run", "times", "said") for n in range(profiles))]
 
 
-def look(engine: Path, work: Path, profiles: Sequence[object], command: Sequence[str] = WITNESS) -> Looked:
-    """Run the engine and look at it, in a process that is begun anew behind each crash.
-
-    :class:`Fault` when it cannot be loaded or run, :class:`Resources` when memory was not enough for that. `work` is a
-    folder for files of its own, `profiles` are named in messages.
+class Looking:
+    """Processes that run an engine and look at it. The first begins at once and makes itself ready, before there is an
+    engine; it ends with the block.
     """
-    looked, left = Looked(), tasks(len(profiles))
-    while left:
-        path = work / f"witness{len(looked.missed)}.jsonl"
+
+    def __init__(self, engine: Path, work: Path, command: Sequence[str] = WITNESS) -> None:
+        """`work` is a folder for files of its own."""
+        self._command = (*command, str(engine))
+        self._work = work
+        self._witness = self._begin(0)
+
+    def __enter__(self) -> Looking:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._witness.kill()
+        self._witness.communicate()
+
+    def look(self, profiles: Sequence[object]) -> Looked:
+        """Run the engine and look at it, in a process that is begun anew behind each crash. Once in a block.
+
+        :class:`Fault` when it cannot be loaded or run, :class:`Resources` when memory was not enough for that.
+        `profiles` are named in messages.
+        """
+        looked, left = Looked(), tasks(len(profiles))
+        while left:
+            if looked.missed:
+                self._witness = self._begin(len(looked.missed))
+            started = time.time()
+            self._witness.communicate(json.dumps(left))
+            told = _read(self._path(len(looked.missed)))
+            looked.dtype = told.found.pop(("load", 0), looked.dtype)
+            looked.found |= told.found
+            looked.seconds.update(_spent([("start", started), *told.marks], time.time()))
+            left = [task for task in left if task not in told.found]
+            if self._witness.returncode == 0 and not left:
+                return looked
+            why = told.why or _ending(self._witness.returncode)
+            at = told.at or ("load", 0)
+            if not left:
+                at = ("end", 0)  # it crashed when all was found, and what it held was let go
+            elif at[0] in NEEDED:
+                raise _unsound(at, why, told.type, profiles)
+            looked.missed[at] = why
+            left = [task for task in left if task != at]
+        return looked
+
+    def _begin(self, number: int) -> subprocess.Popen[str]:
+        path = self._path(number)
         path.touch()
-        started = time.time()
-        done = subprocess.run([*command, str(engine), str(path), json.dumps(left)], stdout=sys.stderr, check=False)
-        told = _read(path)
-        looked.dtype = told.found.pop(("load", 0), looked.dtype)
-        looked.found |= told.found
-        looked.seconds.update(_spent([("start", started), *told.marks], time.time()))
-        left = [task for task in left if task not in told.found]
-        if done.returncode == 0 and not left:
-            return looked
-        why = told.why or _ending(done.returncode)
-        at = told.at or ("load", 0)
-        if not left:
-            at = ("end", 0)  # it crashed when all was found, and what it held was let go
-        elif at[0] in NEEDED:
-            raise _unsound(at, why, told.type, profiles)
-        looked.missed[at] = why
-        left = [task for task in left if task != at]
-    return looked
+        return subprocess.Popen([*self._command, str(path)], stdin=subprocess.PIPE, stdout=sys.stderr, text=True)
+
+    def _path(self, number: int) -> Path:
+        return self._work / f"witness{number}.jsonl"
 
 
 def say(task: Task, why: str, profiles: Sequence[object]) -> str:

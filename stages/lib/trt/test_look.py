@@ -1,6 +1,7 @@
 """Processes that crash where they are told to, in place of the one that runs an engine."""
 
 import json
+import signal
 import sys
 
 import pytest
@@ -22,7 +23,10 @@ def end():
         os.kill(os.getpid(), signal.SIGSEGV)
     write({"failed": "the device is lost", "type": how})
     sys.exit(1)
-for task in [["load", 0], *json.loads(sys.argv[5])]:
+asked = sys.stdin.read()
+if not asked:
+    sys.exit(0)
+for task in [["load", 0], *json.loads(asked)]:
     write({"begin": task})
     if task in crash:
         end()
@@ -38,7 +42,8 @@ def looked(tmp_path):
         script = tmp_path / "witness.py"
         script.write_text(WITNESS)
         command = (sys.executable, str(script), json.dumps(crash), how)
-        return look.look(tmp_path / "engine", tmp_path, PROFILES, command)
+        with look.Looking(tmp_path / "engine", tmp_path, command) as looking:
+            return looking.look(PROFILES)
 
     return make
 
@@ -125,4 +130,16 @@ def test_a_crash_behind_all_that_was_asked(looked):
 
 def test_a_witness_that_cannot_even_begin(tmp_path):
     with pytest.raises(Fault, match="cannot be loaded: its process ended with 3"):
-        look.look(tmp_path, tmp_path, PROFILES, (sys.executable, "-c", "raise SystemExit(3)"))
+        look.Looking(tmp_path, tmp_path, (sys.executable, "-c", "raise SystemExit(3)")).look(PROFILES)
+
+
+def test_a_witness_that_is_asked_nothing_is_ended(tmp_path):
+    with (
+        pytest.raises(OSError, match="no room"),
+        look.Looking(tmp_path, tmp_path, (sys.executable, "-c", WAITS)) as made,
+    ):
+        raise OSError("no room for the engine")
+    assert made._witness.returncode == -signal.SIGKILL
+
+
+WAITS = "import time\nwhile True: time.sleep(60)"

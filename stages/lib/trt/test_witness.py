@@ -1,5 +1,6 @@
 """The witness's tasks, with a made-up engine in torch in place of TensorRT's."""
 
+import io
 import json
 import subprocess
 from types import SimpleNamespace
@@ -86,9 +87,8 @@ def test_a_process_of_its_own_says_why_it_cannot(engine):
     found = engine / "found"
     asked = json.dumps(look.tasks(1))
     env = {"PYTHONPATH": ":".join(witness.sys.path)}
-    done = subprocess.run(
-        [*look.WITNESS, str(engine), str(found), asked], env=env, capture_output=True, text=True, check=False
-    )
+    command = [*look.WITNESS, str(engine), str(found)]
+    done = subprocess.run(command, input=asked, env=env, capture_output=True, text=True, check=False)
     begin, failed = map(json.loads, found.read_text().splitlines())
     assert 0 <= failed.pop("at") - begin.pop("at") < 60
     assert begin == {"begin": ["load", 0]}
@@ -98,3 +98,8 @@ def test_a_process_of_its_own_says_why_it_cannot(engine):
     }
     assert done.returncode == 1
     assert "Traceback" in done.stderr
+
+
+def test_a_process_that_is_asked_nothing(engine):
+    assert witness.main(engine, engine / "found", io.StringIO()) == 0
+    assert not (engine / "found").exists()

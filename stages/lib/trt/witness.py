@@ -1,7 +1,8 @@
-"""A process that runs an engine and looks at it: python -m lib.trt.witness ENGINE FOUND TASKS
+"""A process that runs an engine and looks at it: python -m lib.trt.witness ENGINE FOUND
 
-It writes what it does and what it finds into the file FOUND, a line of JSON each and the time of day beside it, so that
-whoever started it knows what it was at when it crashed, and what took how long.
+It makes itself ready, and waits on stdin for its tasks, as JSON, or for the end of that: then none was asked. It writes
+what it does and what it finds into the file FOUND, a line of JSON each and the time of day beside it, so that whoever
+started it knows what it was at when it crashed, and what took how long.
 """
 
 from __future__ import annotations
@@ -10,14 +11,16 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 
 from lib.llm.contract import read_contract
 from lib.trt.engine import EngineDecoder
+from lib.trt.library import load
 from lib.trt.plan import Plan
 from lib.trt.timed import Trial
 
@@ -25,7 +28,12 @@ STEPS = 64  # of the step that is timed
 Write = Callable[[dict[str, Any]], None]
 
 
-def main(folder: Path, found: Path, tasks: list[tuple[str, int]]) -> int:
+def main(folder: Path, found: Path, asked: TextIO) -> int:
+    with suppress(Exception):  # loading the engine meets it again, and tells
+        ready()
+    if not (text := asked.read()):
+        return 0
+    tasks = [(kind, number) for kind, number in json.loads(text)]
     with found.open("a", encoding="utf-8") as file:
 
         def write(line: dict[str, Any]) -> None:
@@ -41,6 +49,12 @@ def main(folder: Path, found: Path, tasks: list[tuple[str, int]]) -> int:
             write({"failed": (str(e).strip() or type(e).__name__).splitlines()[0], "type": type(e).__name__})
             raise
     return 0
+
+
+def ready() -> None:
+    """What takes some seconds and needs no engine: the library, and the device's first use by this process."""
+    load()
+    torch.zeros(1, device="cuda")
 
 
 def testify(folder: Path, plan: Plan, tasks: Iterable[tuple[str, int]], write: Write) -> None:
@@ -79,4 +93,4 @@ KINDS: dict[str, Callable[[Path, Plan, int], Any]] = {"step": step_seconds, "run
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2]), [(kind, number) for kind, number in json.loads(sys.argv[3])]))
+    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2]), sys.stdin))
