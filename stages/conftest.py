@@ -49,6 +49,12 @@ class Outcome:
         return found
 
     @property
+    def said(self) -> str:
+        """The problems that were told, and the end of stderr: what a failing test is to show."""
+        told = [e.get("message", "") for e in self.events if e["type"] == "problem"]
+        return "\n".join([f"exit code {self.code}", *told, self.stderr[-4000:]])
+
+    @property
     def metrics(self) -> dict[str, float]:
         assert self.result is not None, self.stderr[-4000:]
         return self.result["metrics"]
@@ -216,6 +222,12 @@ def workspace(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[..., W
     return make
 
 
+@pytest.fixture(scope="session")
+def lasting(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Workspace]:
+    """Makes workspaces of a kind on the GPU, for what many tests ask of and takes long to make."""
+    return lambda kind: Workspace(tmp_path_factory.mktemp(kind) / "work", kind, gpu=True)
+
+
 @pytest.fixture
 def read_tree() -> Callable[[Path], dict[str, bytes]]:
     return tree
@@ -276,6 +288,26 @@ def graph_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         return space.out("model")
 
     return make
+
+
+@pytest.fixture(scope="session")
+def tiny_engine(tiny: Path, graph_of: Callable[..., Path], lasting: Callable[[str], Workspace]) -> Path:
+    """The synthetic model as an engine in float16: steps of 1 and 4 rows of 64 tokens, prompts in passes of 32, all
+    logits of up to 64.
+    """
+    space = lasting("tensorrt")
+    space.request["params"] = {
+        "decode": [{"batch": batch, "length": 64} for batch in (1, 4)],
+        "spans": False,
+        "prefill": 32,
+        "score": 64,
+        "optimization": 1,  # quicker to build, by half a minute
+    }
+    space.add_input("model", graph_of(tiny / "model", "float16"), "model/onnx-decoder")
+    space.request["outputs"] = {"engine": "engine/tensorrt", "timing": "engine/timing", "report": "result/engine"}
+    done = space.run()
+    assert done.code == 0, done.said
+    return space.out("engine")
 
 
 @pytest.fixture(scope="session")

@@ -73,7 +73,7 @@ func (g onGPU) states(more ...string) map[string]string {
 	var p struct {
 		Stages []struct{ Stage, State string }
 	}
-	g.JSON(&p, append([]string{"plan", tinyRecipe}, more...)...)
+	g.JSON(&p, append([]string{"plan", tinyRecipe, "--offline"}, more...)...)
 	states := map[string]string{}
 	for _, s := range p.Stages {
 		states[s.Stage] = s.State

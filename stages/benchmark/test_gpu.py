@@ -20,11 +20,12 @@ def test_a_backend_of_a_checkpoint(workspace, tiny, tmp_path, backend):
     (tmp_path / "proof" / "check.json").write_text(json.dumps({"model": made.request["inputs"]["model"]["digest"]}))
     made.add_input("verified", tmp_path / "proof", "result/check")
     done = made.run()
-    assert done.code == 0, (done.events, done.stderr[-4000:])
+    assert done.code == 0, done.said
     m = done.metrics
-    assert m["gpu_peak_bytes"] > 0
+    assert m["peak_memory_bytes"] > 0
+    assert "gpu_peak_bytes" in m  # what others hold and give back meanwhile counts too
     assert m["bytes_per_step"] > 0
-    assert 0 < m["roofline_share"] < 1
+    assert 0 < m["roofline_share"] < 1, m
     assert m["gpu_clock_mhz"] > 100
     assert m["throttled"] in (0, 1)
     said = json.loads((made.out("result") / "benchmark.json").read_text())

@@ -1,8 +1,9 @@
 """Engines as they run: `pytest -m gpu stages/tensorrt` on a machine with a GPU, TensorRT and the quantizers."""
 
 import json
+import os
 import shutil
-from pathlib import Path
+import signal
 
 import numpy as np
 import pytest
@@ -28,13 +29,14 @@ PARAMS = {
     "spans": False,
     "prefill": 16,
     "score": 32,
-    "optimization": 2,
+    "optimization": 1,  # a third of the time that level 3 takes
 }
 DTYPES = {"fp16": "float16", "bf16": "bfloat16", "int4": "float16", "int4 asymmetric": "float16"}
 SPANS = " spans"  # behind a kind: its decode profiles are for batches 1 and 2-3
 # Of the logits' norm. TensorRT sums products of float16 in float16.
 TOLERANCE = {"fp16": 0.02, "bf16": 0.04, "int4": 0.02, "int4 asymmetric": 0.02}
-BUILT = {}  # what is built once and asked by many: kind → (engine, checkpoint, workspace, outcome)
+# Kinds that are built side by side: each keeps one processor busy.
+TOGETHER = (("fp16", "fp16" + SPANS, "bf16"), ("int4", "int4 asymmetric"))
 
 
 def write_checkpoint(folder, dtype):
@@ -49,24 +51,9 @@ def write_checkpoint(folder, dtype):
     return folder
 
 
-def pack(checkpoint, folder, symmetric):
-    """The checkpoint with 4-bit weights, rounded to nearest."""
-    from compressed_tensors.quantization import QuantizationArgs, QuantizationScheme
-    from llmcompressor import oneshot
-    from llmcompressor.modifiers.quantization import QuantizationModifier
-    from transformers import AutoModelForCausalLM
-
-    weights = QuantizationArgs(num_bits=4, type="int", symmetric=symmetric, strategy="group", group_size=128)
-    scheme = QuantizationScheme(targets=["Linear"], weights=weights)
-    model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype="auto")
-    oneshot(model=model, recipe=[QuantizationModifier(config_groups={"group": scheme}, ignore=["lm_head"])])
-    model.save_pretrained(folder, save_compressed=True)
-    return folder
-
-
 def done(space):
     outcome = space.run()
-    assert outcome.code == 0, (outcome.events[-5:], outcome.stderr[-4000:])
+    assert outcome.code == 0, outcome.said
     return outcome
 
 
@@ -81,21 +68,42 @@ def space_of(workspace, graph, timing=None, **params):
     return made
 
 
-@pytest.fixture
-def build(workspace, tmp_path):
+@pytest.fixture(scope="module")
+def begin(lasting, graph_of, pack, tmp_path_factory):
+    """Begins to build an engine of a kind: its checkpoint, workspace and process."""
+    begun = []
+
+    def start(kind):
+        folder = tmp_path_factory.mktemp("checkpoint")
+        checkpoint = write_checkpoint(folder / "model", "bfloat16" if kind == "bf16" else "float16")
+        if kind.startswith("int4"):
+            checkpoint = pack(checkpoint, folder / "packed", {"Linear": 128}, kind == "int4", ("lm_head",))
+        graph = graph_of(checkpoint, DTYPES[kind.removesuffix(SPANS)])
+        space = space_of(lasting, graph, spans=kind.endswith(SPANS))
+        process = space.start()
+        begun.append(process)
+        return checkpoint, space, process
+
+    yield start
+    for process in begun:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+@pytest.fixture(scope="module")
+def build(begin):
+    """Builds each kind of engine once: its folder, its checkpoint, its workspace and what its worker told."""
+    begun, built = {}, {}
+
     def make(kind):
-        if kind not in BUILT:
-            checkpoint = write_checkpoint(tmp_path / "model", "bfloat16" if kind == "bf16" else "float16")
-            if kind.startswith("int4"):
-                checkpoint = pack(checkpoint, tmp_path / "packed", kind == "int4")
-            graph = workspace("onnx_decoder")
-            graph.request["params"] = {"dtype": DTYPES[kind.removesuffix(SPANS)]}
-            graph.add_input("model", checkpoint, "model/hf")
-            graph.request["outputs"] = {"model": "model/onnx-decoder"}
-            graph.fill(done(graph))
-            space = space_of(workspace, graph.out("model"), spans=kind.endswith(SPANS))
-            BUILT[kind] = (space.out("engine"), checkpoint, space, done(space))
-        return BUILT[kind]
+        if kind not in begun:
+            begun.update({one: begin(one) for kinds in TOGETHER if kind in kinds for one in kinds})
+        checkpoint, space, process = begun[kind]
+        if kind not in built:
+            built[kind] = space.outcome(process)
+        assert built[kind].code == 0, f"{kind}: {built[kind].said}"
+        return space.out("engine"), checkpoint, space, built[kind]
 
     return make
 
@@ -125,6 +133,11 @@ def off(got, want):
     return float((got.float() - want).norm() / want.norm())
 
 
+def near(found, kind):
+    """Whether logits are near enough; told with all figures where not, NaN among them."""
+    assert all(one < TOLERANCE[kind] for one in found), f"{kind}: {[round(one, 5) for one in found]} off"
+
+
 @pytest.mark.parametrize("kind", DTYPES)
 def test_logits_are_the_checkpoints_for_rows_of_different_lengths(build, kind):
     folder, checkpoint, _, _ = build(kind)
@@ -144,7 +157,7 @@ def test_logits_are_the_checkpoints_for_rows_of_different_lengths(build, kind):
         logits = decoder.feed(part, torch.arange(size))
         found += [off(logits[row], want[row, end : end + size]) for row, end in enumerate(ends)]
         ends += size
-    assert max(found) < TOLERANCE[kind], found
+    near(found, kind)
 
 
 def test_long_prompts_go_in_parts_and_rewinding_leaves_the_rest(build):
@@ -153,11 +166,12 @@ def test_long_prompts_go_in_parts_and_rewinding_leaves_the_rest(build):
     want = reference(checkpoint, ids)
     decoder = decoder_of(folder)
     decoder.open(2, 90)
-    assert off(decoder.feed(ids, torch.arange(70)), want) < TOLERANCE["fp16"]
+    found = [off(decoder.feed(ids, torch.arange(70)), want)]
     decoder.rewind(40)
     decoder.feed(draw(2, 9, seed=3), torch.tensor([8]))
     decoder.rewind(40)
-    assert off(decoder.feed(ids[:, 40:], torch.tensor([29]))[:, 0], want[:, 69]) < TOLERANCE["fp16"]
+    found.append(off(decoder.feed(ids[:, 40:], torch.tensor([29]))[:, 0], want[:, 69]))
+    near(found, "fp16")
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3])
@@ -172,24 +186,29 @@ def test_the_captured_step_chooses_what_plain_passes_do(build, kind, batch):
         assert len(made.step_seconds) == 39
         assert all(s > 0 for s in (made.first_seconds, *made.step_seconds))
         decoder.rewind()
-        chosen, last = [], decoder.feed(ids, torch.tensor([11]))
+        chosen, gaps, last = [], [], decoder.feed(ids, torch.tensor([11]))
         for _ in range(40):
             last[:, :, bar] = float("-inf")
             chosen.append(last[:, 0].argmax(-1))
+            gaps.append(last[:, 0].float().topk(2).values.diff().abs()[:, 0])
             last = decoder.feed(chosen[-1][:, None], torch.tensor([0]))
-        assert torch.equal(made.tokens, torch.stack(chosen, 1).cpu())
+        plain, gaps = torch.stack(chosen, 1).cpu(), torch.stack(gaps, 1)
+        other = [tuple(where) for where in (made.tokens != plain).nonzero().tolist()]
+        told = [f"{at}: {made.tokens[at]} for {plain[at]}, the best two {gaps[at]:.3g} apart" for at in other[:3]]
+        assert not other, f"{len(other)} of {plain.numel()} tokens are others: {told}"
     assert torch.equal(decoder.generate(ids, 40, bar).tokens, made.tokens)
 
 
 def test_engines_can_be_opened_anew_in_other_shapes(build):
     folder, checkpoint, _, _ = build("fp16")
-    decoder = decoder_of(folder)
+    decoder, found = decoder_of(folder), []
     for batch, length in ((3, 96), (1, 40), (3, 20)):
         ids = draw(batch, 10, seed=length)
         decoder.open(batch, length)
         decoder.generate(ids, 5, torch.tensor([1]))
         decoder.rewind()
-        assert off(decoder.feed(ids, torch.arange(10)), reference(checkpoint, ids)) < TOLERANCE["fp16"]
+        found.append(off(decoder.feed(ids, torch.arange(10)), reference(checkpoint, ids)))
+    near(found, "fp16")
 
 
 def test_what_is_told_of_an_engine(build):
@@ -197,16 +216,17 @@ def test_what_is_told_of_an_engine(build):
     metrics = outcome.metrics
     assert metrics["size_bytes"] == (folder / "engine.plan").stat().st_size
     assert 0 < metrics["step_ms"] < 100
-    assert metrics["layers"] > 10
+    assert metrics.get("layers", 0) > 10, (space.out("report") / "limits.json").read_text()
     assert metrics["fallbacks"] == 0, (space.out("report") / "limits.json").read_text()
     assert outcome.result["labels"]["fits.gpu.arch"].startswith("sm_")
     assert outcome.result["labels"]["tensorrt"] == "10.6.0"
     assert {p.name for p in folder.iterdir()} >= {"engine.plan", "engine.json", "decoder.json", "config.json"}
     assert not list(folder.glob("*.safetensors")) + list(folder.glob("*.onnx"))
     text = (space.out("report") / "engine.md").read_text()
-    assert text.count("## decode") == 2
-    assert "MatMul" in text or "gemm" in text
-    assert len(json.loads((space.out("report") / "profile.json").read_text())) == 4
+    uses = [profile["use"] for profile in json.loads((folder / "engine.json").read_text())["profiles"]]
+    assert {use: text.count(f"## {use}") for use in uses} == {use: uses.count(use) for use in uses}
+    assert "MatMul" in text or "gemm" in text, text
+    assert len(json.loads((space.out("report") / "profile.json").read_text())) == len(uses)
 
 
 def test_the_4_bit_weights_stay_so(build):
@@ -216,13 +236,11 @@ def test_the_4_bit_weights_stay_so(build):
 
 
 def test_timings_are_used_again(build, workspace):
-    _, _, space, first = build("fp16")
-    graph = Path(space.root / "in" / "model").resolve()
-    again = done(space_of(workspace, graph, space.out("timing")))
-    assert again.metrics["tactics_changed"] == 0
-    assert again.metrics["build_seconds"] < first.metrics["build_seconds"]
-    other = done(space_of(workspace, graph, space.out("timing"), score=0))
-    assert "tactics_changed" not in other.metrics
+    _, _, space, _ = build("fp16")
+    again = done(space_of(workspace, (space.root / "in" / "model").resolve(), space.out("timing")))
+    said = [e["message"] for e in again.events if e.get("level") == "warning"]
+    assert again.metrics.get("tactics_changed") == 0, said
+    assert not [line for line in said if "timed anew" in line]
 
 
 def test_an_engine_of_another_architecture_is_refused(build, tmp_path):
@@ -245,7 +263,7 @@ def test_a_damaged_engine_is_told_of(build, tmp_path):
 def test_a_graph_that_the_parser_refuses_names_its_node(build, workspace, tmp_path):
     import onnx
 
-    source = Path(build("fp16")[2].root / "in" / "model").resolve()
+    source = (build("fp16")[2].root / "in" / "model").resolve()
     folder = tmp_path / "graph"
     shutil.copytree(source, folder)
     model = onnx.load(folder / "model.onnx", load_external_data=False)
@@ -253,8 +271,8 @@ def test_a_graph_that_the_parser_refuses_names_its_node(build, workspace, tmp_pa
     node.op_type, node.name = "NotAnOperator", "the.head"
     onnx.save(model, folder / "model.onnx")
     outcome = space_of(workspace, folder).run()
-    assert outcome.code == 11, outcome.stderr[-2000:]
-    assert "the.head" in outcome.problem["message"]
+    assert outcome.code == 11, outcome.said
+    assert "the.head" in outcome.problem["message"], outcome.said
 
 
 @pytest.mark.parametrize(("bits", "kinds"), [(8, ["unpacked"]), (4, [])])
@@ -266,6 +284,7 @@ def test_integer_weights_that_tensorrt_unpacks_are_named(tmp_path, bits, kinds):
     logger = library.make_logger(trt)
     wanted = build.Wanted(profiles.plan([(1, 16)], 16, 0), 1, b"")
     build.build(trt, logger, network.parse(trt, logger, tmp_path), wanted, lambda *_: None)
+    assert limits.held(logger.lines), logger.lines  # the library has one logger a process: another one got the lines
     found = limits.find(logger.lines, [], network.read_weights(tmp_path, "float16"), "float16")
     assert [limit.kind for limit in found if limit.kind in limits.LEFT] == kinds, found
 

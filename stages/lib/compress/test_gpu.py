@@ -15,7 +15,7 @@ def test_a_layer_at_a_time_is_on_the_gpu(make_space, kind):
     space = make_space(kind, DEEP)
     whole = (space.root / "in" / "model" / "model.safetensors").stat().st_size
     done = space.run()
-    assert done.code == 0, done.stderr
+    assert done.code == 0, done.said
     assert done.metrics["quantized_layers"] == 24 * 7
     assert 0 < done.metrics["peak_gpu_bytes"] < whole / 2
     assert {"load_seconds", "quantize_seconds", "save_seconds"} <= done.metrics.keys()
@@ -31,7 +31,7 @@ def test_the_checkpoint_is_that_of_the_cpu(make_space, kind, rest):
             space.gpu = False
             del space.request["resources"]["gpus"]
         done = space.run()
-        assert done.code == 0, done.stderr
+        assert done.code == 0, done.said
         assert ("peak_gpu_bytes" in done.metrics) == gpu
         tensors.append(load_file(space.out("model") / "model.safetensors"))
     ours, theirs = tensors
@@ -41,9 +41,10 @@ def test_the_checkpoint_is_that_of_the_cpu(make_space, kind, rest):
         assert (tensor.dtype, tensor.shape) == (other.dtype, other.shape), name
         # Sums in another order: a weight between two points may fall to the other, and AWQ may take the next scale.
         if kind != "awq" and name.endswith("weight_packed"):
-            assert nibbles(tensor).eq(nibbles(other)).float().mean() >= {"gptq": 0.95, "rtn": 1}[kind], name
+            same = nibbles(tensor).eq(nibbles(other)).float().mean()
+            assert same >= {"gptq": 0.95, "rtn": 1}[kind], f"{name}: {same:.4f} of the weights are the CPU's"
         elif kind != "awq" and tensor.is_floating_point():
-            torch.testing.assert_close(tensor, other)
+            torch.testing.assert_close(tensor, other, msg=lambda said, name=name: f"{name}: {said}")
 
 
 def nibbles(packed: torch.Tensor) -> torch.Tensor:
