@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from lib.trt import look, test_engine, witness
+from lib.trt import look, test_engine, timed, witness
 from lib.trt.profiles import plan
 
 
@@ -62,6 +62,15 @@ def test_all_tasks_are_done_in_their_order(engine):
     assert found["run", 2] is True
     assert found["times", 1] == {"sums": pytest.approx(500)}
     assert found["said", 2] == "json of the engine"
+
+
+@pytest.mark.parametrize(("seconds", "runs"), [(60.0, timed.RUNS), (0.0, 1)])
+def test_long_passes_are_timed_fewer_times(engine, monkeypatch, seconds, runs):
+    monkeypatch.setattr(timed, "SECONDS", seconds)
+    ran = []
+    monkeypatch.setattr(timed.Trial, "run", lambda self: (ran.append(0), self._context.run()))
+    assert witness.times(engine, Plan(plan([(2, 24)], 8, 0)), 0) == {"sums": pytest.approx(500)}
+    assert len(ran) == 1 + runs  # the first is not timed
 
 
 def test_a_step_is_of_the_batch_that_its_profile_is_tuned_for(engine, monkeypatch):
