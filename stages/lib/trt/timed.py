@@ -13,7 +13,7 @@ from lib.trt.cache import Cache, name
 from lib.trt.plan import Plan
 
 RUNS = 20  # that are timed, at most
-SECONDS = 1.0  # after which no other begins: a pass over many prompts takes a third of it
+SECONDS = 1.0  # after which no other begins: a pass over many prompts may take some tenths of it
 
 
 class Trial:
