@@ -65,7 +65,19 @@ variable "contest_seconds" {
 variable "cpus" {
   type        = number
   default     = 8
-  description = "Processors of a stage that can use them."
+  description = "Processors of a stage that has the machine alone, or of the model's making."
+}
+
+variable "shared_cpus" {
+  type        = number
+  default     = 5
+  description = "Processors of a stage that shares the GPU with others."
+}
+
+variable "gpu_memory_gib" {
+  type        = object({ load = number, check = number })
+  default     = { load = 24, check = 48 }
+  description = "The GPU's memory that a stage takes at most which loads the model, and one that checks an engine of it."
 }
 
 stage "synthetic" "base" {
@@ -92,7 +104,9 @@ module "gpu" {
   with_bf16       = var.with_bf16
   with_int8       = var.with_int8
   with_bnb        = var.with_bnb
+  gpu_memory_gib  = var.gpu_memory_gib
   cpus            = var.cpus
+  shared_cpus     = var.shared_cpus
   engine_batches  = var.engine_batches
   engine_spans    = var.engine_spans
   static_batches  = var.static_batches

@@ -65,8 +65,10 @@ module "gpu" {
   tokens           = 32
   repeats          = 2
   saturation       = 8
-  memory_gib       = { load = 4, build = 8, contest = 8 }
+  memory_gib       = { load = 4, build = 8, check = 4, contest = 8 }
+  gpu_memory_gib   = { load = 2, check = 3 }
   cpus             = 2
+  shared_cpus      = 2
   quality          = false
 }
 

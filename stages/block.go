@@ -24,9 +24,9 @@ func (d *decoder) needs(b *hclsyntax.Block) {
 		d.add(b.DefRange(), "Block used twice", "A kind has one needs block.")
 		return
 	}
-	a := d.attributes(b.Body, b.DefRange(), "a needs block", "cpus", "memory_gib", "gpus", "exclusive")
+	a := d.attributes(b.Body, b.DefRange(), "a needs block", "cpus", "memory_gib", "gpus", "gpu_memory_gib", "exclusive")
 	n := &d.kind.Needs
-	n.CPUs, n.MemoryGiB = a.positive("cpus"), a.positive("memory_gib")
+	n.CPUs, n.MemoryGiB, n.GPUMemoryGiB = a.positive("cpus"), a.positive("memory_gib"), a.positive("gpu_memory_gib")
 	n.Exclusive = a.flag("exclusive")
 	if val, ok := a.value("gpus"); ok {
 		var good bool

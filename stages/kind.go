@@ -45,11 +45,12 @@ type Kind struct {
 
 // Needs is what of a machine a run requires; never in a key.
 type Needs struct {
-	CPUs      float64 // cores; 0 means 1
-	MemoryGiB float64
-	GPUsMin   int
-	GPUsMax   int
-	Exclusive bool // nothing else runs beside it
+	CPUs         float64 // cores; 0 means 1
+	MemoryGiB    float64
+	GPUsMin      int
+	GPUsMax      int
+	GPUMemoryGiB float64 // of each of its GPUs, at most; 0: not said, so it has them alone
+	Exclusive    bool    // nothing else runs beside it
 }
 
 // Param is a value that decides the output. Type is never unknown; a Default of cty.NilVal makes it required

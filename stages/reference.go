@@ -264,6 +264,9 @@ func (n Needs) String() string {
 	case n.GPUsMin > 0:
 		all = append(all, fmt.Sprintf("GPUs: %d", n.GPUsMin))
 	}
+	if n.GPUMemoryGiB > 0 {
+		all = append(all, plain(n.GPUMemoryGiB)+" GiB of a GPU's memory")
+	}
 	if n.Exclusive {
 		all = append(all, "the machine to itself")
 	}

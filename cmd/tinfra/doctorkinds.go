@@ -39,6 +39,9 @@ func (x *examination) lackedBy(k *stages.Kind, without map[string]string) []stri
 	if n, _ := strconv.Atoi(x.Facts["gpu.count"]); k.Needs.GPUsMin > n {
 		lacking = append(lacking, fmt.Sprintf("%s (this machine has %d)", view.Count(k.Needs.GPUsMin, "GPU"), n))
 	}
+	if has := x.largestGPU(); k.Needs.GPUsMin > 0 && has > 0 && k.Needs.GPUMemoryGiB > has {
+		lacking = append(lacking, fmt.Sprintf("%g GiB of a GPU's memory (the largest here has %g)", k.Needs.GPUMemoryGiB, has))
+	}
 	if has, _ := strconv.ParseFloat(x.Facts["memory_gib"], 64); has > 0 && k.Needs.MemoryGiB > has {
 		lacking = append(lacking, fmt.Sprintf("%g GiB of memory (this machine has %g)", k.Needs.MemoryGiB, has))
 	}
@@ -51,6 +54,20 @@ func (x *examination) lackedBy(k *stages.Kind, without map[string]string) []stri
 		lacking = append(lacking, "the network, but for what is cached or stands in a file")
 	}
 	return lacking
+}
+
+// largestGPU is the memory of the largest GPU, in GiB; 0 where there is none, or one of which it is not known.
+func (x *examination) largestGPU() float64 {
+	largest := 0.0
+	n, _ := strconv.Atoi(x.Facts["gpu.count"])
+	for i := range n {
+		has, _ := strconv.ParseFloat(x.Facts[fmt.Sprintf("gpu.%d.memory_gib", i)], 64)
+		if has == 0 {
+			return 0
+		}
+		largest = max(largest, has)
+	}
+	return largest
 }
 
 func (x *examination) tellKinds() error {

@@ -233,7 +233,7 @@ func sames() []same {
 		{"another user", func(_ *testing.T, w *world) { w.environ["HOME"], w.environ["USER"] = "/home/b", "b" }},
 		{"facts that the kind does not name", func(_ *testing.T, w *world) { w.facts["unused"] = "2"; w.facts["host"] = "b" }},
 		{"kind's doc", kind(`doc         = "Shapes."`, `doc = "Shapes things."`)},
-		{"kind's needs", kind("memory_gib = 4", "memory_gib = 8")},
+		{"kind's needs", kind("memory_gib = 4", "memory_gib = 8\n  gpu_memory_gib = 20")},
 		{"kind's checks", kind("one_of  = [2, 3, 4, 8]", "one_of = [4]")},
 		{"kind's metrics", kind(`better = "lower"`, `better = "higher"`)},
 		{"kind's determinism", kind(`"statistical"`, `"exact"`)},

@@ -2,6 +2,7 @@ package recipe
 
 import (
 	"math/big"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/hcl/v2"
@@ -61,17 +62,16 @@ type compiledNeed struct {
 	*expression
 }
 
-var needNames = []string{"cpus", "memory_gib", "gpus", "exclusive"}
+var needNames = []string{"cpus", "memory_gib", "gpus", "gpu_memory_gib", "exclusive"}
 
 func (l *loader) prepareNeeds(b *hclsyntax.Block, each bool) []*compiledNeed {
 	l.noBlocks(b.Body, "a needs block")
 	var all []*compiledNeed
 	for _, a := range attributesInOrder(b.Body) {
 		x := l.scope.prepare(a.Expr, place{each: each, metrics: true})
-		switch a.Name {
-		case "cpus", "memory_gib", "gpus", "exclusive":
+		if slices.Contains(needNames, a.Name) {
 			all = append(all, &compiledNeed{a.Name, &a.SrcRange, x})
-		default:
+		} else {
 			l.problem(&a.NameRange, "Unknown attribute", "needs has no %q.%s", a.Name, didYouMean(a.Name, needNames))
 		}
 	}
@@ -92,7 +92,7 @@ func (l *loader) needs(s *Stage, c *compiled, each map[string]cty.Value) {
 		}
 		if !setNeed(&s.Needs, n.name, v) {
 			l.tell(c, name, n.at, "Invalid value", "%s", map[string]string{
-				"cpus": "cpus is a number of cores above 0.", "memory_gib": "memory_gib is a number from 0.",
+				"cpus": "cpus is a number of cores above 0.", "memory_gib": "memory_gib is a number from 0.", "gpu_memory_gib": "gpu_memory_gib is a number from 0.",
 				"gpus": "gpus is a whole number, or a range such as \"0-1\".", "exclusive": "exclusive is true or false.",
 			}[n.name])
 		}
@@ -121,10 +121,14 @@ func setNeed(needs *stages.Needs, name string, v cty.Value) bool {
 	}
 	f, _ := n.AsBigFloat().Float64()
 	const absurd = 1 << 20
-	if name == "cpus" {
+	switch name {
+	case "cpus":
 		needs.CPUs = f
 		return f > 0 && f < absurd
+	case "gpu_memory_gib":
+		needs.GPUMemoryGiB = f
+	default:
+		needs.MemoryGiB = f
 	}
-	needs.MemoryGiB = f
 	return f >= 0 && f < absurd
 }

@@ -16,7 +16,7 @@ import (
 )
 
 // snapshotFormat changes with what a snapshot holds.
-const snapshotFormat = 1
+const snapshotFormat = 2
 
 // snapshotPart is how many stages are read by one, as long as there are more.
 const snapshotPart = 1 << 9

@@ -59,7 +59,7 @@ func TestSnapshotHasAllFields(t *testing.T) {
 		reflect.TypeFor[Recipe](): 12, reflect.TypeFor[Stage](): 14, reflect.TypeFor[Param](): 3, reflect.TypeFor[Input](): 3, reflect.TypeFor[Ref](): 3,
 		reflect.TypeFor[Files](): 3, reflect.TypeFor[SecretRef](): 2, reflect.TypeFor[Output](): 5, reflect.TypeFor[Report](): 6,
 		reflect.TypeFor[ReportRow](): 3, reflect.TypeFor[Lock](): 2, reflect.TypeFor[Source](): 3, reflect.TypeFor[Pin](): 3,
-		reflect.TypeFor[stages.Needs](): 5, reflect.TypeFor[hcl.Range](): 3, reflect.TypeFor[hcl.Pos](): 3,
+		reflect.TypeFor[stages.Needs](): 6, reflect.TypeFor[hcl.Range](): 3, reflect.TypeFor[hcl.Pos](): 3,
 	} {
 		if n := of.NumField(); n != want {
 			t.Errorf("%s has %d fields: write them down in a snapshot, and count them here", of, n)
@@ -127,7 +127,7 @@ func recipeText(n uint64) (main, module string) {
 		} else if !inside {
 			fmt.Fprintf(b, "  one = %s\n", pick("path(\"texts/a.txt\")", "path(\"**/*.txt\")"))
 		}
-		fmt.Fprint(b, pick("", "", "  salt = \"s\"\n", "  timeout = \"90s\"\n", "  retries = 0\n", "  needs {\n    cpus = 0.5\n    gpus = \"0-1\"\n  }\n", "  needs {\n    exclusive = true\n    memory_gib = 1.5\n  }\n"))
+		fmt.Fprint(b, pick("", "", "  salt = \"s\"\n", "  timeout = \"90s\"\n", "  retries = 0\n", "  needs {\n    cpus = 0.5\n    gpus = \"0-1\"\n  }\n", "  needs {\n    exclusive = true\n    memory_gib = 1.5\n  }\n", "  needs {\n    gpus = 1\n    gpu_memory_gib = 20.5\n  }\n"))
 		b.WriteString("}\n")
 		if !each {
 			names = append(names, name)

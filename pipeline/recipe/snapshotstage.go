@@ -77,6 +77,7 @@ func (w *snapshotWriter) needs(s *Stage) {
 	w.Number(int64(math.Float64bits(n.MemoryGiB)))
 	w.Number(int64(n.GPUsMin))
 	w.Number(int64(n.GPUsMax))
+	w.Number(int64(math.Float64bits(n.GPUMemoryGiB)))
 	w.Truth(n.Exclusive)
 }
 
@@ -87,7 +88,8 @@ func (s *snapshotReader) needs(to *Stage) {
 	}
 	to.Needs = stages.Needs{
 		CPUs: math.Float64frombits(uint64(s.Number())), MemoryGiB: math.Float64frombits(uint64(s.Number())),
-		GPUsMin: int(s.Number()), GPUsMax: int(s.Number()), Exclusive: s.Truth(),
+		GPUsMin: int(s.Number()), GPUsMax: int(s.Number()),
+		GPUMemoryGiB: math.Float64frombits(uint64(s.Number())), Exclusive: s.Truth(),
 	}
 }
 

@@ -140,8 +140,9 @@ stage "gptq" "a" {
   skip  = ["b", "a", "b"]
   bits  = null
   needs {
-    gpus      = "1-2"
-    exclusive = true
+    gpus           = "1-2"
+    gpu_memory_gib = 4 * 5.5
+    exclusive      = true
   }
 }
 output "both" {
@@ -155,7 +156,7 @@ output "plain" { value = upper("x") }
 	if d.Secrets["token"].Variable != "HF_TOKEN" || d.Timeout != 150*time.Minute || d.Retries != 3 || d.Salt != "again" || r.Description != "all of it" {
 		t.Errorf("%+v", d)
 	}
-	if g.Retries != -1 || g.Needs != (stages.Needs{CPUs: 2, MemoryGiB: 4, GPUsMin: 1, GPUsMax: 2, Exclusive: true}) {
+	if g.Retries != -1 || g.Needs != (stages.Needs{CPUs: 2, MemoryGiB: 4, GPUsMin: 1, GPUsMax: 2, GPUMemoryGiB: 22, Exclusive: true}) {
 		t.Errorf("needs %+v, retries %d", g.Needs, g.Retries)
 	}
 	if bits := g.Params["bits"]; !bits.Default || !bits.Value.RawEquals(cty.NumberIntVal(4)) || bits.Range != g.Range {

@@ -59,14 +59,14 @@ func (b *builder) occupy(ctx context.Context, t *task) (leave func(), err error)
 }
 
 // leaseDevices makes this build the only one that uses the task's devices. It first takes what it can get without
-// waiting, a free device in place of one that another build uses. Where that is not enough it lets go of all and waits
+// waiting, a device with room in place of one that another build uses. Where that is not enough it lets go of all and waits
 // for one after the other in the order of ids, as every build does, so no two wait for each other.
 func (b *builder) leaseDevices(ctx context.Context, t *task) (release func(), err error) {
 	busy := map[string]bool{}
 	var held leases
 	for i := 0; i < len(t.ticket.grant.gpus); {
 		id := t.ticket.grant.gpus[i]
-		r, err := b.leaseDevice(ctx, t, gpuName+id, false)
+		r, err := b.shareDevice(ctx, t, id, false)
 		switch {
 		case err == nil:
 			held = append(held, r)
@@ -88,7 +88,7 @@ func (b *builder) leaseDevices(ctx context.Context, t *task) (release func(), er
 func (b *builder) awaitDevices(ctx context.Context, t *task) (release func(), err error) {
 	var held leases
 	for _, id := range slices.Sorted(slices.Values(t.ticket.grant.gpus)) {
-		r, err := b.leaseDevice(ctx, t, gpuName+id, true)
+		r, err := b.shareDevice(ctx, t, id, true)
 		if err != nil {
 			held.release(t)
 			return nil, err
@@ -96,6 +96,57 @@ func (b *builder) awaitDevices(ctx context.Context, t *task) (release func(), er
 		held = append(held, r)
 	}
 	return func() { held.release(t) }, nil
+}
+
+// sharedLease is a build's lease of a device, which the first of its stages there takes and the last gives back.
+type sharedLease struct {
+	turn  chan struct{} // of one; whoever has put something in may change what follows, and waits for the lease if need be
+	users int
+	give  func() error
+}
+
+func newSharedLeases(gpus []gpu) map[string]*sharedLease {
+	all := map[string]*sharedLease{}
+	for _, g := range gpus {
+		all[g.id] = &sharedLease{turn: make(chan struct{}, 1)}
+	}
+	return all
+}
+
+// shareDevice makes a stage one of the device's users. Without wait it does not wait for another stage of this build
+// either: that one may wait for another build, and this one hold what that build waits for.
+func (b *builder) shareDevice(ctx context.Context, t *task, id string, wait bool) (leave func() error, err error) {
+	l := b.devices[id]
+	select {
+	case l.turn <- struct{}{}:
+	default:
+		if !wait {
+			return nil, errBusyDevice
+		}
+		select {
+		case l.turn <- struct{}{}:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+	defer func() { <-l.turn }()
+	if l.users == 0 {
+		if l.give, err = b.leaseDevice(ctx, t, gpuName+id, wait); err != nil {
+			return nil, err
+		}
+	}
+	l.users++
+	return l.leave, nil
+}
+
+// leave waits for no other build: as long as there are users, nobody waits for the lease.
+func (l *sharedLease) leave() error {
+	l.turn <- struct{}{}
+	defer func() { <-l.turn }()
+	if l.users--; l.users > 0 {
+		return nil
+	}
+	return l.give()
 }
 
 // leases are functions that give them back.

@@ -31,7 +31,8 @@ type builder struct {
 	redact *redactor
 	pool   *pool
 
-	facts    map[string]string // of the executor
+	devices  map[string]*sharedLease // by id; all that the pool has
+	facts    map[string]string       // of the executor
 	programs programs
 	unshared error // why other machines do not find all that is stored here; of the goroutine of Execute
 	room     room
@@ -71,7 +72,7 @@ func Execute(ctx context.Context, p *plan.Plan, o Options) (*artifacts.Build, er
 	if failed == nil {
 		b.facts = facts
 		c := capacityOf(facts)
-		b.pool = newPool(c, o.Jobs)
+		b.pool, b.devices = newPool(c, o.Jobs), newSharedLeases(c.gpus)
 		diags = b.refuse(c)
 	}
 	exposed := b.exposed()

@@ -144,3 +144,20 @@ func TestEnginesOfOtherBatches(t *testing.T) {
 		t.Errorf("batch 1 is not checked: %s", shapes)
 	}
 }
+
+// Three of those that load the model have room beside each other, and beside them what is being stored.
+func TestThreeStagesShareTheGPU(t *testing.T) {
+	b := flagship(t)
+	p := b.planRecipe("llama3-synthetic.hcl", nil)
+	for _, address := range []string{`gptq.int4`, `awq.int4`, `bnb.model["nf4"]`, `perplexity.base`, `perplexity.quantized["awq"]`, `onnx_decoder.quantized["gptq"]`} {
+		n := p.Step("module.gpu." + address).Node.Stage.Needs
+		if n.GPUsMin != 1 || n.Exclusive || n.GPUMemoryGiB == 0 || 3*n.GPUMemoryGiB > 79.6 || 3*n.CPUs > 15 || 3*n.MemoryGiB > 124 {
+			t.Errorf("%s needs %s", address, n)
+		}
+	}
+	for _, address := range []string{`tensorrt.fp16`, `tensorrt.quantized["gptq"]`, `contest.speed`} {
+		if n := p.Step("module.gpu." + address).Node.Stage.Needs; !n.Exclusive {
+			t.Errorf("%s needs %s", address, n)
+		}
+	}
+}

@@ -21,10 +21,10 @@ func granted(t *ticket) bool {
 
 // Stages of all sorts come and go at random; at no time is more given out than there is, or a device twice.
 func TestThePoolNeverGivesMoreThanThereIs(t *testing.T) {
-	total := capacity{cpus: 4, memoryGiB: 8, gpus: []string{"a", "b", "c", "d"}}
+	total := capacity{cpus: 4, memoryGiB: 8, gpus: []gpu{{"a", 8}, {"b", 8}, {"c", 4}, {"d", 0}}}
 	p := newPool(total, 6)
 	var mu sync.Mutex // guards what is in use
-	used := grant{}
+	used, taken := grant{}, map[string]float64{}
 	running, exclusive := 0, false
 	account := func(g grant, sign float64) {
 		mu.Lock()
@@ -33,9 +33,14 @@ func TestThePoolNeverGivesMoreThanThereIs(t *testing.T) {
 		used.cpus += sign * g.cpus
 		used.memoryGiB += sign * g.memoryGiB
 		for _, id := range g.gpus {
-			if sign < 0 {
+			if g.gpuGiB > 0 {
+				taken[id] += sign * g.gpuGiB
+				if d := p.device(id); taken[id] > d.memoryGiB && (d.memoryGiB > 0 || taken[id] > g.gpuGiB) || slices.Contains(used.gpus, id) {
+					t.Errorf("of device %s %g GiB are given", id, taken[id])
+				}
+			} else if sign < 0 {
 				used.gpus = slices.DeleteFunc(used.gpus, func(s string) bool { return s == id })
-			} else if slices.Contains(used.gpus, id) {
+			} else if slices.Contains(used.gpus, id) || taken[id] > 0 {
 				t.Errorf("device %s is given twice", id)
 			} else {
 				used.gpus = append(used.gpus, id)
@@ -54,6 +59,7 @@ func TestThePoolNeverGivesMoreThanThereIs(t *testing.T) {
 		n := stages.Needs{CPUs: float64(r.IntN(6)), MemoryGiB: float64(r.IntN(9)), Exclusive: r.IntN(10) == 0}
 		n.GPUsMin = r.IntN(3)
 		n.GPUsMax = n.GPUsMin + r.IntN(3)
+		n.GPUMemoryGiB = float64(r.IntN(2) * r.IntN(5))
 		all.Go(func() {
 			tk := p.add(i, n, nil)
 			<-tk.ready
@@ -78,7 +84,7 @@ func TestThePoolNeverGivesMoreThanThereIs(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if p.running != 0 || p.free.cpus != 4 || p.free.memoryGiB != 8 || !slices.Equal(p.free.gpus, total.gpus) || p.alone {
+	if p.running != 0 || p.free.cpus != 4 || p.free.memoryGiB != 8 || len(p.roomy(stages.Needs{})) != 4 || p.alone {
 		t.Errorf("left: %+v, %d running", p.free, p.running)
 	}
 }
@@ -102,7 +108,7 @@ func TestTheQueueIsInTheGraphsOrder(t *testing.T) {
 }
 
 func TestWhatFitsNeedNotWaitForWhatDoesNot(t *testing.T) {
-	p := newPool(capacity{cpus: 4, gpus: []string{"0"}}, 0)
+	p := newPool(capacity{cpus: 4, gpus: []gpu{{id: "0"}}}, 0)
 	holder := p.add(1, stages.Needs{GPUsMin: 1, GPUsMax: 1}, nil)
 	gpu := p.add(2, stages.Needs{GPUsMin: 1, GPUsMax: 1}, nil)
 	either := p.add(3, stages.Needs{GPUsMax: 1}, nil)
@@ -124,7 +130,7 @@ func TestWhatFitsNeedNotWaitForWhatDoesNot(t *testing.T) {
 }
 
 func TestWhatIsOnlyStoredYetHasNoDeviceAndIsNotAlone(t *testing.T) {
-	p := newPool(capacity{cpus: 4, memoryGiB: 8, gpus: []string{"0"}}, 2)
+	p := newPool(capacity{cpus: 4, memoryGiB: 8, gpus: []gpu{{id: "0"}}}, 2)
 	measures := stages.Needs{CPUs: 4, MemoryGiB: 8, GPUsMin: 1, GPUsMax: 1, Exclusive: true}
 	first := p.add(1, measures, nil)
 	second := p.add(2, measures, nil)
@@ -159,7 +165,7 @@ func TestWithoutGPUsAnOptionalOneIsDoneWithout(t *testing.T) {
 }
 
 func TestAWorkerOfAnEarlierBuildKeepsItsDevices(t *testing.T) {
-	p := newPool(capacity{cpus: 9, gpus: []string{"0", "1", "2"}}, 0)
+	p := newPool(capacity{cpus: 9, gpus: []gpu{{id: "0"}, {id: "1"}, {id: "2"}}}, 0)
 	if p.has([]string{"1", "7"}) || !p.has([]string{"2", "1"}) || !p.has(nil) {
 		t.Error("has is wrong")
 	}
@@ -179,8 +185,8 @@ func TestAWorkerOfAnEarlierBuildKeepsItsDevices(t *testing.T) {
 }
 
 func TestCapacityFromFacts(t *testing.T) {
-	c := capacityOf(map[string]string{"cpu.count": "6", "memory_gib": "15.5", "gpu.count": "2", "gpu.1.id": "GPU-x"})
-	if fmt.Sprint(c) != "{6 15.5 [0 GPU-x]}" {
+	c := capacityOf(map[string]string{"cpu.count": "6", "memory_gib": "15.5", "gpu.count": "2", "gpu.1.id": "GPU-x", "gpu.1.memory_gib": "79.6"})
+	if fmt.Sprint(c) != "{6 15.5 [{0 0} {GPU-x 79.6}]}" {
 		t.Errorf("%v", c)
 	}
 	if c := capacityOf(nil); fmt.Sprint(c) != "{1 0 []}" {

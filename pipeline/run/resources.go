@@ -4,9 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"math"
-	"slices"
 	"strconv"
-	"sync"
 
 	"github.com/hashicorp/hcl/v2"
 
@@ -19,7 +17,27 @@ import (
 type capacity struct {
 	cpus      float64
 	memoryGiB float64 // 0: not known, so not bounded
-	gpus      []string
+	gpus      []gpu
+}
+
+// gpu is one of a machine's devices.
+type gpu struct {
+	id        string
+	memoryGiB float64 // 0: not known, so it is not shared
+}
+
+// suits tells whether it is large enough.
+func (g gpu) suits(n stages.Needs) bool { return g.memoryGiB == 0 || n.GPUMemoryGiB <= g.memoryGiB }
+
+// suiting is how many of the devices are large enough for a stage.
+func (c capacity) suiting(n stages.Needs) int {
+	large := 0
+	for _, g := range c.gpus {
+		if g.suits(n) {
+			large++
+		}
+	}
+	return large
 }
 
 // capacityOf reads an executor's facts.
@@ -31,11 +49,10 @@ func capacityOf(facts map[string]string) capacity {
 	c.memoryGiB, _ = strconv.ParseFloat(facts["memory_gib"], 64)
 	n, _ := strconv.Atoi(facts["gpu.count"])
 	for i := range n {
-		id := facts[fmt.Sprintf("gpu.%d.id", i)]
-		if id == "" {
-			id = strconv.Itoa(i)
-		}
-		c.gpus = append(c.gpus, id)
+		at := fmt.Sprintf("gpu.%d.", i)
+		g := gpu{id: cmp.Or(facts[at+"id"], strconv.Itoa(i))}
+		g.memoryGiB, _ = strconv.ParseFloat(facts[at+"memory_gib"], 64)
+		c.gpus = append(c.gpus, g)
 	}
 	return c
 }
@@ -49,8 +66,24 @@ func (c capacity) refuse(s *recipe.Stage) *hcl.Diagnostic {
 	case c.memoryGiB > 0 && n.MemoryGiB > c.memoryGiB:
 		return problem(s.Range, "This machine is too small",
 			"%s needs %g GiB of memory, this machine has %g. Change its needs, or run it elsewhere.", s.Address, n.MemoryGiB, c.memoryGiB)
+	case n.GPUsMin > c.suiting(n):
+		return c.smallGPUs(s)
 	}
 	return nil
+}
+
+// smallGPUs: one that would do with none is not refused, it does without.
+func (c capacity) smallGPUs(s *recipe.Stage) *hcl.Diagnostic {
+	largest := 0.0
+	for _, g := range c.gpus {
+		largest = max(largest, g.memoryGiB)
+	}
+	asks := fmt.Sprintf("a GPU with %g GiB of memory", s.Needs.GPUMemoryGiB)
+	if n := s.Needs.GPUsMin; n > 1 {
+		asks = fmt.Sprintf("%d GPUs with %g GiB of memory each", n, s.Needs.GPUMemoryGiB)
+	}
+	return problem(s.Range, "GPUs of this machine are too small",
+		"%s needs %s (its needs say gpu_memory_gib), the largest of this machine has %g. Change its needs, or run it elsewhere.", s.Address, asks, largest)
 }
 
 // grant is what a running stage holds.
@@ -58,6 +91,7 @@ type grant struct {
 	cpus      float64
 	memoryGiB float64
 	gpus      []string
+	gpuGiB    float64 // of each device; 0: it has them alone
 	exclusive bool
 }
 
@@ -74,191 +108,6 @@ type ticket struct {
 	gpus  []string // these very ids, which its worker already uses; nil for any
 	ready chan struct{}
 	grant *grant // set before ready is closed
-}
-
-// pool gives out a machine's resources. It is work-conserving: a stage that fits now never waits for one that does
-// not, so an exclusive stage runs when nothing else can. A build is finite, so nobody waits for ever.
-type pool struct {
-	mu      sync.Mutex // guards all below
-	total   capacity
-	free    capacity
-	slots   int // of --jobs
-	running int
-	alone   bool // an exclusive stage runs
-	queue   []*ticket
-	scarce  bool          // somebody waits
-	calm    chan struct{} // closed unless it is scarce
-}
-
-func newPool(c capacity, jobs int) *pool {
-	if jobs <= 0 {
-		jobs = math.MaxInt
-	}
-	p := &pool{total: c, free: capacity{c.cpus, c.memoryGiB, slices.Clone(c.gpus)}, slots: jobs, calm: make(chan struct{})}
-	close(p.calm)
-	return p
-}
-
-// served gives a channel that is closed once nobody waits for resources.
-func (p *pool) served() <-chan struct{} {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.calm
-}
-
-// count is called where the queue has changed. The lock is held.
-func (p *pool) count() {
-	if waits := len(p.queue) > 0; waits == p.scarce {
-		return
-	}
-	if p.scarce = !p.scarce; p.scarce {
-		p.calm = make(chan struct{})
-	} else {
-		close(p.calm)
-	}
-}
-
-// add queues a stage; its ready is closed once it has its grant, which may be now.
-func (p *pool) add(order int, n stages.Needs, gpus []string) *ticket {
-	t := &ticket{order: order, needs: n, gpus: gpus, ready: make(chan struct{})}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	defer p.count()
-	at, _ := slices.BinarySearchFunc(p.queue, t, func(a, b *ticket) int { return cmp.Compare(a.order, b.order) })
-	p.queue = slices.Insert(p.queue, at, t)
-	p.dispatch()
-	return t
-}
-
-// release gives back a grant, or a place in the queue. Doing it twice is harmless.
-func (p *pool) release(t *ticket) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	defer p.count()
-	if i := slices.Index(p.queue, t); i >= 0 {
-		p.queue = slices.Delete(p.queue, i, i+1)
-		return
-	}
-	g := t.grant
-	if g == nil {
-		return
-	}
-	t.grant = nil
-	p.running--
-	p.give(g)
-	if p.running == 0 { // fractions do not always add up to what they were taken from
-		p.free.cpus, p.free.memoryGiB = p.total.cpus, p.total.memoryGiB
-	}
-	p.dispatch()
-}
-
-// lighten leaves a grant what storing takes: no device, and others may run beside it. An exclusive stage does not, since
-// this one still runs.
-func (p *pool) lighten(t *ticket) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	defer p.count()
-	g := t.grant
-	if g == nil {
-		return
-	}
-	p.give(g)
-	t.grant = &grant{cpus: min(storingCPUs, g.cpus), memoryGiB: min(storingGiB, g.memoryGiB)}
-	p.take(t.grant)
-	p.dispatch()
-}
-
-// give and take change what is free. The lock is held.
-func (p *pool) give(g *grant) {
-	p.free.cpus += g.cpus
-	p.free.memoryGiB += g.memoryGiB
-	p.free.gpus = append(p.free.gpus, g.gpus...)
-	slices.SortFunc(p.free.gpus, func(a, b string) int {
-		return cmp.Compare(slices.Index(p.total.gpus, a), slices.Index(p.total.gpus, b))
-	})
-	if g.exclusive {
-		p.alone = false
-	}
-}
-
-func (p *pool) take(g *grant) {
-	p.free.cpus -= g.cpus
-	p.free.memoryGiB -= g.memoryGiB
-	p.free.gpus = slices.DeleteFunc(p.free.gpus, func(id string) bool { return slices.Contains(g.gpus, id) })
-	if g.exclusive {
-		p.alone = true
-	}
-}
-
-// exchange gives a granted ticket a free device in place of one, not among those to avoid; "" where there is none.
-func (p *pool) exchange(t *ticket, id string, avoid map[string]bool) string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for i, other := range p.free.gpus {
-		if avoid[other] || t.gpus != nil {
-			continue
-		}
-		p.free.gpus[i] = id
-		t.grant.gpus[slices.Index(t.grant.gpus, id)] = other
-		return other
-	}
-	return ""
-}
-
-// has tells whether all these devices are the pool's.
-func (p *pool) has(gpus []string) bool {
-	for _, id := range gpus {
-		if !slices.Contains(p.total.gpus, id) {
-			return false
-		}
-	}
-	return true
-}
-
-func (p *pool) dispatch() {
-	for i := 0; i < len(p.queue); {
-		t := p.queue[i]
-		g := p.fit(t)
-		if g == nil {
-			i++
-			continue
-		}
-		p.running++
-		p.take(g)
-		t.grant = g
-		p.queue = slices.Delete(p.queue, i, i+1)
-		close(t.ready)
-	}
-}
-
-// fit is what the ticket would get now, or nil.
-func (p *pool) fit(t *ticket) *grant {
-	if p.alone || p.running >= p.slots || t.needs.Exclusive && p.running > 0 {
-		return nil
-	}
-	g := &grant{cpus: cpusOf(t.needs, p.total), exclusive: t.needs.Exclusive}
-	if p.total.memoryGiB > 0 {
-		g.memoryGiB = t.needs.MemoryGiB
-	}
-	if g.cpus > p.free.cpus || g.memoryGiB > p.free.memoryGiB {
-		return nil
-	}
-	if t.gpus != nil {
-		for _, id := range t.gpus {
-			if !slices.Contains(p.free.gpus, id) {
-				return nil
-			}
-		}
-		g.gpus = t.gpus
-		return g
-	}
-	// "0-1" means: one, if the machine has one. So it waits for a busy GPU rather than do without.
-	least := max(t.needs.GPUsMin, min(1, t.needs.GPUsMax, len(p.total.gpus)))
-	if len(p.free.gpus) < least {
-		return nil
-	}
-	g.gpus = slices.Clone(p.free.gpus[:min(len(p.free.gpus), max(least, t.needs.GPUsMax))])
-	return g
 }
 
 func cpusOf(n stages.Needs, total capacity) float64 {

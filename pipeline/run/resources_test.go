@@ -65,6 +65,22 @@ func TestADeviceHasOneHolder(t *testing.T) {
 	}
 }
 
+// What a GPU's memory holds runs there at once, and all of it does.
+func TestStagesOnOneDevice(t *testing.T) {
+	for of, most := range map[string]string{"26.5": "2", "40": "0", "0": "0"} {
+		b := claimBench(t, "gpus = 1", 6)
+		b.facts["gpu.count"], b.facts["gpu.0.memory_gib"] = "1", "79.6"
+		shared := b.kinds["claim"]
+		shared.worker = strings.NewReplacer("mkdir ", "mkdir -p ", "rmdir ", "true ").Replace(shared.worker)
+		b.kinds["claim"] = shared
+		b.recipe = strings.NewReplacer("{ ", "{\n", " }", "\nneeds { gpu_memory_gib = "+of+" }\n}").Replace(b.recipe)
+		b.ok()
+		if beside := b.beside(); len(beside) != 6 || slices.Max(beside) > most {
+			t.Errorf("of %s GiB each, beside one ran %v others", of, beside)
+		}
+	}
+}
+
 func TestPairsOfDevices(t *testing.T) {
 	b := claimBench(t, `gpus = 2`, 8)
 	b.facts["gpu.count"] = "3"
@@ -157,6 +173,18 @@ func TestWhatCanNeverFitStartsNothing(t *testing.T) {
 	b.recipe += `stage "big" "b" {}`
 	got := b.fails(run.ExitRecipe, "claim.s00 needs 2 NVIDIA GPUs (its needs say gpus = 2), and nvidia-smi shows none on this machine", "big.b needs 100 GiB of memory, this machine has 8", "r.hcl:1", "r.hcl:2")
 	b.states(map[string]artifacts.State{"claim.s00": "blocked", "big.b": "blocked"}, got)
+	if len(b.beside()) > 0 {
+		t.Error("something ran")
+	}
+}
+
+func TestWhatNoDeviceHoldsStartsNothing(t *testing.T) {
+	b := claimBench(t, "gpus = 1\ngpu_memory_gib = 80", 1)
+	b.kinds["pair"] = claiming(b.dir, "gpus = 2\ngpu_memory_gib = 40")
+	b.recipe += `stage "pair" "b" {}`
+	b.facts["gpu.count"], b.facts["gpu.0.memory_gib"], b.facts["gpu.1.memory_gib"] = "2", "79.6", "24"
+	got := b.fails(run.ExitRecipe, "claim.s00 needs a GPU with 80 GiB of memory", "the largest of this machine has 79.6", "pair.b needs 2 GPUs with 40 GiB of memory each", "r.hcl:1", "r.hcl:2")
+	b.states(map[string]artifacts.State{"claim.s00": "blocked", "pair.b": "blocked"}, got)
 	if len(b.beside()) > 0 {
 		t.Error("something ran")
 	}

@@ -177,15 +177,27 @@ variable "int4_gain" {
 }
 
 variable "memory_gib" {
-  type        = object({ load = number, build = number, contest = number })
-  default     = { load = 32, build = 72, contest = 48 }
-  description = "The machine's memory for a stage that loads the model, that builds an engine of it, and that times all."
+  type        = object({ load = number, build = number, check = optional(number, 32), contest = number })
+  default     = { load = 24, build = 72, contest = 48 }
+  description = "The machine's memory for a stage that loads the model, that builds an engine of it, that checks one, and that times all."
+}
+
+variable "gpu_memory_gib" {
+  type        = object({ load = number, check = number })
+  default     = { load = 24, check = 48 }
+  description = "The GPU's memory that a stage takes at most which loads the model, and one that checks an engine of it: as many as it holds run side by side. Those that build engines and that time have the machine alone."
 }
 
 variable "cpus" {
   type        = number
   default     = 8
-  description = "Processors of a stage that is not bound by the GPU alone."
+  description = "Processors of a stage that has the machine alone."
+}
+
+variable "shared_cpus" {
+  type        = number
+  default     = 5
+  description = "Processors of a stage that shares the GPU with others. Of 16, three of them leave one for what is being stored."
 }
 
 locals {
@@ -244,7 +256,7 @@ stage "tensorrt" "bf16" {
   }
 }
 
-# Quantize. The model stays in the machine's memory, and a layer at a time is on the GPU.
+# Quantize, side by side. The model stays in the machine's memory, and a layer at a time is on the GPU.
 
 stage "calibrate" "gptq" {
   text      = var.calibration
@@ -267,9 +279,10 @@ stage "gptq" "int4" {
   observer    = "imatrix"
 
   needs {
-    cpus       = var.cpus
-    memory_gib = var.memory_gib.load
-    gpus       = 1
+    cpus           = var.shared_cpus
+    memory_gib     = var.memory_gib.load
+    gpus           = 1
+    gpu_memory_gib = var.gpu_memory_gib.load
   }
 }
 
@@ -281,9 +294,10 @@ stage "awq" "int4" {
   duo_scaling = "off"
 
   needs {
-    cpus       = var.cpus
-    memory_gib = var.memory_gib.load
-    gpus       = 1
+    cpus           = var.shared_cpus
+    memory_gib     = var.memory_gib.load
+    gpus           = 1
+    gpu_memory_gib = var.gpu_memory_gib.load
   }
 }
 
@@ -293,9 +307,10 @@ stage "int8" "model" {
   calibration = calibrate.awq.tokens
 
   needs {
-    cpus       = var.cpus
-    memory_gib = var.memory_gib.load
-    gpus       = 1
+    cpus           = var.shared_cpus
+    memory_gib     = var.memory_gib.load
+    gpus           = 1
+    gpu_memory_gib = var.gpu_memory_gib.load
   }
 }
 
@@ -305,8 +320,9 @@ stage "bnb" "model" {
   scheme   = each.key
 
   needs {
-    cpus       = var.cpus
-    memory_gib = var.memory_gib.load
+    cpus           = var.shared_cpus
+    memory_gib     = var.memory_gib.load
+    gpu_memory_gib = var.gpu_memory_gib.load
   }
 }
 
@@ -328,9 +344,10 @@ stage "perplexity" "base" {
   }
 
   needs {
-    cpus       = var.cpus
-    memory_gib = var.memory_gib.load
-    gpus       = 1
+    cpus           = var.shared_cpus
+    memory_gib     = var.memory_gib.load
+    gpus           = 1
+    gpu_memory_gib = var.gpu_memory_gib.load
   }
 }
 
@@ -351,9 +368,10 @@ stage "perplexity" "quantized" {
   }
 
   needs {
-    cpus       = var.cpus
-    memory_gib = var.memory_gib.load
-    gpus       = 1
+    cpus           = var.shared_cpus
+    memory_gib     = var.memory_gib.load
+    gpus           = 1
+    gpu_memory_gib = var.gpu_memory_gib.load
   }
 }
 
@@ -365,9 +383,10 @@ stage "onnx_decoder" "quantized" {
   dtype    = "float16"
 
   needs {
-    cpus       = var.cpus
-    memory_gib = var.memory_gib.load
-    gpus       = 1
+    cpus           = var.shared_cpus
+    memory_gib     = var.memory_gib.load
+    gpus           = 1
+    gpu_memory_gib = var.gpu_memory_gib.load
   }
 }
 
@@ -398,9 +417,10 @@ stage "onnx_check" "engine" {
   }
 
   needs {
-    cpus       = var.cpus
-    memory_gib = var.memory_gib.load
-    gpus       = 1
+    cpus           = var.shared_cpus
+    memory_gib     = var.memory_gib.check
+    gpus           = 1
+    gpu_memory_gib = var.gpu_memory_gib.check
   }
 }
 

@@ -6,6 +6,7 @@ stage "download" "base" {
   needs {
     cpus       = 0         # ERROR: cpus is a number of cores above 0.
     memory_gib = "plenty"  # ERROR: memory_gib is a number from 0.
+    gpu_memory_gib = -1    # ERROR: gpu_memory_gib is a number from 0.
     gpus       = "1-0"     # ERROR: gpus is a whole number, or a range
     exclusive  = "perhaps" # ERROR: exclusive is true or false.
     gpu        = 1         # ERROR: needs has no "gpu". Did you mean gpus?
