@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -132,9 +133,11 @@ def hold(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Job, dict[str, 
 
     monkeypatch.setattr("lib.speed.machine.PROBE", 0.01)
 
-    def run(made: Any, decoders: dict[str, Told], nvml: Any = None) -> tuple[Job, dict[str, Any]]:
+    def run(
+        made: Any, decoders: dict[str, Told], nvml: Any = None, clock: Callable[[], float] = monotonic
+    ) -> tuple[Job, dict[str, Any]]:
         job = made.job()
-        main(job, lambda _folder, backend, _dtype: decoders[backend], nvml)
+        main(job, lambda _folder, backend, _dtype: decoders[backend], nvml, clock)
         return job, json.loads((made.out("result") / "contest.json").read_text())
 
     return run

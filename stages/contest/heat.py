@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
-from time import monotonic
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
 from contest.asked import Asked
 from contest.entrant import Entrant, full
-from contest.pace import Pace
+from contest.pace import Cost, Pace, total
 from lib.gpu import memory
 from lib.gpu.meter import Meter, Reading
 from lib.llm.decoder import Unfit
@@ -35,6 +34,7 @@ class Heat:
     batch: int
     seconds: float = 0.0
     preparation: float = 0.0  # seconds of opening and warm-up
+    costs: dict[str, Cost] = field(default_factory=dict)  # of each that ran, in its first round
     order: list[list[str]] = field(default_factory=list)
     warm: dict[str, list[Run]] = field(default_factory=dict)
     runs: dict[str, list[Run]] = field(default_factory=dict)
@@ -44,7 +44,7 @@ class Heat:
 
     def drop(self, name: str, why: str) -> None:
         self.out[name] = why
-        for kept in (self.warm, self.runs, self.readings, self.peaks):
+        for kept in (self.warm, self.runs, self.readings, self.peaks, self.costs):
             kept.pop(name, None)
 
 
@@ -62,27 +62,31 @@ class Heats:
         generator = np.random.Generator(np.random.PCG64(self._asked.seed))  # the same on every machine
         return generator.integers(0, self._vocabulary, (batch, self._asked.prompt), dtype=np.int64)
 
-    def run(self, batch: int, entrants: list[Entrant], later: int) -> Heat:
-        """One batch size; `later` more are to come."""
-        heat, begin = Heat(batch), monotonic()
+    def run(self, batch: int, entrants: list[Entrant], later: Sequence[Sequence[Entrant]]) -> Heat:
+        """One batch size; `later` are those who take part in each of the batches to come."""
+        clock = self._pace.clock
+        heat, begin = Heat(batch), clock()
         ids = self.prompt(batch)
         expected: dict[str, Expected] = {}
         for one in entrants:
             self._job.progress(len(expected), len(entrants), "entries", f"warming up, batch {batch}")
+            begun = clock()
             if (wants := self._attempt(heat, one, partial(self._prepare, heat, one, ids))) is not None:
                 expected[one.entry.name] = wants
-        heat.preparation = monotonic() - begin
+                heat.costs[one.entry.name] = Cost(clock() - begun, 0)
+        heat.preparation = clock() - begin
         rounds, done = self._asked.repeats, 0
         while done < rounds and expected:
             self._job.progress(done, rounds, "rounds", f"batch {batch}")
-            begun = monotonic()
+            begun = clock()
             self._round(heat, [e for e in entrants if e.entry.name in expected], ids, expected, done)
             expected = {name: wants for name, wants in expected.items() if name not in heat.out}
             done += 1
             if done == 1:
-                rounds = self._pace.repeats(rounds, monotonic() - begun, heat.preparation, later)
+                costs = [total(heat.costs, [e.entry.name for e in taking]) for taking in later]
+                rounds = self._pace.repeats(rounds, clock() - begun, costs)
         self._job.progress(done, done, "rounds", f"batch {batch}")
-        heat.seconds = monotonic() - begin
+        heat.seconds = clock() - begin
         return heat
 
     def _round(
@@ -95,8 +99,10 @@ class Heats:
         for one in turn:
             name = one.entry.name
             run = partial(self._generate, one, ids, expected[name])
+            begun = self._pace.clock()
             made = self._attempt(heat, one, partial(self._meter.measure, run))
             if made is not None:
+                heat.costs[name] = replace(heat.costs[name], seconds=self._pace.clock() - begun)
                 heat.runs.setdefault(name, []).append(made[0])
                 heat.readings.setdefault(name, []).append(made[1])
 

@@ -3,7 +3,7 @@ import pytest
 from contest.asked import Asked, Entry
 from contest.entrant import Entrant
 from contest.heat import Heat
-from contest.pace import Pace
+from contest.pace import Cost, Pace, total
 from contest.saturation import saturate
 from lib.speed.samples import Run
 
@@ -11,20 +11,49 @@ from lib.speed.samples import Run
 @pytest.mark.parametrize(
     ("limit", "later", "repeats"),
     [
-        (0, 5, 5),  # no limit
-        (1000, 0, 5),
-        (40, 0, 5),  # four more rounds of 10 s
-        (39, 0, 4),
-        (9, 0, 1),
-        (-5, 0, 1),  # one is made already
-        (40 + 2 * (20 + 50), 2, 5),
-        (40 + 2 * (20 + 50) - 1, 2, 4),  # dropped here and in those to come alike
-        (10 + 2 * (20 + 20), 2, 2),
+        (0, [(20, 10)] * 5, 5),  # no limit
+        (1000, [], 5),
+        (40, [], 5),  # four more rounds of 10 s
+        (39, [], 4),
+        (9, [], 1),
+        (-5, [], 1),  # one is made already
+        (40 + 2 * (20 + 50), [(20, 10)] * 2, 5),
+        (40 + 2 * (20 + 50) - 1, [(20, 10)] * 2, 4),  # dropped here and in those to come alike
+        (10 + 2 * (20 + 20), [(20, 10)] * 2, 2),
+        (10 + (20 + 20) + (5 + 2 * 3), [(20, 10), (5, 3)], 2),  # each as slow as those who take part in it
     ],
 )
 def test_rounds_that_a_limit_leaves(limit, later, repeats):
     pace = Pace(limit=limit and limit + 100, started=50, clock=lambda: 150)
-    assert pace.repeats(5, seconds=10, preparation=20, later=later) == repeats
+    assert pace.repeats(5, seconds=10, later=[Cost(*one) for one in later]) == repeats
+
+
+def test_what_a_later_batch_costs():
+    """What compiles for a minute and takes no part later costs nothing then."""
+    known = {"slow": Cost(60, 5), "quick": Cost(2, 1)}
+    assert total(known, ["quick"]) == Cost(2, 1)
+    assert total(known, ["slow", "quick"]) == Cost(62, 6)
+    assert total(known, ["quick", "unknown"]) == Cost(2 + 31, 1 + 3)  # as all on average
+    assert total({}, ["unknown"]) == Cost(0, 0)
+
+
+def test_who_takes_no_part_later_takes_no_rounds_away(space, hold, told):
+    """The clock moves by what decoders do: `slow` compiles for 60 s, and runs at batch 1 alone."""
+    now = [0.0]
+
+    class Clocked(told):
+        def generate(self, ids, tokens, bar):
+            now[0] += 60 if self.engine == "slow" and not self.calls else 1
+            return super().generate(ids, tokens, bar)
+
+    made = space(
+        [("slow", "base", "generate"), ("quick", "base", "steady")],
+        batches=[1, 2], only={"slow": [1]}, repeats=3, limit_seconds=71,
+    )  # fmt: skip
+    _, said = hold(made, {"generate": Clocked("slow"), "steady": Clocked("quick")}, clock=lambda: now[0])
+    # 61 s of warming up and three rounds of 2; then 1 s, and three rounds of 1.
+    assert [len(h["order"]) for h in said["heats"]] == [3, 3]
+    assert now == [71]
 
 
 def test_fewer_rounds_are_told(space, hold, told):

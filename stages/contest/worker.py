@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +20,9 @@ if TYPE_CHECKING:
     from contest.entrant import Field, Opener
 
 
-def main(job: Job, opener: Opener | None = None, nvml: Any = None) -> None:
-    """`opener` and `nvml` are what tests give in place of real decoders and a real GPU."""
-    pace = Pace(job.param("limit_seconds", float), monotonic())
+def main(job: Job, opener: Opener | None = None, nvml: Any = None, clock: Callable[[], float] = monotonic) -> None:
+    """`opener`, `nvml` and `clock` are what tests give in place of real decoders, a real GPU and real time."""
+    pace = Pace(job.param("limit_seconds", float), clock(), clock)
     # The SDK has threads sleep between two operations; alone on the machine they may spin, as they do by default.
     os.environ.pop("OMP_WAIT_POLICY", None)
     subjects = {key: read_subject(job, f"models[{key}]") for key in keys(job, "models")}
@@ -54,7 +55,7 @@ def compete(job: Job, asked: Asked, field: Field, gpu: granted.Granted, pace: Pa
     import torch
 
     from contest.heat import Heat, Heats
-    from contest.saturation import saturate
+    from contest.saturation import BACKENDS, saturate
     from contest.truth import absent, check_all
     from lib.gpu import memory, roofline
     from lib.gpu.meter import Meter
@@ -70,12 +71,14 @@ def compete(job: Job, asked: Asked, field: Field, gpu: granted.Granted, pace: Pa
         entrants = field.load_all(asked)
         checks = check_all(entrants, truths, asked, heats.prompt)
         meter, done = machine.read_meter(), list[Heat]()
-        for later, batch in zip(range(len(asked.batches))[::-1], asked.batches, strict=True):
-            taking = [e for e in entrants if batch in e.entry.batches]
-            done.append(heats.run(batch, taking, later + bool(asked.saturation)))
+        taking = [[e for e in entrants if batch in e.entry.batches] for batch in asked.batches]
+        if asked.saturation:
+            taking.append([e for e in entrants if e.entry.backend in BACKENDS])
+        for n, batch in enumerate(asked.batches):
+            done.append(heats.run(batch, taking[n], taking[n + 1 :]))
         ends = {}
         if asked.saturation:
-            ends = saturate(asked, entrants, done, pace, lambda batch, racing: heats.run(batch, racing, 0))
+            ends = saturate(asked, entrants, done, pace, lambda batch, racing: heats.run(batch, racing, []))
         during = machine.others(meter, machine.read_meter())
     if during["others"] > machine.QUIET:
         job.log(f"others used {during['others']} cores during the runs; the figures have suffered", "warning")
