@@ -278,7 +278,7 @@ def graph_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         from onnx_decoder import worker
 
         space = Workspace(tmp_path_factory.mktemp("graph_of") / "work", "onnx_decoder")
-        space.request["params"] = {"dtype": dtype}
+        space.request["params"] = {"dtype": dtype, "accumulate": "float32"}
         space.add_input("model", model, "model/hf")
         space.request["outputs"] = {"model": "model/onnx-decoder"}
         job = space.job()

@@ -109,7 +109,7 @@ def eight(model: Callable[..., Path], tmp_path: Path) -> Callable[..., Path]:
 def space(workspace: Callable[..., Any]) -> Callable[..., Any]:
     def make(model: Path, dtype: str = "float32", tokenizer: Path | None = None) -> Any:
         made = workspace("onnx_decoder")
-        made.request["params"] = {"dtype": dtype}
+        made.request["params"] = {"dtype": dtype, "accumulate": "float32"}
         made.add_input("model", model, "model/hf")
         if tokenizer:
             made.add_input("tokenizer", tokenizer, "tokenizer/hf")

@@ -16,6 +16,13 @@ param "dtype" {
   doc     = "What the graph computes in, and the type of its cache and logits. Weights that are stored in another type are cast by the graph, once, when an engine is built."
 }
 
+param "accumulate" {
+  type    = string
+  default = "float32"
+  one_of  = ["float32", "dtype"]
+  doc     = "In what products by weights are summed. TensorRT sums those of float16 in float16 where it is not told otherwise, which loses as much as bfloat16 does; bfloat16 it sums in float32 anyway."
+}
+
 input "model" {
   type = "model/hf"
   doc  = "A LlamaForCausalLM, or a MistralForCausalLM without a sliding window: not quantized, with 4-bit group-wise weights from gptq, awq or rtn, or with 8-bit weights and activations from int8."

@@ -365,3 +365,27 @@ def test_a_gpu_packs_the_same_bytes(space, packed, read_tree):
         worker.main(job)
         trees.append(read_tree(made.out("model")))
     assert trees[0] == trees[1]
+
+
+def products(out):
+    """The types that products by weights multiply in and that their nodes hand out, by the graph alone."""
+    graph = onnx.shape_inference.infer_shapes(onnx.load(out / "model.onnx", load_external_data=False)).graph
+    types = {value.name: value.type.tensor_type.elem_type for value in (*graph.value_info, *graph.output)}
+    made = {node.output[0]: node for node in graph.node}
+    return {
+        (types[n.output[0]], made[n.input[0]].op_type, made[n.input[1]].op_type)
+        for n in graph.node
+        if n.op_type == "MatMul"
+    }
+
+
+def test_float16_is_summed_in_float32_unless_it_is_not_wanted(space, model, packed):
+    half, real = onnx.TensorProto.FLOAT16, onnx.TensorProto.FLOAT
+    for checkpoint in (model("bfloat16"), packed()):
+        asked = space(checkpoint, "float16")
+        assert {(kind, *casts) for kind, *casts in products(written(asked)[0])} == {(real, "Cast", "Cast")}
+        asked = space(checkpoint, "float16")
+        asked.request["params"]["accumulate"] = "dtype"
+        assert {kind for kind, *_ in products(written(asked)[0])} == {half}
+    asked = space(model("bfloat16"), "bfloat16")  # which TensorRT sums in float32 anyway
+    assert {kind for kind, *_ in products(written(asked)[0])} == {onnx.TensorProto.BFLOAT16}

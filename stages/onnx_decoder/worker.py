@@ -31,7 +31,8 @@ def main(job: Job) -> None:
     said = check_model(job, "model")
     config = load_config(job, "model")
     check_architecture(config)
-    asked = Asked(config, job.param("dtype", str), ends(source, config), check_weights(said))
+    wide = job.param("accumulate", str) == "float32"
+    asked = Asked(config, job.param("dtype", str), ends(source, config), check_weights(said), wide)
     try:
         weights = open_weights(source)
         decoder = Decoder(asked, weights, device(job))

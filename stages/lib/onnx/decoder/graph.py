@@ -14,6 +14,7 @@ from lib.onnx.decoder.int4 import Packing
 from lib.onnx.decoder.int8 import Eight
 from lib.onnx.decoder.layer import Body, Shared
 from lib.onnx.decoder.linear import Layer, Linears, Quantized
+from lib.onnx.decoder.product import Products
 from lib.onnx.decoder.rope import gather
 from lib.onnx.decoder.tape import Tape
 from lib.onnx.decoder.weights import Weights
@@ -37,6 +38,7 @@ class Asked:
     dtype: str
     ends: list[int]
     weights: str  # how the checkpoint has them: float, int4 or int8
+    wide: bool  # float16 is summed in float32
 
 
 class Decoder:
@@ -48,12 +50,13 @@ class Decoder:
         self.asked, self.config, self.weights = asked, asked.config, weights
         self.tape = Tape(ir.DataType[DTYPES[asked.dtype]])
         self.added = Added(self.tape)
+        products = Products(self.tape, asked.wide)
         self.quantized: Quantized | None = None
         if asked.weights == "int4":
-            self.quantized = Packing(self.tape, weights, self.added, device)
+            self.quantized = Packing(self.tape, weights, self.added, products, device)
         elif asked.weights == "int8":
             self.quantized = Eight(self.tape, weights, self.added)
-        self.linears = Linears(self.tape, weights, self.quantized)
+        self.linears = Linears(self.tape, weights, products, self.quantized)
         self.body = Body(self.tape, weights, self.linears, self.config)
         self.inputs = self._inputs()
         self.outputs = self._outputs()

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lib.onnx.decoder.added import Added
+from lib.onnx.decoder.product import Products
 from lib.onnx.decoder.scales import cast
 from lib.onnx.decoder.tape import Tape
 from lib.onnx.decoder.weights import Unsound, Weights
@@ -36,6 +37,7 @@ class Packing:
     tape: Tape
     weights: Weights
     added: Added
+    products: Products
     device: torch.device
     joins = True
     groups: set[int] = field(default_factory=set)  # the sizes of groups
@@ -65,10 +67,10 @@ class Packing:
         weight = tape.op("DequantizeLinear", [whole, scale], f"{name}.weight", axis=0, block_size=group)
         read = inputs * outputs // 2 + few[0] * outputs * kind.itemsize
         if not zeros:
-            return tape.op("MatMul", [x, weight], name), read
+            return self.products.make(x, weight, name), read
         zero = self.added.put(f"{name}.zero", kind, few, lambda: self._zeros(names))
-        plain = tape.op("MatMul", [x, weight], f"{name}.plain")
-        shift = tape.op("MatMul", [self._block_sums(x, inputs, group), zero], f"{name}.shift")
+        plain = self.products.make(x, weight, f"{name}.plain")
+        shift = self.products.make(self._block_sums(x, inputs, group), zero, f"{name}.shift")
         return tape.op("Sub", [plain, shift], name), read + few[0] * outputs * kind.itemsize
 
     def _block_sums(self, x: ir.Value, inputs: int, group: int) -> ir.Value:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from lib.onnx.decoder.product import Products
 from lib.onnx.decoder.tape import Tape
 from lib.onnx.decoder.weights import Weights
 
@@ -46,8 +47,8 @@ class Quantized(Protocol):
 class Linears:
     """Makes products, and counts the bytes of weights that they read."""
 
-    def __init__(self, tape: Tape, weights: Weights, quantized: Quantized | None) -> None:
-        self._tape, self._weights, self._quantized = tape, weights, quantized
+    def __init__(self, tape: Tape, weights: Weights, products: Products, quantized: Quantized | None) -> None:
+        self._tape, self._weights, self._products, self._quantized = tape, weights, products, quantized
         self.read = 0  # bytes that one pass reads, as the engine holds them
 
     def one(self, x: ir.Value, layer: Layer) -> ir.Value:
@@ -79,7 +80,7 @@ class Linears:
             return made
         weight = self._joined([(f"{layer.name}.weight", [layer.outputs, layer.inputs]) for layer in layers], name)
         turned = self._tape.op("Transpose", [weight], f"{name}.columns", perm=[1, 0])
-        return self._tape.op("MatMul", [x, turned], name)
+        return self._products.make(x, turned, name)
 
     def _bias(self, layers: Sequence[Layer], name: str) -> ir.Value:
         return self._joined([(f"{layer.name}.bias", [layer.outputs]) for layer in layers], f"{name}.bias")
