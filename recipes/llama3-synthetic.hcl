@@ -50,6 +50,12 @@ variable "engine_spans" {
   description = "Whether each profile takes the smaller batches too. Fewer profiles make smaller engines, built faster."
 }
 
+variable "inspected" {
+  type        = set(string)
+  default     = ["fp16"]
+  description = "Engines whose report names the kernel of each layer. Asking TensorRT for that takes half a minute; each layer's time is told of all."
+}
+
 variable "static_batches" {
   type        = list(number)
   default     = [1, 8]
@@ -109,6 +115,7 @@ module "gpu" {
   shared_cpus     = var.shared_cpus
   engine_batches  = var.engine_batches
   engine_spans    = var.engine_spans
+  inspected       = var.inspected
   static_batches  = var.static_batches
   contest_seconds = var.contest_seconds
   quality         = false

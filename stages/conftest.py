@@ -299,6 +299,7 @@ def tiny_engine(tiny: Path, graph_of: Callable[..., Path], lasting: Callable[[st
     space.request["params"] = {
         "decode": [{"batch": batch, "length": 64} for batch in (1, 4)],
         "spans": False,
+        "inspect": False,
         "prefill": 32,
         "score": 64,
         "optimization": 1,  # quicker to build, by half a minute

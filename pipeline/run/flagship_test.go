@@ -2,6 +2,7 @@ package run_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -136,6 +137,10 @@ func TestEnginesOfOtherBatches(t *testing.T) {
 	p := b.planRecipe(name, vars)
 	for _, engine := range []string{`tensorrt.fp16`, `tensorrt.quantized["gptq"]`, `tensorrt.quantized["awq"]`} {
 		params := string(p.Step("module.gpu." + engine).Action.Params)
+		inspected := fmt.Sprintf(`"inspect":%t`, engine == "tensorrt.fp16")
+		if !strings.Contains(params, inspected) || !strings.Contains(params, `"prefill":64`) {
+			t.Errorf("%s is asked for %s", engine, params)
+		}
 		if !strings.Contains(params, `"decode":[{"batch":8,"length":288},{"batch":32,"length":288}]`) || !strings.Contains(params, `"spans":true`) {
 			t.Errorf("%s is asked for %s", engine, params)
 		}

@@ -128,6 +128,12 @@ variable "engine_spans" {
   description = "Whether each profile takes the smaller batches too. Fewer profiles make smaller engines, built faster."
 }
 
+variable "inspected" {
+  type        = set(string)
+  default     = ["fp16", "bf16", "gptq", "awq", "int8"]
+  description = "Engines whose report names the kernel of each layer. Asking TensorRT for that takes half a minute for 8 billion weights; each layer's time is told of all."
+}
+
 variable "static_batches" {
   type        = list(number)
   default     = [1, 8]
@@ -206,6 +212,7 @@ locals {
   built       = merge({ fp16 = tensorrt.fp16 }, { for type, engine in tensorrt.bf16 : type => engine }, { for scheme, engine in tensorrt.quantized : scheme => engine })
   engines     = { for name, engine in local.built : name => engine.engine }
   length      = var.prompt + var.tokens
+  prefill     = min(max(var.prompt, 64), 512) # of all rows of the largest batch: more takes longer to build
   decode      = [for b in length(var.engine_batches) == 0 ? var.batches : var.engine_batches : { batch = b, length = local.length }]
   timed       = toset([for b in var.batches : tostring(b)])
 }
@@ -233,9 +240,11 @@ stage "onnx_decoder" "bf16" {
 }
 
 stage "tensorrt" "fp16" {
-  model  = onnx_decoder.fp16.model
-  decode = local.decode
-  spans  = var.engine_spans
+  model   = onnx_decoder.fp16.model
+  decode  = local.decode
+  spans   = var.engine_spans
+  prefill = local.prefill
+  inspect = contains(var.inspected, "fp16")
 
   needs {
     cpus       = var.cpus
@@ -249,6 +258,8 @@ stage "tensorrt" "bf16" {
   timing   = tensorrt.fp16.timing
   decode   = local.decode
   spans    = var.engine_spans
+  prefill  = local.prefill
+  inspect  = contains(var.inspected, "bf16")
 
   needs {
     cpus       = var.cpus
@@ -396,6 +407,8 @@ stage "tensorrt" "quantized" {
   timing   = tensorrt.fp16.timing
   decode   = local.decode
   spans    = var.engine_spans
+  prefill  = local.prefill
+  inspect  = contains(var.inspected, each.key)
 
   needs {
     cpus       = var.cpus

@@ -57,6 +57,12 @@ param "optimization" {
   doc     = "TensorRT's builder level: higher ones try more ways to compute, and take longer."
 }
 
+param "inspect" {
+  type    = bool
+  default = true
+  doc     = "Ask TensorRT's inspector for the kernel and the types of each layer, and so for some of the limits. At 32 layers that takes half a minute; times of layers are taken in any case."
+}
+
 input "model" {
   type = "model/onnx-decoder"
   doc  = "The graph, from onnx_decoder."
@@ -80,7 +86,7 @@ output "timing" {
 
 output "report" {
   type = "result/engine"
-  doc  = "engine.md, the layers that take the most time; layers.json, what TensorRT's inspector says of each profile; profile.json, microseconds of each layer; limits.json, what TensorRT did otherwise than the graph asks, and where looking at the engine crashed; build.log, what it said and the phases of the build, with their times."
+  doc  = "engine.md, the layers that take the most time; layers.json, what TensorRT's inspector says of each profile where it is asked; profile.json, microseconds of each layer; limits.json, what TensorRT did otherwise than the graph asks, and where looking at the engine crashed; build.log, what it said and the phases of the build, with their times."
 }
 
 metric "parse_seconds" {

@@ -27,6 +27,7 @@ SIZES = {
 PARAMS = {
     "decode": [{"batch": 1, "length": 96}, {"batch": 3, "length": 96}],
     "spans": False,
+    "inspect": True,
     "prefill": 16,
     "score": 32,
     "optimization": 1,  # a third of the time that level 3 takes

@@ -20,6 +20,7 @@ from tinfra_worker import BadInput, BadParam, Fault
 PARAMS = {
     "decode": [{"batch": 1, "length": 64}, {"batch": 4, "length": 64}],
     "spans": False,
+    "inspect": True,
     "prefill": 32,
     "score": 0,
     "optimization": 3,
@@ -201,11 +202,15 @@ def test_choices_are_of_each_profile(space):
 
 
 def looked(missed, dtype="float16"):
-    """A witness that finds all but what it missed."""
-    said = json.dumps({"Layers": [{"Name": "a", "TacticName": "k1"}]})
-    values = {"step": 0.002, "run": True, "times": {"a": 3.0}, "said": said}
-    found = {task: values[task[0]] for task in looking.tasks(3) if task not in missed}
-    return SimpleNamespace(look=lambda _: looking.Looked(dtype, Counter(load=2.0, step=1.25), found, missed))
+    """A witness that finds all but what it missed: of each of three profiles a layer, the inspector of all."""
+    said = json.dumps({"Layers": [{"Name": f"a{n}", "TacticName": f"k{n}"} for n in range(3)]})
+    values = {"step": 0.002, "run": True, "said": said}
+    found = {
+        (kind, n): {f"a{n}": 3.0} if kind == "times" else values[kind]
+        for kind, n in looking.tasks(3)
+        if (kind, n) not in missed
+    }
+    return SimpleNamespace(look=lambda *_: looking.Looked(dtype, Counter(load=2.0, step=1.25), found, missed))
 
 
 def test_what_the_looking_missed_is_a_limit(space):
@@ -215,13 +220,32 @@ def test_what_the_looking_missed_is_a_limit(space):
     assert {limit.kind for limit in missed} == {"error"}
     assert [limit.what for limit in missed] == [
         f"the times of its layers are not known, of the profile {found[0].profile}: its process was ended by SIGSEGV",
-        f"TensorRT's inspector fails at the profile {found[0].profile}: lost",
+        "TensorRT's inspector fails: lost",
     ]
-    assert (found[0].times, found[0].layers, found[1].times) == ({}, [], {"a": 3.0})
+    assert (found[0].times, found[0].layers, found[1].times) == ({}, [], {"a1": 3.0})
     assert job.result.metrics == {"step_ms": 2.0}
     worker.report(job, found, missed)
     assert job.result.metrics["fallbacks"] == 0
-    assert worker.choose(job, worker.ask(job), found).tactics == {"1 a": "k1", "2 a": "k1"}
+    assert worker.choose(job, worker.ask(job), found).tactics == {}
+
+
+def test_each_profile_has_the_layers_that_were_timed_of_it(space):
+    job = space().job()
+    found, missed = worker.look(job, read_contract(job.input("model")), worker.ask(job).profiles, looked({}))
+    assert missed == []
+    assert [(one.layers[0].name, one.times) for one in found] == [(f"a{n}", {f"a{n}": 3.0}) for n in range(3)]
+    assert worker.choose(job, worker.ask(job), found).tactics == {"0 a0": "k0", "1 a1": "k1", "2 a2": "k2"}
+
+
+def test_the_inspector_is_asked_where_it_should(space):
+    for wanted in (True, False):
+        job = space(inspect=wanted).job()
+        asked = []
+        sound = looked({})
+        witness = SimpleNamespace(look=lambda *given, sound=sound, asked=asked: asked.append(given) or sound.look())
+        planned = worker.ask(job).profiles
+        worker.look(job, read_contract(job.input("model")), planned, witness)
+        assert asked == [(planned, wanted)]
 
 
 def test_the_log_says_what_the_looking_took(space):

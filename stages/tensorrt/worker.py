@@ -153,7 +153,7 @@ def look(
     """Run the engine as its users will, time a step of the first profile, and each layer of all; limits say what was
     missed. :class:`Fault` where the engine does not run.
     """
-    looked = witness.look(planned)
+    looked = witness.look(planned, job.param("inspect", bool))
     if looked.dtype != contract.dtype:
         raise Fault(f"the engine computes in {looked.dtype}; the graph asks for {contract.dtype}")
     parts = ", ".join(f"{kind} {seconds:.1f}" for kind, seconds in looked.seconds.items())
@@ -164,8 +164,9 @@ def look(
         job.log(limit.what, "warning")
     seen = []
     for number, at in enumerate(planned):
-        said = looked.found.get(("said", number), "")
-        seen.append(Seen(at, inspect.read_layers(said), looked.found.get(("times", number), {}), said))
+        times = looked.found.get(("times", number), {})
+        said = inspect.select(looked.found.get(("said", 0), ""), times)
+        seen.append(Seen(at, inspect.read_layers(said), times, said))
     if seen[0].times:
         job.metric("layers", len(seen[0].times))
     return seen, missed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 _NODE = re.compile(r"\[ONNX Layer: ([^\]\x1e]*)\]")
@@ -35,10 +35,21 @@ class Layer:
         return "product" if _PRODUCT.search(said) else "rest"
 
 
+def select(text: str, names: Collection[str]) -> str:
+    """Of the inspector's JSON of an engine the layers of these names, or all where it has none of them: it tells of all
+    profiles, whose layers have different names.
+    """
+    if not text:
+        return ""
+    found = json.loads(text)
+    own = [entry for entry in found.get("Layers", []) if isinstance(entry, dict) and entry.get("Name") in names]
+    return json.dumps(found | {"Layers": own}) if own else text
+
+
 def read_layers(text: str) -> list[Layer]:
     """Layers of the inspector's JSON; ValueError for anything else. An engine built without details has names only.
 
-    None of an empty text: TensorRT 10.6's inspector fails at some engines of several profiles.
+    None of an empty text: the inspector was not asked, or failed.
     """
     if not text:
         return []

@@ -16,14 +16,14 @@ from typing import Any
 
 from tinfra_worker import Fault, Resources
 
-Task = tuple[str, int]  # load, step, run, times or said; and a profile's number
+Task = tuple[str, int]  # load, step, run, times or said; and a profile's number, 0 of load and said
 NEEDED = ("load", "step", "run")  # where these fail the engine must not be served
 SAYS = {
     "load": "cannot be loaded",
     "step": "fails at decoding with the profile",
     "run": "fails at a plain pass of the profile",
     "times": "the times of its layers are not known, of the profile",
-    "said": "TensorRT's inspector fails at the profile",
+    "said": "TensorRT's inspector fails",
 }
 WITNESS = (sys.executable, "-X", "faulthandler", "-P", "-s", "-m", "lib.trt.witness")
 
@@ -53,9 +53,10 @@ class _Told:
     type: str
 
 
-def tasks(profiles: int) -> list[Task]:
+def tasks(profiles: int, inspect: bool = True) -> list[Task]:
     """First all that must be sound, as a crash of what comes behind says nothing about that."""
-    return [("step", 0), *((kind, n) for kind in ("run", "times", "said") for n in range(profiles))]
+    asked = [("step", 0), *((kind, n) for kind in ("run", "times") for n in range(profiles))]
+    return [*asked, ("said", 0)] if inspect else asked
 
 
 class Looking:
@@ -76,13 +77,13 @@ class Looking:
         self._witness.kill()
         self._witness.communicate()
 
-    def look(self, profiles: Sequence[object]) -> Looked:
+    def look(self, profiles: Sequence[object], inspect: bool = True) -> Looked:
         """Run the engine and look at it, in a process that is begun anew behind each crash. Once in a block.
 
         :class:`Fault` when it cannot be loaded or run, :class:`Resources` when memory was not enough for that.
-        `profiles` are named in messages.
+        `profiles` are named in messages; without `inspect` TensorRT's inspector is not asked.
         """
-        looked, left = Looked(), tasks(len(profiles))
+        looked, left = Looked(), tasks(len(profiles), inspect)
         while left:
             if looked.missed:
                 self._witness = self._begin(len(looked.missed))
@@ -119,7 +120,7 @@ def say(task: Task, why: str, profiles: Sequence[object]) -> str:
     kind, number = task
     if kind == "end":
         return f"the process that looked at the engine failed at its end: {why}"
-    return f"{SAYS[kind]} {profiles[number]}: {why}"
+    return f"{SAYS[kind]}{'' if kind == 'said' else f' {profiles[number]}'}: {why}"
 
 
 def _unsound(at: Task, why: str, kind: str, profiles: Sequence[object]) -> Fault:

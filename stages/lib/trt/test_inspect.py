@@ -50,6 +50,15 @@ def test_layers_are_read():
     assert reformat.tactic == "0x00000000000003e8"
 
 
+def test_layers_of_one_profile():
+    own = inspect.select(SAID, {"Reformat | 1", "not there"})
+    assert [layer.name for layer in inspect.read_layers(own)] == ["Reformat | 1"]
+    assert json.loads(own)["Bindings"] == ["input_ids", "logits"]
+    assert inspect.select(SAID, {}) == SAID
+    assert inspect.select('{"Layers": ["a + b"]}', {"a + b": 1.0}) == '{"Layers": ["a + b"]}'
+    assert inspect.select("", {"a": 1.0}) == ""
+
+
 def test_an_engine_without_details_has_names_only():
     (layer,) = inspect.read_layers('{"Layers": ["a + b"], "Bindings": []}')
     assert (layer.name, layer.kind, layer.tactic) == ("a + b", "", "")

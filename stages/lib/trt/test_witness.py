@@ -19,12 +19,8 @@ class Profiler:
 
 
 class Inspector:
-    """Fails at contexts, as TensorRT's does at some."""
-
-    execution_context = None
-
     def get_engine_information(self, kind):
-        return "" if self.execution_context else f"{kind} of the engine"
+        return f"{kind} of the engine"
 
 
 class Context(test_engine.Sums):
@@ -61,7 +57,7 @@ def test_all_tasks_are_done_in_their_order(engine):
     assert found["step", 0] > 0
     assert found["run", 2] is True
     assert found["times", 1] == {"sums": pytest.approx(500)}
-    assert found["said", 2] == "json of the engine"
+    assert found["said", 0] == "json of the engine"
 
 
 @pytest.mark.parametrize(("seconds", "runs"), [(60.0, timed.RUNS), (0.0, 1)])

@@ -55,17 +55,6 @@ class Trial:
             runs += 1
         return {layer: 1000 * spent / runs for layer, spent in profiler.spent.items()}
 
-    def said(self) -> str:
-        """The inspector's JSON of the context, or else of the engine; empty where it fails at both."""
-        kind = self._plan.trt.LayerInformationFormat.JSON
-        for of in (self._context.made, None):
-            inspector = self._plan.engine.create_engine_inspector()
-            if of is not None:
-                inspector.execution_context = of
-            if said := inspector.get_engine_information(kind):
-                return said
-        return ""
-
 
 def make_profiler(trt: ModuleType) -> Any:
     """Adds up the milliseconds of each layer in `spent`."""
