@@ -8,7 +8,12 @@ from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from lib.trt import constants
+
+if TYPE_CHECKING:
+    import onnx
 
 MODEL = "model.onnx"
 SIZES = {"float32": 4, "float16": 2, "bfloat16": 2}  # bytes of a weight in an engine of this type
@@ -30,19 +35,26 @@ class Weights:
     unpacked: int = 0
 
 
-def read_weights(folder: Path, dtype: str) -> Weights:
-    """Read them from model.onnx alone, not from the files that its tensors lie in. ValueError when it is no graph.
-
-    Floats count as `dtype`: the graph casts them to it.
-    """
+def read_model(folder: Path) -> onnx.ModelProto:
+    """The graph without what lies in other files. ValueError when it is none."""
     from google.protobuf.message import DecodeError
 
     import onnx
 
     try:
-        model = onnx.load(str(folder / MODEL), load_external_data=False)
+        return onnx.load(str(folder / MODEL), load_external_data=False)
     except (OSError, DecodeError) as e:
         raise ValueError(f"{MODEL} cannot be read: {e}") from e
+
+
+def read_weights(folder: Path, dtype: str) -> Weights:
+    """Read them from model.onnx alone, not from the files that its tensors lie in. ValueError when it is no graph.
+
+    Floats count as `dtype`: the graph casts them to it.
+    """
+    import onnx
+
+    model = read_model(folder)
     kinds = onnx.TensorProto
     bits = {kinds.INT4: 4, kinds.UINT4: 4, kinds.INT8: 8, kinds.UINT8: 8}
     integers, expected, unpacked = {}, 0, 0
@@ -60,11 +72,12 @@ def read_weights(folder: Path, dtype: str) -> Weights:
 
 @dataclass
 class Network:
-    """A parsed graph. The parser owns the weights that the network points at, so it must live as long."""
+    """A parsed graph. The network points at weights that the parser owns, and at `held`: both must live as long."""
 
     builder: Any
     network: Any
     parser: Any
+    held: Any
     seconds: float
 
     def inputs(self) -> dict[str, tuple[int, ...]]:
@@ -79,10 +92,13 @@ def parse(trt: ModuleType, logger: Any, folder: Path) -> Network:
     builder = trt.Builder(logger)
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, logger)
-    if not parser.parse_from_file(str(folder / MODEL)):
+    model = read_model(folder)
+    taken = constants.take_out(model)
+    if not parser.parse(model.SerializeToString(), str(folder / MODEL)):
         errors = [parser.get_error(n) for n in range(parser.num_errors)]
         raise Refused(refusal([(e.node(), e.node_name(), e.local_function_stack(), e.desc()) for e in errors]))
-    return Network(builder, network, parser, time.monotonic() - started)
+    held = constants.put_in(trt, network, folder, taken)
+    return Network(builder, network, parser, held, time.monotonic() - started)
 
 
 def refusal(errors: Sequence[tuple[int, str, Sequence[str], str]]) -> str:
