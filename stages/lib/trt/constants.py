@@ -76,7 +76,7 @@ def _plain(name: str, users: Mapping[str, list[onnx.NodeProto]]) -> bool:
 def put_in(trt: ModuleType, network: Any, folder: Path, constants: Mapping[str, Constant]) -> list[np.ndarray]:
     """Give a parsed network the constants in place of the inputs. What comes back must live until it is built.
 
-    ValueError where a file is shorter than the graph says.
+    ValueError where a file is shorter than the graph says, OSError where there is none.
     """
     files = {one.file: np.memmap(folder / one.file, np.uint8, "r") for one in constants.values()}
     made = {}
@@ -86,7 +86,7 @@ def put_in(trt: ModuleType, network: Any, folder: Path, constants: Mapping[str, 
             raise ValueError(f"{one.file} ends within {name}")
         weights = trt.Weights(getattr(trt.DataType, one.type), mapped.ctypes.data + one.offset, prod(one.shape))
         layer = network.add_constant(one.shape, weights)
-        layer.name = name
+        layer.name = f"{name}/Constant"
         made[name] = layer.get_output(0)
     for number in range(network.num_layers):
         layer = network.get_layer(number)

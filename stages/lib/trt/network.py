@@ -97,7 +97,10 @@ def parse(trt: ModuleType, logger: Any, folder: Path) -> Network:
     if not parser.parse(model.SerializeToString(), str(folder / MODEL)):
         errors = [parser.get_error(n) for n in range(parser.num_errors)]
         raise Refused(refusal([(e.node(), e.node_name(), e.local_function_stack(), e.desc()) for e in errors]))
-    held = constants.put_in(trt, network, folder, taken)
+    try:
+        held = constants.put_in(trt, network, folder, taken)
+    except (OSError, ValueError) as e:
+        raise Refused(f"the graph's weights cannot be read: {e}") from e
     return Network(builder, network, parser, held, time.monotonic() - started)
 
 

@@ -100,7 +100,7 @@ def test_constants_take_the_place_of_inputs_and_point_at_the_file(tmp_path):
     held = constants.put_in(TRT, network, tmp_path, {"large": one})
     first, second, constant = network.layers
     out = constant.get_output(0)
-    assert constant.name == "large"
+    assert constant.name == "large/Constant"
     assert [tensor.name for tensor in network.inputs] == ["input_ids"]
     assert (first.inputs[0].name, first.inputs[1]) == ("input_ids", out)
     assert (second.inputs[0], second.inputs[1], second.inputs[2].name) == (out, None, "large")

@@ -1,6 +1,9 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+import onnx
 from lib.trt import network
 from onnx import TensorProto, helper, numpy_helper, save
 
@@ -54,3 +57,44 @@ def test_no_graph(tmp_path):
 )
 def test_a_refusal_names_its_node(errors, says):
     assert network.refusal(errors).endswith(says)
+
+
+class Library:
+    """A parser that takes everything, for a network that has nothing."""
+
+    NetworkDefinitionCreationFlag = SimpleNamespace(STRONGLY_TYPED=1)
+    DataType = SimpleNamespace(BF16="bf16")
+
+    def Builder(self, _logger):  # noqa: N802
+        return SimpleNamespace(create_network=lambda flags: SimpleNamespace(flags=flags, num_layers=0, num_inputs=0))
+
+    def OnnxParser(self, _network, _logger):  # noqa: N802
+        return SimpleNamespace(parse=self.parse)
+
+    def parse(self, graph, path):
+        self.parsed = onnx.load_from_string(graph), path
+        return True
+
+
+def test_a_graph_is_parsed_without_its_large_weights(tmp_path, monkeypatch):
+    monkeypatch.setattr(network.constants, "LEAST", 64)
+    write(tmp_path, external("a", TensorProto.FLOAT, [4, 4]), external("c", TensorProto.BFLOAT16, [8, 16]))
+    monkeypatch.setattr(network.constants, "put_in", lambda *given: given[2:])
+    library = Library()
+    parsed = network.parse(library, None, tmp_path)
+    assert parsed.network.flags == 2
+    assert parsed.held == (
+        tmp_path,
+        {"c": network.constants.Constant("BF16", (8, 16), "not-there.safetensors", 8, 256)},
+    )
+    graph, path = library.parsed
+    assert path == str(tmp_path / "model.onnx")
+    assert [tensor.name for tensor in graph.graph.initializer] == ["a"]  # of Identity it must be an initializer
+    assert [tensor.name for tensor in graph.graph.input] == ["c"]
+
+
+def test_weights_that_are_not_there(tmp_path, monkeypatch):
+    monkeypatch.setattr(network.constants, "LEAST", 64)
+    write(tmp_path, external("c", TensorProto.BFLOAT16, [8, 16]))
+    with pytest.raises(network.Refused, match=r"weights cannot be read: .*not-there\.safetensors"):
+        network.parse(Library(), None, tmp_path)
