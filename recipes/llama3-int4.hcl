@@ -80,6 +80,7 @@ module "gpu" {
   group_size       = var.group_size
   awq_symmetric    = var.awq_symmetric
   int4_engines     = var.int4_engines
+  engine_batches   = [8, 32]
   with_bf16        = var.with_bf16
   with_int8        = var.with_int8
   quality          = true

@@ -16,7 +16,7 @@ variable "awq_symmetric" {
 
 variable "int4_engines" {
   type        = set(string)
-  default     = ["gptq", "awq"]
+  default     = ["gptq"]
   description = "Of which INT4 checkpoints engines are built."
 }
 
@@ -40,13 +40,13 @@ variable "with_bnb" {
 
 variable "engine_batches" {
   type        = list(number)
-  default     = []
-  description = "Batches that engines are built for, each a profile; 1, 8 and 32, which are timed, where none is given. One must be 32 or more."
+  default     = [8, 32]
+  description = "Batches that engines are built for, each a profile that takes smaller ones too. One must be 32 or more, which is timed."
 }
 
 variable "engine_spans" {
   type        = bool
-  default     = false
+  default     = true
   description = "Whether each profile takes the smaller batches too. Fewer profiles make smaller engines, built faster."
 }
 
@@ -58,13 +58,13 @@ variable "inspected" {
 
 variable "static_batches" {
   type        = list(number)
-  default     = [1, 8]
+  default     = [8]
   description = "Sequences side by side where transformers' generate is timed; it compiles about a minute for each."
 }
 
 variable "contest_seconds" {
   type        = number
-  default     = 540
+  default     = 420
   description = "How long the timing may take, loading and compiling included; rounds are dropped where it does not suffice."
 }
 

@@ -132,7 +132,7 @@ func TestGroupSizeRunsWhatIsMadeOfGroups(t *testing.T) {
 func TestEnginesOfOtherBatches(t *testing.T) {
 	b := flagship(t)
 	const name = "llama3-synthetic.hcl"
-	vars := map[string]string{"engine_batches": "[8, 32]", "engine_spans": "true"}
+	vars := map[string]string{"int4_engines": `["gptq", "awq"]`}
 	b.buildRecipe(name, vars)
 	p := b.planRecipe(name, vars)
 	for _, engine := range []string{`tensorrt.fp16`, `tensorrt.quantized["gptq"]`, `tensorrt.quantized["awq"]`} {
@@ -160,9 +160,12 @@ func TestThreeStagesShareTheGPU(t *testing.T) {
 			t.Errorf("%s needs %s", address, n)
 		}
 	}
-	for _, address := range []string{`tensorrt.fp16`, `tensorrt.quantized["gptq"]`, `contest.speed`} {
-		if n := p.Step("module.gpu." + address).Node.Stage.Needs; !n.Exclusive {
-			t.Errorf("%s needs %s", address, n)
+	for _, address := range []string{`tensorrt.fp16`, `tensorrt.quantized["gptq"]`} {
+		if n := p.Step("module.gpu." + address).Node.Stage.Needs; n.GPUsMin != 1 || n.GPUMemoryGiB != 0 {
+			t.Errorf("%s has company on its GPU: %s", address, n)
 		}
+	}
+	if n := p.Step("module.gpu.contest.speed").Node.Stage.Needs; !n.Exclusive {
+		t.Errorf("the contest needs %s", n)
 	}
 }

@@ -124,7 +124,7 @@ variable "engine_batches" {
 
 variable "engine_spans" {
   type        = bool
-  default     = false
+  default     = true
   description = "Whether each profile takes the smaller batches too. Fewer profiles make smaller engines, built faster."
 }
 
