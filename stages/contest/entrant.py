@@ -97,7 +97,7 @@ class Field:
         found: list[Entrant] = []
         for done, entry in enumerate(asked.entries):
             self._job.progress(done, len(asked.entries), "entries", "loading")
-            found.append(self._share(self.load(entry, found), found))
+            found.append(self._attribute(self.load(entry, found), found))
         self._job.progress(len(found), len(found), "entries", "loading")
         return found
 
@@ -125,15 +125,25 @@ class Field:
         seconds = perf_counter() - start
         return Entrant(entry, subject, decoder, seconds, None if free is None or now is None else free - now)
 
-    @staticmethod
-    def _share(new: Entrant, before: list[Entrant]) -> Entrant:
-        """Backends of one library may share a model's weights: then the load brought next to nothing."""
-        if new.load_bytes is None or new.load_bytes > new.decoder.weight_bytes / 2:
+    def _attribute(self, new: Entrant, before: list[Entrant]) -> Entrant:
+        """Whose the weights are that it computes with. Backends of one library may share a model's: then the load
+        brought next to nothing. One that brought less than its weights otherwise met memory that others gave back
+        meanwhile.
+        """
+        weights = new.decoder.weight_bytes
+        if new.load_bytes is None or new.load_bytes >= weights:
             return new
-        for old in before:
-            if (old.entry.model, old.entry.dtype) == (new.entry.model, new.entry.dtype) and not old.shares:
-                new.shares, new.load_bytes = old.entry.name, old.load_bytes
-                break
+        same = [o for o in before if (o.entry.model, o.entry.dtype) == (new.entry.model, new.entry.dtype)]
+        owner = next((old for old in same if not old.shares), None)
+        if owner is not None and new.load_bytes <= weights / 2:
+            new.shares, new.load_bytes = owner.entry.name, owner.load_bytes
+            return new
+        self._job.log(
+            f"{new.entry.name} was loaded into {new.load_bytes / 1e9:.1f} GB, and its weights are {weights / 1e9:.1f}: "
+            "others gave memory back meanwhile, so its own is not known",
+            "warning",
+        )
+        new.load_bytes = None
         return new
 
 

@@ -1,5 +1,7 @@
 """Whose memory of the GPU is whose, with an allocator that only counts."""
 
+import json
+
 import pytest
 
 from lib.llm.decoder import Made
@@ -52,7 +54,12 @@ def run(gpu, space, told, hold):
             gpu.taken += weights[backend]
             return Counted(backend, **({"step": 0.01} if backend == "steady" else {}))
 
-    return lambda entries, **params: hold(space(entries, **params), Opener())
+    def go(entries, back=0, **params):
+        """`back` are bytes that somebody gives back while generate is loaded."""
+        weights["generate"] -= back
+        return hold(space(entries, **params), Opener())
+
+    return go
 
 
 def test_weights_that_two_share_count_for_both(run):
@@ -62,6 +69,21 @@ def test_weights_that_two_share_count_for_both(run):
     peaks = [{n: ran["gpu"]["peak_bytes"] for n, ran in h["entries"].items()} for h in said["heats"]]
     assert peaks == [{"plain": 1150, "static": 1150, "ours": 1650}, {"plain": 1300, "static": 1300, "ours": 1800}]
     assert said["gpu"]["free_bytes_before"] == FREE
+
+
+def test_memory_that_others_give_back_meanwhile_is_nobodys(run):
+    job, said = run(SHARED, back=300)
+    loads = {name: e.get("load_bytes") for name, e in said["entries"].items()}
+    assert loads == {"plain": None, "static": None, "ours": 1500}
+    assert said["entries"]["static"]["shares_weights_of"] == "plain"
+    peaks = [{n: ran["gpu"].get("peak_bytes") for n, ran in h["entries"].items()} for h in said["heats"]]
+    assert peaks == [{"plain": None, "static": None, "ours": 1650}, {"plain": None, "static": None, "ours": 1800}]
+    (told,) = [
+        e
+        for e in map(json.loads, (job.workspace / "events.jsonl").open())
+        if e.get("level") == "warning" and "not known" in e["message"]
+    ]
+    assert told["message"].startswith("plain was loaded into 0.0 GB")
 
 
 def test_a_step_and_the_roofline(run):
