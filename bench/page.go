@@ -38,7 +38,7 @@ The peers are installed into ` + "`bin/bench`" + `: Snakemake, DVC, redun, go-ta
   sixteen values a number lay is made up again, another way each time that a layer comes. All that is random has a seed.
 - **A build that runs another number of stages than the row is about ends the measurement**, so a time is never that of other work.
 
-The raw figures are in [measurements/performance.json](measurements/performance.json).
+The raw figures are in [measurements/performance.json](measurements/performance.json). What a GPU takes for models, beside transformers, is in [measurements](measurements/README.md#llama3-synthetic).
 `
 
 // page is docs/performance.md.

@@ -103,24 +103,23 @@ def _unknown(name: str) -> Layer:
 
 
 def markdown(title: str, layers: Sequence[Layer], times: Mapping[str, float]) -> str:
-    """A section of a report: what takes the time of one pass, in microseconds."""
-    total = sum(times.values())
+    """A section of a report: what takes the time of one pass, in microseconds. Without layers it has names alone."""
     known = {layer.name: layer for layer in layers}
-    parts = ", ".join(f"{name} {part:.0%}" for name, part in shares(layers, times).items())
-    lines = [
-        f"## {title}",
-        "",
-        f"{len(times)} layers, {total:,.0f} µs when each is timed alone: {parts}.",
-        "",
-        "| µs | layer | kind | kernel | in → out |",
-        "|---|---|---|---|---|",
-    ]
+    told = f"{len(times)} layers, {sum(times.values()):,.0f} µs when each is timed alone"
+    if layers:
+        told += ": " + ", ".join(f"{name} {part:.0%}" for name, part in shares(layers, times).items())
+    head = ["µs", "layer", *(["kind", "kernel", "in → out"] if layers else [])]
+    lines = [f"## {title}", "", f"{told}.", "", _row(head), "|" + len(head) * "---|"]
     for name, spent in sorted(times.items(), key=lambda item: -item[1])[:TOP]:
         layer = known.get(name, _unknown(name))
         formats = " → ".join(", ".join(dict.fromkeys(side)) for side in layer.formats)
         cells = (f"{spent:,.1f}", _short(name), layer.kind, _short(layer.tactic), formats)
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        lines.append(_row(cells[: len(head)]))
     return "\n".join(lines) + "\n"
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def _short(text: str, most: int = 90) -> str:
