@@ -146,7 +146,7 @@ def _read(path: Path) -> _Told:
     found: dict[Task, Any] = {}
     at: Task | None = None
     why = kind = ""
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8").split("\n")[:-1]:  # what ends without one was torn by a crash
         said = json.loads(line)
         if "begin" in said:
             at = (said["begin"][0], said["begin"][1])

@@ -19,7 +19,10 @@ def write(line):
     found.write(json.dumps(line | {"at": time.time()}) + "\\n")
     found.flush()
 def end():
-    if how == "signal":
+    if how == "torn":
+        found.write('{"found": "half of wh')
+        found.flush()
+    if how in ("signal", "torn"):
         os.kill(os.getpid(), signal.SIGSEGV)
     write({"failed": "the device is lost", "type": how})
     sys.exit(1)
@@ -99,6 +102,10 @@ def test_a_crash_of_the_looking_costs_only_what_was_looked_for(looked):
         "the times of its layers are not known, of the profile prefill: batch 1-4: its process was ended by SIGSEGV",
         "TensorRT's inspector fails: its process was ended by SIGSEGV",
     ]
+
+
+def test_a_line_that_was_not_written_to_its_end(looked):
+    assert looked(["said", 0], how="torn").missed == {("said", 0): "its process was ended by SIGSEGV"}
 
 
 def test_exceptions_are_told_in_their_own_words(looked):
