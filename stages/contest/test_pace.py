@@ -56,6 +56,19 @@ def test_who_takes_no_part_later_takes_no_rounds_away(space, hold, told):
     assert now == [71]
 
 
+def test_time_is_kept_for_a_doubled_batch_only_where_there_can_be_one(space, hold, told):
+    now = [0.0]
+
+    class Clocked(told):
+        def generate(self, ids, tokens, bar):
+            now[0] += 1
+            return super().generate(ids, tokens, bar)
+
+    made = space([("ours", "base", "steady")], repeats=3, limit_seconds=8, saturation=3)
+    _, said = hold(made, {"generate": told("plain"), "steady": Clocked("ours")}, clock=lambda: now[0])
+    assert [len(h["order"]) for h in said["heats"]] == [3, 3]  # each of a warm-up and three rounds
+
+
 def test_fewer_rounds_are_told(space, hold, told):
     """The clock moves by the seconds that runs are told to take."""
     made = space([("plain", "base", "generate")], batches=[1, 2], repeats=5, limit_seconds=1e-9)

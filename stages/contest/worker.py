@@ -72,7 +72,7 @@ def compete(job: Job, asked: Asked, field: Field, gpu: granted.Granted, pace: Pa
         checks = check_all(entrants, truths, asked, heats.prompt)
         meter, done = machine.read_meter(), list[Heat]()
         taking = [[e for e in entrants if batch in e.entry.batches] for batch in asked.batches]
-        if asked.saturation:
+        if 2 * asked.batches[-1] <= asked.saturation:
             taking.append([e for e in entrants if e.entry.backend in BACKENDS])
         for n, batch in enumerate(asked.batches):
             done.append(heats.run(batch, taking[n], taking[n + 1 :]))
