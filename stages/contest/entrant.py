@@ -158,4 +158,4 @@ def full(error: Exception) -> str | None:
 def forget(device: torch.device) -> None:
     """Give back what nobody refers to any more, cycles included."""
     gc.collect()
-    memory.free(device)
+    memory.give_back(device)

@@ -15,10 +15,14 @@ class Gpu:
 
     def __init__(self):
         self.taken = self.kept = 0
+        self.given_back = []  # what was taken at each time
 
     def free(self, _device):
         self.kept = 0
         return FREE - self.taken
+
+    def give_back(self, _device):
+        self.given_back.append(self.taken)
 
     def left(self, _device):
         return FREE - self.taken - self.kept
@@ -29,6 +33,7 @@ def gpu(monkeypatch):
     made = Gpu()
     monkeypatch.setattr("lib.gpu.memory.free", made.free)
     monkeypatch.setattr("lib.gpu.memory.left", made.left)
+    monkeypatch.setattr("lib.gpu.memory.give_back", made.give_back)
     monkeypatch.setattr("lib.gpu.roofline.copy_bandwidth", lambda _device: 1e6)
     return made
 
@@ -103,5 +108,7 @@ def test_saturation_ends_before_memory_does(run):
 
 def test_the_reference_is_gone_before_entries_are_loaded(run, gpu):
     _, said = run([SHARED[2]])
+    assert len(gpu.given_back) == 1  # of the reference, before `ours` is there
+    assert gpu.given_back[0] < 1500
     assert said["entries"]["ours"]["load_bytes"] == 1500
     assert said["entries"]["ours"]["shares_weights_of"] == ""

@@ -19,6 +19,20 @@ def free(device: torch.device) -> int | None:
     return torch.cuda.mem_get_info(device)[0]
 
 
+def give_back(device: torch.device) -> None:
+    """Give back all that nobody uses, the workspaces of torch's matrix products too; they are made anew when needed.
+
+    torch keeps a segment of memory as long as anything in it is used. It places such a workspace where it finds room,
+    among a model's weights, whose segments outlive the model then. No captured graph may be run behind this.
+    """
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        torch._C._cuda_clearCublasWorkspaces()
+    free(device)
+
+
 def left(device: torch.device) -> int | None:
     """Bytes that nobody holds, with torch holding what it held at its peak; None on a CPU."""
     import torch
