@@ -104,7 +104,9 @@ func gpuFacts(facts map[string]string, csvText string, env func(string) string, 
 		return err
 	}
 	var archs []string
-	all = chosen(all, declared)
+	if all, err = chosen(all, declared); err != nil {
+		return err
+	}
 	for i, d := range all {
 		at := "gpu." + strconv.Itoa(i) + "."
 		facts[at+"id"] = d.id
@@ -146,20 +148,26 @@ func devices(csvText string, env func(string) string) ([]device, error) {
 }
 
 // chosen are the devices whose ids are declared, in that order: what is told of the others would be in keys that they have no part in.
-func chosen(all []device, declared map[string]string) []device {
+func chosen(all []device, declared map[string]string) ([]device, error) {
 	if declared["gpu.count"] != "0" && declared["gpu.0.id"] == "" {
-		return all
+		return all, nil
 	}
+	names := map[string]string{}
 	var some []device
 	for i := 0; declared[fmt.Sprintf("gpu.%d.id", i)] != ""; i++ {
 		id := declared[fmt.Sprintf("gpu.%d.id", i)]
-		if at := slices.IndexFunc(all, func(d device) bool { return visible(id, d.id, d.uuid) }); at >= 0 {
-			some = append(some, all[at])
-		} else {
+		at := slices.IndexFunc(all, func(d device) bool { return visible(id, d.id, d.uuid) })
+		if at < 0 {
 			some = append(some, device{id: id})
+			continue
 		}
+		if other := names[all[at].id]; other != "" { // each would be given to a stage that has it alone
+			return nil, fmt.Errorf("gpus of tinfra.hcl: %s and %s are one device", other, id)
+		}
+		names[all[at].id] = id
+		some = append(some, all[at])
 	}
-	return some
+	return some, nil
 }
 
 func visible(list, index, uuid string) bool {

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -128,6 +129,14 @@ func TestFactsAreThoseOfTheDeclaredGPUs(t *testing.T) {
 				t.Errorf("%s: %s = %q, want %q", name, fact, f[fact], want)
 			}
 		}
+	}
+}
+
+func TestADeviceUnderTwoNamesIsRefused(t *testing.T) {
+	fakeSMI(t, twoGPUs)
+	_, err := New(Options{Facts: map[string]string{"gpu.count": "2", "gpu.0.id": "1", "gpu.1.id": "GPU-bb22"}}).Facts(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "1 and GPU-bb22 are one device") {
+		t.Errorf("%v", err)
 	}
 }
 
