@@ -19,12 +19,12 @@ func shareOf(n stages.Needs) float64 {
 }
 
 // room tells whether a stage may have the device now.
-func (d *device) room(n stages.Needs) bool {
-	if !d.suits(n) {
-		return false
-	}
+func (d *device) room(n stages.Needs) bool { return d.suits(n) && d.vacant(n) }
+
+// vacant tells it of a stage whose worker is there already, whether the device is large enough or not.
+func (d *device) vacant(n stages.Needs) bool {
 	share := shareOf(n)
-	return d.users == 0 || !d.alone && share > 0 && d.takenGiB+share <= d.memoryGiB
+	return d.users == 0 || !d.alone && share > 0 && d.takenGiB+share <= d.memoryGiB+inexact
 }
 
 func (d *device) enter(g *grant) {

@@ -110,6 +110,51 @@ func TestExchangeIsForADeviceWithRoom(t *testing.T) {
 	}
 }
 
+// A stage that moves away from another build's device makes room for one that waits, and would go elsewhere or wait for that build.
+func TestExchangeLetsOthersHaveWhatItLeaves(t *testing.T) {
+	p := newPool(capacity{cpus: 16, gpus: []gpu{{"0", 80}, {"1", 80}}}, 0)
+	first, second, alone := p.add(1, of(24), nil), p.add(2, of(24), nil), p.add(3, of(0), nil)
+	if on(first) != "[0]" || on(second) != "[1]" || granted(alone) {
+		t.Fatal(on(first), on(second), on(alone))
+	}
+	if got := p.exchange(first, "0", map[string]bool{"0": true}); got != "1" {
+		t.Fatalf("it has %q now", got)
+	}
+	if on(alone) != "[0]" {
+		t.Errorf("nobody is on device 0, and who needs one %s", on(alone))
+	}
+}
+
+// Needs are in no key, so a worker that an earlier build left may hold a device on which its stage would not be placed now.
+func TestAWorkerThatIsThereAlreadyKeepsASmallDevice(t *testing.T) {
+	p := newPool(capacity{cpus: 16, gpus: []gpu{{"0", 16}, {"1", 80}}}, 0)
+	other := p.add(1, of(10), []string{"0"})
+	held := p.add(2, of(50), []string{"0"})
+	if !granted(other) || granted(held) {
+		t.Fatal("it shares a device that does not hold both")
+	}
+	p.release(other)
+	if on(held) != "[0]" {
+		t.Fatalf("it is on device 0 already, and its stage %s", on(held))
+	}
+	if next, last := p.add(3, of(75), nil), p.add(4, of(6), nil); on(next) != "[1]" || granted(last) {
+		t.Errorf("beside it: %s, %s", on(next), on(last))
+	}
+}
+
+func TestEqualSharesOfADeviceFitIt(t *testing.T) {
+	for whole, third := range map[float64]float64{23.7: 7.9, 47.4: 15.8} { // three times the float of one are more than that of the other
+		p := newPool(capacity{cpus: 3, memoryGiB: whole, gpus: []gpu{{"0", whole}}}, 0)
+		n := of(third)
+		n.MemoryGiB = third
+		for i := range 3 {
+			if got := on(p.add(i, n, nil)); got != "[0]" {
+				t.Errorf("number %d of three thirds of %g GiB: %s", i+1, whole, got)
+			}
+		}
+	}
+}
+
 func TestWithoutALargeGPUAnOptionalOneIsDoneWithout(t *testing.T) {
 	p := newPool(capacity{cpus: 1, gpus: []gpu{{"0", 16}}}, 0)
 	if tk := p.add(1, stages.Needs{GPUsMax: 1, GPUMemoryGiB: 20}, nil); on(tk) != "[]" {
@@ -181,12 +226,13 @@ func TestTheLeaseOfADeviceIsHeldUntilItsLastUserEnds(t *testing.T) {
 // Of stages of one build that wait for a device of another's, one asks; whoever cannot wait is told so at once.
 func TestStagesWaitForAnotherBuildsDeviceTogether(t *testing.T) {
 	b, tk, machine := sharing()
+	_, other, _ := sharing()
 	<-machine.free // the other build's
 	if _, err := b.shareDevice(t.Context(), tk, "0", false); !errors.Is(err, errBusyDevice) {
 		t.Errorf("another build has it: %v", err)
 	}
 	var users sync.WaitGroup
-	wait := func() {
+	wait := func(tk *task) {
 		l, err := b.shareDevice(t.Context(), tk, "0", true)
 		if err == nil {
 			err = l()
@@ -195,17 +241,20 @@ func TestStagesWaitForAnotherBuildsDeviceTogether(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	users.Go(wait)
+	users.Go(func() { wait(tk) })
 	<-machine.waiting
 	if _, err := b.shareDevice(t.Context(), tk, "0", false); !errors.Is(err, errBusyDevice) {
 		t.Errorf("a stage of this build waits for it: %v", err)
 	}
 	ended, end := context.WithCancelCause(t.Context())
 	end(ErrInterrupted)
-	if _, err := b.shareDevice(ended, tk, "0", true); !errors.Is(err, ErrInterrupted) {
+	if _, err := b.shareDevice(ended, other, "0", true); !errors.Is(err, ErrInterrupted) {
 		t.Errorf("interrupted: %v", err)
 	}
-	users.Go(wait)
+	if said := string(other.report.log.encode()); !strings.Contains(said, "waits for GPU 0, as another stage does") {
+		t.Errorf("it waits and says %q", said)
+	}
+	users.Go(func() { wait(other) })
 	machine.free <- struct{}{}
 	users.Wait()
 	if machine.held() || b.devices["0"].users != 0 || len(b.devices["0"].turn) != 0 {

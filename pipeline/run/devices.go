@@ -123,6 +123,7 @@ func (b *builder) shareDevice(ctx context.Context, t *task, id string, wait bool
 		if !wait {
 			return nil, errBusyDevice
 		}
+		t.report.say(event.Event{Type: event.Queued, Message: "waits for " + gpuName + id + ", as another stage does"})
 		select {
 		case l.turn <- struct{}{}:
 		case <-ctx.Done():

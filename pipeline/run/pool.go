@@ -135,6 +135,7 @@ func (p *pool) exchange(t *ticket, id string, avoid map[string]bool) string {
 	if t.gpus != nil {
 		return ""
 	}
+	defer p.count()
 	for _, other := range p.roomy(t.needs) {
 		if avoid[other] || slices.Contains(t.grant.gpus, other) {
 			continue
@@ -142,6 +143,7 @@ func (p *pool) exchange(t *ticket, id string, avoid map[string]bool) string {
 		p.device(id).leave(t.grant)
 		p.device(other).enter(t.grant)
 		t.grant.gpus[slices.Index(t.grant.gpus, id)] = other
+		p.dispatch() // it may have shared the one and not the other: another stage fits now
 		return other
 	}
 	return ""
@@ -208,19 +210,19 @@ func (p *pool) fit(t *ticket) *grant {
 	if p.total.memoryGiB > 0 {
 		g.memoryGiB = t.needs.MemoryGiB
 	}
-	if g.cpus > p.free.cpus || g.memoryGiB > p.free.memoryGiB {
+	if g.cpus > p.free.cpus+inexact || g.memoryGiB > p.free.memoryGiB+inexact {
 		return nil
 	}
-	roomy := p.roomy(t.needs)
 	if t.gpus != nil {
 		for _, id := range t.gpus {
-			if !slices.Contains(roomy, id) {
+			if !p.device(id).vacant(t.needs) {
 				return nil
 			}
 		}
 		g.gpus = t.gpus
 		return g
 	}
+	roomy := p.roomy(t.needs)
 	// "0-1" means: one, if the machine has one that is large enough. So it waits for a busy GPU rather than do without.
 	least := max(t.needs.GPUsMin, min(1, t.needs.GPUsMax, p.total.suiting(t.needs)))
 	if len(roomy) < least {

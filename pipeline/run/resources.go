@@ -86,6 +86,9 @@ func (c capacity) smallGPUs(s *recipe.Stage) *hcl.Diagnostic {
 		"%s needs %s (its needs say gpu_memory_gib), the largest of this machine has %g. Change its needs, or run it elsewhere.", s.Address, asks, largest)
 }
 
+// inexact is by how much a sum of fractions may miss what they are fractions of, in CPUs or GiB.
+const inexact = 1e-6
+
 // grant is what a running stage holds.
 type grant struct {
 	cpus      float64
