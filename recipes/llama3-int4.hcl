@@ -1,5 +1,5 @@
 recipe {
-  description = "Llama-3-8B on one GPU: INT4 by two schemes, TensorRT engines, checked, measured and timed side by side. It needs HF_TOKEN of someone who accepted the model's licence."
+  description = "Llama-3-8B on one GPU of 80 GB: INT4 by two schemes, TensorRT engines, checked, measured and timed side by side. It needs HF_TOKEN of someone who accepted the model's licence."
 }
 
 variable "model" {
@@ -29,13 +29,19 @@ variable "int4_engines" {
 variable "with_int8" {
   type        = bool
   default     = false
-  description = "Whether weights and activations are quantized to 8 bits too, and an engine is built of that."
+  description = "Whether weights and activations are quantized to 8 bits too, and an engine is built of that. All that is timed is on the GPU at once, and 80 GB hold two engines beside float16's: give one of int4_engines."
 }
 
 variable "with_bf16" {
   type        = bool
   default     = false
-  description = "Whether an engine in bfloat16 is built too: 16 GB more."
+  description = "Whether an engine in bfloat16 is built too: 16 GB more. All that is timed is on the GPU at once, and 80 GB hold this engine in place of those of INT4: give int4_engines = []."
+}
+
+variable "gpu_memory_gib" {
+  type        = object({ load = number, check = number })
+  default     = { load = 24, check = 48 }
+  description = "The GPU's memory that a stage takes at most which loads the model, and one that checks an engine of it: as many as it holds run side by side. A smaller GPU is refused before anything runs; one of 24 GB has room for the checkpoints and their perplexities (--target), with load = 22."
 }
 
 variable "max_loss" {
@@ -81,6 +87,7 @@ module "gpu" {
   awq_symmetric    = var.awq_symmetric
   int4_engines     = var.int4_engines
   engine_batches   = [8, 32]
+  gpu_memory_gib   = var.gpu_memory_gib
   with_bf16        = var.with_bf16
   with_int8        = var.with_int8
   quality          = true

@@ -23,13 +23,13 @@ variable "int4_engines" {
 variable "with_int8" {
   type        = bool
   default     = false
-  description = "Whether weights and activations are quantized to 8 bits too, and an engine is built of that."
+  description = "Whether weights and activations are quantized to 8 bits too, and an engine is built of that. All that is timed is on the GPU at once, and 80 GB hold two engines beside float16's."
 }
 
 variable "with_bf16" {
   type        = bool
   default     = false
-  description = "Whether an engine in bfloat16 is built too: 16 GB more."
+  description = "Whether an engine in bfloat16 is built too: 16 GB more. All that is timed is on the GPU at once, and 80 GB hold this engine in place of those of INT4: give int4_engines = []."
 }
 
 variable "with_bnb" {
@@ -71,7 +71,7 @@ variable "contest_seconds" {
 variable "cpus" {
   type        = number
   default     = 8
-  description = "Processors of a stage that has the machine alone, or of the model's making."
+  description = "Processors of a stage that has the GPU or the machine alone, or of the model's making."
 }
 
 variable "shared_cpus" {
@@ -83,7 +83,7 @@ variable "shared_cpus" {
 variable "gpu_memory_gib" {
   type        = object({ load = number, check = number })
   default     = { load = 24, check = 48 }
-  description = "The GPU's memory that a stage takes at most which loads the model, and one that checks an engine of it."
+  description = "The GPU's memory that a stage takes at most which loads the model, and one that checks an engine of it. A smaller GPU is refused before anything runs."
 }
 
 stage "synthetic" "base" {

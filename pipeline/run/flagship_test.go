@@ -169,3 +169,21 @@ func TestThreeStagesShareTheGPU(t *testing.T) {
 		t.Errorf("the contest needs %s", n)
 	}
 }
+
+// The recipe of the real model is for smaller GPUs too, where what they cannot hold is left out.
+func TestTheRealModelOnASmallerGPU(t *testing.T) {
+	catalog, err := stages.Builtin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	vars := map[string]string{"gpu_memory_gib": "{ load = 22, check = 40 }"}
+	r, diags := recipe.Load(filepath.Join("..", "..", "recipes", "llama3-int4.hcl"), recipe.Options{Catalog: catalog, Vars: vars})
+	if diags.HasErrors() {
+		t.Fatal(diags)
+	}
+	for address, want := range map[string]float64{"gptq.int4": 22, `perplexity.quantized["awq"]`: 22, `onnx_check.engine["gptq"]`: 40} {
+		if has := r.Stage("module.gpu." + address).Needs.GPUMemoryGiB; has != want {
+			t.Errorf("%s takes %g GiB of its GPU", address, has)
+		}
+	}
+}

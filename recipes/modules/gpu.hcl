@@ -191,13 +191,13 @@ variable "memory_gib" {
 variable "gpu_memory_gib" {
   type        = object({ load = number, check = number })
   default     = { load = 24, check = 48 }
-  description = "The GPU's memory that a stage takes at most which loads the model, and one that checks an engine of it: as many as it holds run side by side. Those that build engines and that time have the machine alone."
+  description = "The GPU's memory that a stage takes at most which loads the model, and one that checks an engine of it: as many as it holds run side by side. Those that build engines have a GPU alone, and the one that times has the machine."
 }
 
 variable "cpus" {
   type        = number
   default     = 8
-  description = "Processors of a stage that has the machine alone."
+  description = "Processors of a stage that has the GPU alone, or the machine."
 }
 
 variable "shared_cpus" {

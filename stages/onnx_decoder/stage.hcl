@@ -20,7 +20,7 @@ param "accumulate" {
   type    = string
   default = "float32"
   one_of  = ["float32", "dtype"]
-  doc     = "In what products by weights are summed. TensorRT sums those of float16 in float16 where it is not told otherwise, which loses as much as bfloat16 does; bfloat16 it sums in float32 anyway."
+  doc     = "In what products by weights are summed. TensorRT sums those of float16 in float16 where it is not told otherwise, which loses as much as bfloat16 does; bfloat16 it sums in float32 anyway. Products of 8-bit integers are summed as integers in any case."
 }
 
 input "model" {
