@@ -60,7 +60,7 @@ param "optimization" {
 param "inspect" {
   type    = bool
   default = true
-  doc     = "Ask TensorRT's inspector for the kernel and the types of each layer, and so for some of the limits. At 32 layers that takes half a minute; times of layers are taken in any case."
+  doc     = "Ask TensorRT's inspector for the kernel and the types of each layer, and so for limits that only those show: sums in float16, attention that was not fused. At 32 layers that takes half a minute; times of layers are taken in any case."
 }
 
 input "model" {

@@ -187,6 +187,15 @@ def test_a_report_of_an_engine_that_the_inspector_fails_at(space):
     assert json.loads((s.out("report") / "layers.json").read_text())[0]["engine"] == {}
 
 
+def test_limits_that_nobody_looked_for_are_not_told_to_be_none(space):
+    s = space()
+    silent = [worker.Seen(one.profile, [], one.times, "") for one in seen()]
+    for found, told in (([], ""), ([limits.Limit("warning", "w")], "- warning: w\n")):
+        worker.report(s.job(), silent, found)
+        said = (s.out("report") / "engine.md").read_text().partition("## Limits\n\n")[2]
+        assert said == told + "- not looked for: what only the kernels of layers show, which TensorRT did not tell\n"
+
+
 def test_an_engine_without_limits_says_so(space):
     s = space()
     worker.report(s.job(), seen(), [])

@@ -189,6 +189,8 @@ def report(job: Job, seen: Sequence[Seen], found: Sequence[limits.Limit]) -> Non
     write_json(out / "profile.json", [{"profile": asdict(one.profile), "microseconds": one.times} for one in seen])
     parts = [inspect.markdown(str(one.profile), one.layers, one.times) for one in seen]
     told = [f"- {limit.kind}: {limit.what}\n" for limit in found]
+    if not seen[0].layers:
+        told.append("- not looked for: what only the kernels of layers show, which TensorRT did not tell\n")
     limited = "## Limits\n\n" + ("".join(told) or "None.\n")
     (out / "engine.md").write_text("\n".join(["# Layers of the engine\n", *parts, limited]), encoding="utf-8")
 
