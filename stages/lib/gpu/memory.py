@@ -29,7 +29,8 @@ def give_back(device: torch.device) -> None:
 
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-        torch._C._cuda_clearCublasWorkspaces()
+        # torch offers this to nobody by a public name. Without it memory is told as unknown, no more.
+        getattr(torch._C, "_cuda_clearCublasWorkspaces", bool)()
     free(device)
 
 
