@@ -29,19 +29,19 @@ variable "int4_engines" {
 variable "with_int8" {
   type        = bool
   default     = false
-  description = "Whether weights and activations are quantized to 8 bits too, and an engine is built of that. All that is timed is on the GPU at once, and 80 GB hold two engines beside float16's: give one of int4_engines."
+  description = "Whether weights and activations are quantized to 8 bits too, and an engine is built of that. All that is timed is on the GPU at once, and 80 GB hold, as reckoned and not tried, two engines beside float16's: give one of int4_engines."
 }
 
 variable "with_bf16" {
   type        = bool
   default     = false
-  description = "Whether an engine in bfloat16 is built too: 16 GB more. All that is timed is on the GPU at once, and 80 GB hold this engine in place of those of INT4: give int4_engines = []."
+  description = "Whether an engine in bfloat16 is built too: 16 GB more. All that is timed is on the GPU at once, and 80 GB hold, as reckoned and not tried, this engine in place of those of INT4: give int4_engines = []."
 }
 
 variable "gpu_memory_gib" {
   type        = object({ load = number, check = number })
   default     = { load = 24, check = 48 }
-  description = "The GPU's memory that a stage takes at most which loads the model, and one that checks an engine of it: as many as it holds run side by side. A smaller GPU is refused before anything runs; one of 24 GB has room for the checkpoints and their perplexities (--target), with load = 22."
+  description = "The GPU's memory that a stage takes at most which loads the model, and one that checks an engine of it: as many as it holds run side by side. A smaller GPU is refused before anything runs; one of 24 GB should have room for the checkpoints and their perplexities (--target) with load = 22, which was not tried."
 }
 
 variable "max_loss" {

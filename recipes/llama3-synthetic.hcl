@@ -23,13 +23,13 @@ variable "int4_engines" {
 variable "with_int8" {
   type        = bool
   default     = false
-  description = "Whether weights and activations are quantized to 8 bits too, and an engine is built of that. All that is timed is on the GPU at once, and 80 GB hold two engines beside float16's."
+  description = "Whether weights and activations are quantized to 8 bits too, and an engine is built of that. All that is timed is on the GPU at once, and 80 GB hold, as reckoned and not tried, two engines beside float16's."
 }
 
 variable "with_bf16" {
   type        = bool
   default     = false
-  description = "Whether an engine in bfloat16 is built too: 16 GB more. All that is timed is on the GPU at once, and 80 GB hold this engine in place of those of INT4: give int4_engines = []."
+  description = "Whether an engine in bfloat16 is built too: 16 GB more. All that is timed is on the GPU at once, and 80 GB hold, as reckoned and not tried, this engine in place of those of INT4: give int4_engines = []."
 }
 
 variable "with_bnb" {
