@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -125,10 +126,9 @@ func isEnd(r *Run, name string) bool {
 	return false
 }
 
-// list is all columns: what was made, then what was measured of its quality, then of its speed.
+// list is all columns: what was made, then what was measured of its quality, then of its speed; of one kind, by variant.
 func (t *table) list() []*Column {
-	groups := slices.Clone(t.groups)
-	slices.SortStableFunc(groups, func(a, b string) int { return t.rank(a) - t.rank(b) })
+	groups := t.sorted()
 	var out []*Column
 	for _, g := range groups {
 		last := []*Column{}
@@ -142,6 +142,24 @@ func (t *table) list() []*Column {
 		out = append(out, last...)
 	}
 	return out
+}
+
+// sorted are the groups by rank; kinds of one rank stand as met, the groups of one kind by their variants.
+func (t *table) sorted() []string {
+	met := map[string]int{}
+	for i, g := range t.groups {
+		kind, _, _ := strings.Cut(g, ", ")
+		if _, ok := met[kind]; !ok {
+			met[kind] = i
+		}
+	}
+	groups := slices.Clone(t.groups)
+	slices.SortStableFunc(groups, func(a, b string) int {
+		kindA, variantA, _ := strings.Cut(a, ", ")
+		kindB, variantB, _ := strings.Cut(b, ", ")
+		return cmp.Or(t.rank(a)-t.rank(b), met[kindA]-met[kindB], compareVariants(variantA, variantB))
+	})
+	return groups
 }
 
 func (t *table) rank(group string) int {

@@ -92,6 +92,35 @@ func TestFiguresOfAContestBelongToTheirModels(t *testing.T) {
 	}
 }
 
+// TestColumnsOfOneKindStandInTheOrderOfTheirVariants has a first row that was measured at batch 8 only, and a second at all.
+func TestColumnsOfOneKindStandInTheOrderOfTheirVariants(t *testing.T) {
+	c := newChain()
+	c.add("gptq", "gptq.a", made{types: map[string]string{"model": "model/hf"}, bytes: 10, seconds: 1})
+	entry := func(address string, params map[string]any) *Run {
+		return c.add("contest_entry", address, made{types: map[string]string{"result": "result/benchmark"}, seconds: 1, params: params,
+			metrics: map[string]float64{"decode_tokens_per_second": 100}, inputs: map[string]string{"model": "gptq.a.model"}})
+	}
+	at := func(address string, batch int) *Run {
+		return entry(address, map[string]any{"batch": batch, "saturated": false})
+	}
+	rows := []Asked{
+		{Name: "one", Runs: []*Run{at("contest_entry.one", 8)}},
+		{Name: "all", Runs: []*Run{
+			entry("contest_entry.most", map[string]any{"saturated": true}), at("contest_entry.b32", 32), at("contest_entry.b1", 1), at("contest_entry.b8", 8),
+		}},
+	}
+	r := mustMake(t, Question{Runs: c.runs, Kinds: map[string]Kind{"contest_entry": fiveKinds["benchmark"]}, Rows: rows})
+	var got []string
+	for _, column := range r.Columns {
+		if column.Metric == "decode_tokens_per_second" {
+			got = append(got, column.Variant)
+		}
+	}
+	if want := []string{"batch 1", "batch 8", "batch 32", "saturated"}; !slices.Equal(got, want) {
+		t.Errorf("columns %q, want %q", got, want)
+	}
+}
+
 func TestIntervalsBelongToTheirFigure(t *testing.T) {
 	r := mustMake(t, fiveQuestion())
 	f := figure(t, r, "fp32", "perplexity.perplexity")

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"encoding/json"
 	"maps"
 	"slices"
@@ -48,7 +49,12 @@ func (v *variants) name(kind string, r *Run) string {
 	var parts []string
 	params := texts(r.Params)
 	for _, p := range v.params[kind] {
-		if value, ok := params[p]; ok {
+		value, ok := params[p]
+		switch {
+		case !ok || value == "false": // what is not asked for goes without saying
+		case value == "true":
+			parts = append(parts, words(p))
+		default:
 			parts = append(parts, words(p)+" "+value)
 		}
 	}
@@ -63,6 +69,21 @@ func (v *variants) name(kind string, r *Run) string {
 		}
 	}
 	return strings.Join(parts, ", ")
+}
+
+// compareVariants orders names by their words, numbers by their value.
+func compareVariants(a, b string) int {
+	apart := func(s string) []string {
+		return strings.FieldsFunc(s, func(r rune) bool { return r == ' ' || r == ',' })
+	}
+	return slices.CompareFunc(apart(a), apart(b), func(a, b string) int {
+		x, noX := strconv.ParseFloat(a, 64)
+		y, noY := strconv.ParseFloat(b, 64)
+		if noX == nil && noY == nil {
+			return cmp.Compare(x, y)
+		}
+		return strings.Compare(a, b)
+	})
 }
 
 // inputTypes are the types of what a run was given, by port; of a result, those of the model that it is about.

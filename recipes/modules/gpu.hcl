@@ -519,11 +519,11 @@ stage "contest_entry" "transformers" {
 
 # At the batch from which on more sequences give no more tokens a second.
 stage "contest_entry" "saturated" {
-  for_each = var.saturation == 0 ? {} : merge({ steady = var.model, humming = gptq.int4.model }, { for name, engine in local.engines : "trt_${name}" => engine })
-  contest  = contest.speed.result
-  model    = each.value
-  entry    = each.key
-  batch    = 0
+  for_each  = var.saturation == 0 ? {} : merge({ steady = var.model, humming = gptq.int4.model }, { for name, engine in local.engines : "trt_${name}" => engine })
+  contest   = contest.speed.result
+  model     = each.value
+  entry     = each.key
+  saturated = true
 }
 
 output "checkpoints" {

@@ -14,11 +14,18 @@ param "entry" {
 }
 
 param "batch" {
-  type    = number
-  integer = true
-  min     = 0
-  max     = 4096
-  doc     = "A batch size that it ran at; 0 is the one of its best throughput, where the contest drove it to saturation."
+  type     = number
+  integer  = true
+  min      = 1
+  max      = 4096
+  optional = true
+  doc      = "A batch size that it ran at."
+}
+
+param "saturated" {
+  type    = bool
+  default = false
+  doc     = "In place of a batch size: the one of its best throughput, where the contest drove it to saturation."
 }
 
 input "contest" {
