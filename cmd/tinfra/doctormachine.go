@@ -32,15 +32,23 @@ func (x *examination) examineMachine(ctx context.Context) error {
 
 // examineDisk adds a fact that is for people only: no key may hold what changes by the minute.
 func (x *examination) examineDisk() {
-	var disk unix.Statfs_t
-	if err := unix.Statfs(x.store.Dir(), &disk); err != nil {
-		x.note("disk", lacks, fmt.Sprintf("%s: %v", x.store.Dir(), err))
+	free, size, err := freeDisk(x.store.Dir())
+	if err != nil {
+		x.note("disk", lacks, err.Error())
 		return
 	}
-	block := int64(disk.Bsize) //nolint:unconvert // of another type elsewhere
-	free := int64(disk.Bavail) * block
 	x.Facts["disk.free_gib"] = strconv.FormatFloat(float64(free)/(1<<30), 'f', 1, 64)
-	x.note("disk", sound, fmt.Sprintf("%s free of %s at %s", view.Bytes(free), view.Bytes(int64(disk.Blocks)*block), x.store.Dir()))
+	x.note("disk", sound, fmt.Sprintf("%s free of %s at %s", view.Bytes(free), view.Bytes(size), x.store.Dir()))
+}
+
+// freeDisk is what a folder's disk has left for us, and its size, in bytes.
+func freeDisk(dir string) (free, size int64, err error) {
+	var disk unix.Statfs_t
+	if err := unix.Statfs(dir, &disk); err != nil {
+		return 0, 0, fmt.Errorf("asking for the free space of %s: %w", dir, err)
+	}
+	block := int64(disk.Bsize)                                         //nolint:unconvert // of another type elsewhere
+	return int64(disk.Bavail) * block, int64(disk.Blocks) * block, nil //nolint:gosec // a disk has fewer bytes than int64 counts
 }
 
 func (x *examination) examineGPUs() {

@@ -83,12 +83,12 @@ func metricNames(k *stages.Kind) []string {
 	return names
 }
 
-// words sums a forecast up in one line; "" where nothing is known.
-func (f forecast) words(steps []*plan.Step) string {
+// words sums a forecast up in one line, beside what the cache's disk has; "" where nothing is known.
+func (t *site) words(f forecast) string {
 	var seconds float64
 	var disk, memory int64
 	unknown := 0
-	for _, s := range steps {
+	for _, s := range t.plan.Steps {
 		if !mayRun(s) {
 			continue
 		}
@@ -104,6 +104,9 @@ func (f forecast) words(steps []*plan.Step) string {
 		return ""
 	}
 	parts := []string{view.Seconds(seconds) + " of work", view.Bytes(disk) + " of disk"}
+	if free, _, err := freeDisk(t.store.Dir()); err == nil {
+		parts[1] += " (" + view.Bytes(free) + " are free)"
+	}
 	if memory > 0 {
 		parts = append(parts, view.Bytes(memory)+" of memory at most for one stage")
 	}
@@ -135,7 +138,7 @@ func (t *site) refuseRuns(most int, f forecast) error {
 	if len(names) > 10 {
 		text += ", …"
 	}
-	if w := f.words(t.plan.Steps); w != "" {
+	if w := t.words(f); w != "" {
 		text += "\n" + w
 	}
 	return usage("%s\n`tinfra plan` says why. Nothing was run.", text)

@@ -168,7 +168,7 @@ others make (pending), and why; and what that may take, going by earlier runs. I
 				return err
 			}
 			f := t.forecast(cmd.Context())
-			return a.tellPlan(path, t.planned(f), f.words(t.plan.Steps), asJSON)
+			return a.tellPlan(path, t.planned(f), t.words(f), asJSON)
 		},
 		ValidArgsFunction: completeRecipes,
 	}

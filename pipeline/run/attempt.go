@@ -196,7 +196,7 @@ func (b *builder) follow(ctx context.Context, t *task, a *artifacts.Action, at *
 		return err
 	}
 	if err := judge(t.step.Node.Stage, b.pool.total, at.exit, at.tails.problems); err != nil {
-		return crowded(at.ws.Dir, err)
+		return crowded(at.ws.Dir, at.exit, err)
 	}
 	// A person who interrupts now would only throw away what is already made.
 	return b.collect(context.WithoutCancel(ctx), t, a, at)

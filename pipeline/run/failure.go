@@ -11,6 +11,7 @@ import (
 
 	"github.com/Ruihan11/tiny-infra/pipeline/event"
 	"github.com/Ruihan11/tiny-infra/pipeline/plan"
+	"github.com/Ruihan11/tiny-infra/stages/protocol"
 )
 
 // Exit codes of a build, as the person's shell sees them.
@@ -98,17 +99,22 @@ func roomless(err error) error {
 	return cacheTrouble{fmt.Errorf("%s: %w", noRoom, err)}
 }
 
-// crowded adds to a worker's failure that its disk is full: what it said of that had no room either.
-func crowded(ws string, err error) error {
+// crowded adds to a worker's failure what its disk has left: nearly nothing, and what it said had no room either; or some, where it
+// wanted more. A kill for memory says nothing of disks.
+func crowded(ws string, e Exit, err error) error {
 	const little = 64 << 10 // bytes
 	var disk unix.Statfs_t
 	if d, ok := errors.AsType[plan.Diagnostics](err); ok && d.HasErrors() || unix.Statfs(ws, &disk) != nil {
 		return err
 	}
-	if disk.Bavail*uint64(disk.Bsize) >= little { //nolint:gosec // a block's size is positive
-		return err
+	free := int64(disk.Bavail) * int64(disk.Bsize) //nolint:gosec,unconvert // a disk has fewer bytes than int64 counts; the types differ elsewhere
+	switch {
+	case free < little:
+		return fmt.Errorf("%w; %s", err, noRoom)
+	case e.Code == protocol.ExitResources && !e.OOMKilled:
+		return fmt.Errorf("%w; its disk has %s left", err, gib(free))
 	}
-	return fmt.Errorf("%w; %s", err, noRoom)
+	return err
 }
 
 // requireError is a `require` that did not hold.

@@ -1,6 +1,8 @@
 package run
 
 import (
+	"errors"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -41,6 +43,24 @@ func TestAWorkerThatRanOutOfMemorySaysWhatItNeeded(t *testing.T) {
 		err := judge(st, capacity{memoryGiB: c.has}, c.exit, c.problems)
 		if err == nil || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: it says\n%v\nand not\n%s", name, err, c.says)
+		}
+	}
+}
+
+// TestAWorkerThatRanOutOfDiskSaysWhatIsLeft cannot tell how much that is; a story has a disk that is full.
+func TestAWorkerThatRanOutOfDiskSaysWhatIsLeft(t *testing.T) {
+	failed := errors.New("it ran out of memory or disk")
+	for name, c := range map[string]struct {
+		exit  Exit
+		tells bool
+	}{
+		"its own word":      {Exit{Code: protocol.ExitResources}, true},
+		"killed for memory": {Exit{Code: protocol.ExitResources, OOMKilled: true}, false},
+		"a crash":           {Exit{Code: 1}, false},
+	} {
+		err := crowded(t.TempDir(), c.exit, failed)
+		if !errors.Is(err, failed) || regexp.MustCompile(`; its disk has [0-9.]+ [GM]iB left$`).MatchString(err.Error()) != c.tells {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
