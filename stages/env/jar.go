@@ -68,13 +68,11 @@ func (n native) nowhere() error {
 // inFolder looks for the jar in a repository that is a folder.
 func (n native) inFolder(ctx context.Context, repository string, progress func(string)) (*jar, error) {
 	name := filepath.Join(repository, filepath.FromSlash(n.pathOf()))
-	in, err := os.Open(name)
-	if err != nil {
+	if _, err := os.Stat(name); err != nil {
 		return nil, err
 	}
-	defer in.Close()
 	progress("looking through " + name)
-	if err := n.same(ctx, in, io.Discard); err != nil {
+	if err := n.same(ctx, name); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return &jar{path: name, discard: func() {}}, nil
@@ -104,31 +102,24 @@ func (n native) download(ctx context.Context, repository, part string, progress 
 	}
 	at := base.JoinPath(n.pathOf())
 	progress(fmt.Sprintf("bringing %s (%d MiB)", n.Maven, n.Size>>20))
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, at.String(), http.NoBody)
-	if err != nil {
-		return nil, err
+	d := download{client: http.DefaultClient, from: at.String(), size: n.Size, progress: progress, idle: downloadIdle, pause: downloadPause}
+	if err := d.into(ctx, part); err != nil {
+		return nil, fmt.Errorf("%s: %w", at.Redacted(), err)
 	}
-	got, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer got.Body.Close()
-	if got.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s: %s", at.Redacted(), got.Status)
-	}
-	out, err := os.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
-	if err != nil {
-		return nil, err
-	}
-	if err := errors.Join(n.same(ctx, got.Body, out), out.Close()); err != nil {
+	if err := n.same(ctx, part); err != nil {
 		return nil, fmt.Errorf("%s: %w", at.Redacted(), err)
 	}
 	return &jar{path: part, discard: func() { _ = os.Remove(part) }}, nil // as above
 }
 
-// same copies a jar, and compares it with what is declared.
-func (n native) same(ctx context.Context, in io.Reader, out io.Writer) error {
-	sum, size, err := artifacts.SumReader(io.TeeReader(io.LimitReader(during{ctx, in}, n.Size+1), out))
+// same compares a file with what is declared.
+func (n native) same(ctx context.Context, name string) error {
+	in, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	sum, size, err := artifacts.SumReader(io.LimitReader(during{ctx, in}, n.Size+1))
 	switch {
 	case err != nil:
 		return err
