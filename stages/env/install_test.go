@@ -492,6 +492,10 @@ func TestListAndRemove(t *testing.T) {
 	if _, err := s.Remove(t.Context(), "other"); err == nil {
 		t.Error("removed something that is not there")
 	}
+	kernels := filepath.Join(s.compiled(one.Digest), "triton")
+	if err := os.MkdirAll(kernels, 0o777); err != nil {
+		t.Fatal(err)
+	}
 	release, err := s.lock(t.Context(), one.Digest.Hex(), func() {})
 	if err != nil {
 		t.Fatal(err)

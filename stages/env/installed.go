@@ -172,6 +172,11 @@ func (s *Set) remove(ctx context.Context, one Installed) error {
 	if err := s.clear(one.Dir, filepath.Dir(one.Dir), asideOf(one.Digest)); err != nil {
 		return fmt.Errorf("removing it: %w", err)
 	}
+	kernels := s.compiled(one.Digest)
+	if err := os.RemoveAll(kernels); err != nil {
+		return fmt.Errorf("removing what was compiled for it: %w", err)
+	}
+	_ = os.Remove(filepath.Dir(kernels)) // stays where others have some
 	return nil
 }
 

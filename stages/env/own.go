@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/Ruihan11/tiny-infra/artifacts"
 )
 
 // Own is an interpreter of this machine in place of an environment: nothing is installed.
@@ -196,7 +198,7 @@ func (s *Set) readyOwn(ctx context.Context, name string, own Own) (Ready, error)
 	if err := s.readNatives(ctx, d, own.Native); err != nil {
 		return Ready{}, own.wrong(name, err)
 	}
-	ready := Ready{Python: python, Libraries: d.libraries(own.Native), Own: true, Compiled: s.compiled(blob)}
+	ready := Ready{Python: python, Libraries: d.libraries(own.Native), Own: true, Compiled: s.compiled(artifacts.Sum(blob))}
 	if own.Overlay != "" {
 		ready.Path = []string{own.Overlay}
 	}

@@ -20,11 +20,12 @@ func (s *Set) installed(name, dir string) Ready {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	libraries := s.declared[name].libraries(filepath.Join(dir, nativeDir))
-	return Ready{Python: pythonIn(dir), Libraries: libraries, Compiled: s.compiled(s.blobs[name])}
+	return Ready{Python: pythonIn(dir), Libraries: libraries, Compiled: s.compiled(artifacts.Sum(s.blobs[name]))}
 }
 
 // compiled is below the folder of uv, which no collection of garbage looks at. Each environment has its own: of what another version of
 // a package has compiled, some libraries look at the time of its sources only.
-func (s *Set) compiled(blob []byte) string {
-	return filepath.Join(s.cache, "tools", "compiled", artifacts.Sum(blob).Hex())
+// What an environment compiled goes with it.
+func (s *Set) compiled(of artifacts.Digest) string {
+	return filepath.Join(s.cache, "tools", "compiled", of.Hex())
 }
