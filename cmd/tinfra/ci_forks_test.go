@@ -121,7 +121,7 @@ func TestGuideWithoutSecrets(t *testing.T) {
 		}
 		var part struct{ Main gitlabJob }
 		decodeYAML(t, f, &part)
-		job := c.job("oidc", part.Main.Variables, c.secrets, map[string]string{"AWS_TOKEN": "the token"})
+		job := c.job("oidc", part.Main.Variables, c.secrets, map[string]string{"AWS_TOKEN": "the token", "TMPDIR": t.TempDir()})
 		job.sh(c.script(part.Main.Before)+`printf ' is %s' "$(cat "$AWS_WEB_IDENTITY_TOKEN_FILE")"`, "-eo", "pipefail")
 		job.well()
 		if !strings.HasSuffix(job.said, " is the token") {
