@@ -141,6 +141,10 @@ func (s *Store) reseal(ctx context.Context, d artifacts.Digest) error {
 		return errors.Join(fmt.Errorf("blob %s: %w: its file was changed to %s and has been removed", d.Short(),
 			artifacts.ErrDamaged, got.Short()), err)
 	}
+	// What is sealed stays as it is: its time of change tells stages that read it whether anybody wrote.
+	if before.Mode().Perm() == 0o444 && before.ModTime().Equal(sealed) {
+		return nil
+	}
 	// Sealing fails where the cache belongs to someone else; then it is hashed at every use, which is slow and right.
 	_ = f.Chmod(0o444)
 	_ = s.root.Chtimes(blobName(d), sealed, sealed)
@@ -148,8 +152,16 @@ func (s *Store) reseal(ctx context.Context, d artifacts.Digest) error {
 }
 
 // sound hashes a blob before its bytes are handed to a stage or a person, once in the life of this process: a disk that
-// decays leaves no trace in a file's times. What is damaged is removed, and so made again.
+// decays leaves no trace in a file's times. What is damaged is removed, and so made again. Stages that begin together want
+// the same blobs: one hashes them, the others wait.
 func (s *Store) sound(ctx context.Context, d artifacts.Digest) error {
+	turn, _ := s.hashing.LoadOrStore(d, make(chan struct{}, 1))
+	select {
+	case turn.(chan struct{}) <- struct{}{}:
+		defer func() { <-turn.(chan struct{}) }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 	fi, err := s.root.Lstat(blobName(d))
 	if err != nil {
 		return missing(err)

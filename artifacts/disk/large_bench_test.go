@@ -181,3 +181,29 @@ func BenchmarkPresent(b *testing.B) {
 		}
 	})
 }
+
+// BenchmarkCheckBesideAnother is what a stage's inputs cost after it, while another stage of the same model began and ended.
+func BenchmarkCheckBesideAnother(b *testing.B) {
+	size := int64(scale(b)) * 64 << 20
+	for name, least := range map[string]int64{"read": size + 1, "tracked": size} {
+		b.Run(name, func(b *testing.B) {
+			s := open(b, b.TempDir())
+			s.TrackFrom(least)
+			w, err := s.Workspace(testKey, 1)
+			must(b, err)
+			fill(b, filepath.Join(w.Dir, "out", "model", "weights"), size)
+			m, err := s.AdoptTree(b.Context(), filepath.Join(w.Dir, "out", "model"), "model/hf", nil)
+			must(b, err)
+			l, err := s.Lay(b.Context(), m, filepath.Join(w.Dir, "in"))
+			must(b, err)
+			another := artifacts.Key(artifacts.Sum([]byte("another")))
+			beside := func() {
+				w, err := s.Workspace(another, 1)
+				must(b, err)
+				_, err = s.Lay(b.Context(), m, filepath.Join(w.Dir, "in"))
+				must(b, err, w.Close())
+			}
+			repeat(b, beside, func() { must(b, l.Check()) })
+		})
+	}
+}

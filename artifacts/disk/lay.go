@@ -153,7 +153,7 @@ func (l *Laid) checkFile(f artifacts.File) (why string, shared bool, err error) 
 		why = fmt.Sprintf("has %d bytes instead of %d", fi.Size(), f.Size)
 	case !fi.ModTime().Equal(sealed):
 		why = "was written to"
-	case changeOf(fi) != l.changed[f.Path]:
+	case !l.untouched(f, fi):
 		if why, err = l.rehash(f); err != nil {
 			return "", false, err
 		}
@@ -170,6 +170,12 @@ func (l *Laid) checkFile(f artifacts.File) (why string, shared bool, err error) 
 		}
 	}
 	return why, shared, nil
+}
+
+// untouched says that a file is as it was laid, but for links that this process has made of it and taken away.
+func (l *Laid) untouched(f artifacts.File, fi fs.FileInfo) bool {
+	then, now := l.changed[f.Path], changeOf(fi)
+	return now == then || l.s.moves.joined(then, now)
 }
 
 // rehash looks at the bytes of a file whose times tell too little.

@@ -71,6 +71,7 @@ func (s *Store) spare(layout string) string {
 
 // Reuse removes the workspace from its place, as Close does, and keeps it for an attempt of the same layout where it is fit for that.
 func (w *Workspace) Reuse() error {
+	w.unlinkInputs()
 	if w.layout == nil || w.lock.f != nil || filepath.Base(w.Dir) != "1" || w.empty(unix.AT_FDCWD, w.Dir, "", 0o700) != nil || w.store.putAside(w) != nil {
 		return w.Close()
 	}

@@ -43,12 +43,14 @@ type Store struct {
 
 	noReflink atomic.Bool // the file system has refused one; it is not asked again
 
-	hashed sync.Map // Digest → inode: blobs that this process has found sound
+	hashed  sync.Map // Digest → inode: blobs that this process has found sound
+	hashing sync.Map // Digest → chan struct{} of one place, which whoever hashes it takes
 
 	mu      sync.Mutex
 	private *scratch // made when first needed
 
 	holds holds
+	moves moves
 
 	fsync func(fd int) error // unix.Fsync; a test's own fails
 	whole func() bool        // syncfs is as good, where many files are to be flushed
@@ -61,7 +63,7 @@ func Open(dir string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cache folder %s: %w", dir, err)
 	}
-	s := &Store{dir: abs, fsync: unix.Fsync, whole: flushesWhole(abs)}
+	s := &Store{dir: abs, fsync: unix.Fsync, whole: flushesWhole(abs), moves: moves{least: trackedSize, rows: map[inode]map[int64]bool{}}}
 	// Nothing is written, not even a folder, before it is known what is there.
 	formatted, err := s.checkFormat()
 	if err != nil {

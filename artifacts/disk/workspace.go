@@ -76,6 +76,7 @@ func (s *Store) Workspace(key artifacts.Key, attempt int) (*Workspace, error) {
 
 // Close removes the workspace and all that is in it.
 func (w *Workspace) Close() error {
+	w.unlinkInputs()
 	err := errors.Join(removeTree(w.Dir), w.lock.remove())
 	// The folder of the key goes with its last attempt.
 	_ = os.Remove(filepath.Dir(w.Dir))

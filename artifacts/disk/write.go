@@ -128,11 +128,25 @@ func (w *writer) hardLink(f artifacts.File) (done bool, err error) {
 	if err != nil || !filepath.IsLocal(rel) {
 		return false, nil
 	}
-	err = w.s.root.Link(blobName(f.Digest), rel)
+	link := func() error { return w.s.root.Link(blobName(f.Digest), rel) }
+	if f.Size >= w.s.moves.least {
+		err = w.s.linkStep(f.Digest, link)
+	} else {
+		err = link()
+	}
 	if errors.Is(err, fs.ErrExist) {
 		return false, err
 	}
 	return err == nil, nil // too many links, or not allowed here: a copy does as well
+}
+
+// linkStep links a large blob, so that stages which read it already know why its time of change has moved.
+func (s *Store) linkStep(d artifacts.Digest, link func() error) error {
+	blob, err := s.root.Open(blobName(d))
+	if err != nil {
+		return err
+	}
+	return errors.Join(s.moves.step(blob, link), blob.Close())
 }
 
 // fill makes the file and lets content write it; where that fails nothing is left.
