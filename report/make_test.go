@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"testing"
@@ -96,18 +97,13 @@ func TestFiguresOfAContestBelongToTheirModels(t *testing.T) {
 func TestColumnsOfOneKindStandInTheOrderOfTheirVariants(t *testing.T) {
 	c := newChain()
 	c.add("gptq", "gptq.a", made{types: map[string]string{"model": "model/hf"}, bytes: 10, seconds: 1})
-	entry := func(address string, params map[string]any) *Run {
-		return c.add("contest_entry", address, made{types: map[string]string{"result": "result/benchmark"}, seconds: 1, params: params,
-			metrics: map[string]float64{"decode_tokens_per_second": 100}, inputs: map[string]string{"model": "gptq.a.model"}})
-	}
-	at := func(address string, batch int) *Run {
-		return entry(address, map[string]any{"batch": batch, "saturated": false})
+	at := func(batch string) *Run {
+		return c.add("contest_entry", "contest_entry.b"+batch, made{types: map[string]string{"result": "result/benchmark"}, seconds: 1,
+			params: map[string]any{"batch": batch}, metrics: map[string]float64{"decode_tokens_per_second": 100}, inputs: map[string]string{"model": "gptq.a.model"}})
 	}
 	rows := []Asked{
-		{Name: "one", Runs: []*Run{at("contest_entry.one", 8)}},
-		{Name: "all", Runs: []*Run{
-			entry("contest_entry.most", map[string]any{"saturated": true}), at("contest_entry.b32", 32), at("contest_entry.b1", 1), at("contest_entry.b8", 8),
-		}},
+		{Name: "one", Runs: []*Run{at("8")}},
+		{Name: "all", Runs: []*Run{at("saturation"), at("32"), at("1"), at("8")}},
 	}
 	r := mustMake(t, Question{Runs: c.runs, Kinds: map[string]Kind{"contest_entry": fiveKinds["benchmark"]}, Rows: rows})
 	var got []string
@@ -116,8 +112,20 @@ func TestColumnsOfOneKindStandInTheOrderOfTheirVariants(t *testing.T) {
 			got = append(got, column.Variant)
 		}
 	}
-	if want := []string{"batch 1", "batch 8", "batch 32", "saturated"}; !slices.Equal(got, want) {
+	if want := []string{"batch 1", "batch 8", "batch 32", "batch saturation"}; !slices.Equal(got, want) {
 		t.Errorf("columns %q, want %q", got, want)
+	}
+}
+
+// TestVariantsHaveOneOrder goes through all triples: numbers among words must not make a circle.
+func TestVariantsHaveOneOrder(t *testing.T) {
+	ordered := []string{"", "batch 1", "batch 2, hf", "batch 2, onnx", "batch 9", "batch 10", "batch 1a", "batch saturation", "prompt 3"}
+	for i, a := range ordered {
+		for j, b := range ordered {
+			if got := compareVariants(a, b); got != cmp.Compare(i, j) {
+				t.Errorf("%q and %q: %d", a, b, got)
+			}
+		}
 	}
 }
 

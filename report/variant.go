@@ -49,12 +49,7 @@ func (v *variants) name(kind string, r *Run) string {
 	var parts []string
 	params := texts(r.Params)
 	for _, p := range v.params[kind] {
-		value, ok := params[p]
-		switch {
-		case !ok || value == "false": // what is not asked for goes without saying
-		case value == "true":
-			parts = append(parts, words(p))
-		default:
+		if value, ok := params[p]; ok {
 			parts = append(parts, words(p)+" "+value)
 		}
 	}
@@ -71,7 +66,7 @@ func (v *variants) name(kind string, r *Run) string {
 	return strings.Join(parts, ", ")
 }
 
-// compareVariants orders names by their words, numbers by their value.
+// compareVariants orders names by their words: numbers first, by their value.
 func compareVariants(a, b string) int {
 	apart := func(s string) []string {
 		return strings.FieldsFunc(s, func(r rune) bool { return r == ' ' || r == ',' })
@@ -79,8 +74,13 @@ func compareVariants(a, b string) int {
 	return slices.CompareFunc(apart(a), apart(b), func(a, b string) int {
 		x, noX := strconv.ParseFloat(a, 64)
 		y, noY := strconv.ParseFloat(b, 64)
-		if noX == nil && noY == nil {
+		switch {
+		case noX == nil && noY == nil:
 			return cmp.Compare(x, y)
+		case noX == nil:
+			return -1
+		case noY == nil:
+			return 1
 		}
 		return strings.Compare(a, b)
 	})

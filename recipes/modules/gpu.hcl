@@ -468,7 +468,7 @@ stage "contest_entry" "steady" {
   contest  = contest.speed.result
   model    = var.model
   entry    = "steady"
-  batch    = tonumber(each.key)
+  batch    = each.key
 }
 
 stage "contest_entry" "humming" {
@@ -476,7 +476,7 @@ stage "contest_entry" "humming" {
   contest  = contest.speed.result
   model    = gptq.int4.model
   entry    = "humming"
-  batch    = tonumber(each.key)
+  batch    = each.key
 
   require {
     condition = metrics.decode_tokens_per_second >= contest_entry.steady[each.key].metrics.decode_tokens_per_second * lookup(var.int4_gain, each.key, 0)
@@ -489,7 +489,7 @@ stage "contest_entry" "fp16" {
   contest  = contest.speed.result
   model    = tensorrt.fp16.engine
   entry    = "trt_fp16"
-  batch    = tonumber(each.key)
+  batch    = each.key
 
   require {
     condition = metrics.decode_tokens_per_second >= lookup(var.fp16_speed, each.key, 0)
@@ -519,11 +519,11 @@ stage "contest_entry" "transformers" {
 
 # At the batch from which on more sequences give no more tokens a second.
 stage "contest_entry" "saturated" {
-  for_each  = var.saturation == 0 ? {} : merge({ steady = var.model, humming = gptq.int4.model }, { for name, engine in local.engines : "trt_${name}" => engine })
-  contest   = contest.speed.result
-  model     = each.value
-  entry     = each.key
-  saturated = true
+  for_each = var.saturation == 0 ? {} : merge({ steady = var.model, humming = gptq.int4.model }, { for name, engine in local.engines : "trt_${name}" => engine })
+  contest  = contest.speed.result
+  model    = each.value
+  entry    = each.key
+  batch    = "saturation"
 }
 
 output "checkpoints" {

@@ -14,18 +14,9 @@ param "entry" {
 }
 
 param "batch" {
-  type     = number
-  integer  = true
-  min      = 1
-  max      = 4096
-  optional = true
-  doc      = "A batch size that it ran at."
-}
-
-param "saturated" {
-  type    = bool
-  default = false
-  doc     = "In place of a batch size: the one of its best throughput, where the contest drove it to saturation."
+  type    = string
+  pattern = "^([1-9][0-9]{0,3}|saturation)$"
+  doc     = "A batch size that it ran at, or \"saturation\": the one of its best throughput, where the contest drove it there."
 }
 
 input "contest" {

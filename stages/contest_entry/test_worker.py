@@ -35,9 +35,7 @@ def space(workspace, tmp_path):
         (tmp_path / "contest").mkdir()
         (tmp_path / "contest" / "contest.json").write_text(json.dumps(contest))
         made.add_input("contest", tmp_path / "contest", "result/contest")
-        made.request["params"] = (
-            {"entry": "ours", "saturated": False} | ({} if params.get("saturated") else {"batch": 2}) | params
-        )
+        made.request["params"] = {"entry": "ours", "batch": "2"} | params
         made.request["outputs"] = {"result": "result/benchmark"}
         return made
 
@@ -71,7 +69,7 @@ def test_metrics_by_hand(space):
 
 
 def test_at_saturation(space):
-    done = space(saturated=True).run()
+    done = space(batch="saturation").run()
     assert done.metrics["batch"] == 4
 
 
@@ -98,19 +96,12 @@ def test_another_model_is_refused(space, tmp_path):
     [
         ({"entry": "none"}, "none took no part; ours, plain did", "entry"),
         ({"entry": "plain"}, "plain has no figure at batch 2: out of memory", "batch"),
-        ({"entry": "plain", "saturated": True}, "not driven to saturation", "saturated"),
-        ({"batch": 2, "saturated": True}, "at a batch size or where it is saturated", "batch"),
-        ({"batch": 3}, "did not run at batch 3; it ran at 2, 4", "batch"),
+        ({"entry": "plain", "batch": "saturation"}, "not driven to saturation", "batch"),
+        ({"batch": "3"}, "did not run at batch 3; it ran at 2, 4", "batch"),
     ],
 )
 def test_what_there_is_no_figure_of(space, params, says, param):
     refused(space(**params), says, param=param)
-
-
-def test_neither_a_batch_nor_saturation(space):
-    made = space()
-    del made.request["params"]["batch"]
-    refused(made, "batch is not set", param="batch")
 
 
 def test_another_file(space):

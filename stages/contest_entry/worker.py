@@ -14,10 +14,7 @@ from tinfra_worker import BadInput, BadParam, Job, run
 
 
 def main(job: Job) -> None:
-    name, saturated = job.param("entry", str), job.param("saturated", bool)
-    if saturated and "batch" in job.params:
-        raise BadParam("batch", "an entry is asked for at a batch size or where it is saturated", "give one of both")
-    batch = None if saturated else job.param("batch", int)
+    name, batch = job.param("entry", str), job.param("batch", str)
     contest = read_object(job, "contest", "contest.json")
     try:
         write(job, contest, name, batch)
@@ -25,7 +22,7 @@ def main(job: Job) -> None:
         raise BadInput("contest", f"contest.json does not tell {e}: it is not one of this version") from e
 
 
-def write(job: Job, contest: dict[str, Any], name: str, asked: int | None) -> None:
+def write(job: Job, contest: dict[str, Any], name: str, asked: str) -> None:
     entry = contest["entries"].get(name)
     if entry is None:
         raise BadParam("entry", f"{name} took no part; {', '.join(sorted(contest['entries']))} did")
@@ -68,13 +65,14 @@ def check_model(job: Job, name: str, entry: dict[str, Any]) -> None:
         raise BadInput("model", f"{name} ran another model: {ran}, and the one given is {given}")
 
 
-def find(contest: dict[str, Any], name: str, asked: int | None) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The heat of a batch size, that of saturation where none is asked for, and what the entry did there."""
-    batch = asked
-    if batch is None:
-        if name not in contest["saturation"]:
-            raise BadParam("saturated", f"{name} was not driven to saturation", "give a batch size that it ran at")
+def find(contest: dict[str, Any], name: str, asked: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The heat of a batch size, or of saturation, and what the entry did there."""
+    if asked != "saturation":
+        batch = int(asked)
+    elif name in contest["saturation"]:
         batch = contest["saturation"][name]["batch"]
+    else:
+        raise BadParam("batch", f"{name} was not driven to saturation", "give a batch size that it ran at")
     for heat in contest["heats"]:
         if heat["batch"] == batch and name in heat["entries"]:
             return heat, heat["entries"][name]

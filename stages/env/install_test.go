@@ -507,6 +507,9 @@ func TestListAndRemove(t *testing.T) {
 	if gone, err := s.Remove(t.Context(), one.Digest.String()[:16]); err != nil || len(gone) != 1 {
 		t.Errorf("%+v, %v", gone, err)
 	}
+	if _, err := os.Stat(kernels); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("what was compiled for it: %v", err)
+	}
 	onlyEnvironments(t, cache)
 	if list, err := s.List(t.Context()); err != nil || len(list) != 0 {
 		t.Errorf("%+v, %v", list, err)

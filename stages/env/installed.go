@@ -169,14 +169,13 @@ func (s *Set) remove(ctx context.Context, one Installed) error {
 		return err
 	}
 	defer let()
+	// Before the environment: nobody would look for them after it.
+	if err := os.RemoveAll(s.compiled(one.Digest)); err != nil {
+		return fmt.Errorf("removing what was compiled for it: %w", err)
+	}
 	if err := s.clear(one.Dir, filepath.Dir(one.Dir), asideOf(one.Digest)); err != nil {
 		return fmt.Errorf("removing it: %w", err)
 	}
-	kernels := s.compiled(one.Digest)
-	if err := os.RemoveAll(kernels); err != nil {
-		return fmt.Errorf("removing what was compiled for it: %w", err)
-	}
-	_ = os.Remove(filepath.Dir(kernels)) // stays where others have some
 	return nil
 }
 

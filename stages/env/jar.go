@@ -72,8 +72,10 @@ func (n native) inFolder(ctx context.Context, repository string, progress func(s
 		return nil, err
 	}
 	progress("looking through " + name)
-	if err := n.same(ctx, name); err != nil {
+	if err := n.same(ctx, name); errors.Is(err, errOtherJar) {
 		return nil, fmt.Errorf("%s: %w", name, err)
+	} else if err != nil {
+		return nil, err // which names it
 	}
 	return &jar{path: name, discard: func() {}}, nil
 }
