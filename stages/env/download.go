@@ -2,6 +2,7 @@ package env
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -37,10 +38,12 @@ type download struct {
 	progress func(string)  // told of each break
 	idle     time.Duration // see downloadIdle
 	pause    time.Duration // see downloadPause
+
+	reached bool // an answer came
 }
 
 // into writes a file that is new, or written anew. It gives up after tries that brought nothing more.
-func (d download) into(ctx context.Context, name string) error {
+func (d *download) into(ctx context.Context, name string) error {
 	out, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
 	if err != nil {
 		return err
@@ -48,7 +51,7 @@ func (d download) into(ctx context.Context, name string) error {
 	return errors.Join(d.bring(ctx, out), out.Close())
 }
 
-func (d download) bring(ctx context.Context, out *os.File) error {
+func (d *download) bring(ctx context.Context, out *os.File) error {
 	var most int64
 	for tries, pause := 1, d.pause; ; tries, pause = tries+1, min(2*pause, longestPause) {
 		size, err := d.once(ctx, out)
@@ -71,7 +74,7 @@ func (d download) bring(ctx context.Context, out *os.File) error {
 }
 
 // once asks for what the file does not have yet, and says how much it has then.
-func (d download) once(ctx context.Context, out *os.File) (size int64, err error) {
+func (d *download) once(ctx context.Context, out *os.File) (size int64, err error) {
 	size, err = out.Seek(0, io.SeekEnd)
 	if err != nil {
 		return 0, errRefused{err}
@@ -96,17 +99,20 @@ func (d download) once(ctx context.Context, out *os.File) (size int64, err error
 	}
 	in := io.LimitReader(alive{got.Body, watch, d.idle}, d.size+1-size)
 	n, err := io.Copy(faultless{out}, in)
-	if size += n; err == nil && size < d.size {
+	if size += n; size >= d.size { // whatever the end of the answer was
+		return size, nil
+	}
+	if err == nil {
 		err = io.ErrUnexpectedEOF
 	}
-	if err != nil && ctx.Err() != nil {
+	if ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
 	return size, err
 }
 
 // ask sends the request, and looks at the answer's head.
-func (d download) ask(ctx context.Context, from int64) (*http.Response, error) {
+func (d *download) ask(ctx context.Context, from int64) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, d.from, http.NoBody)
 	if err != nil {
 		return nil, errRefused{err}
@@ -117,8 +123,9 @@ func (d download) ask(ctx context.Context, from int64) (*http.Response, error) {
 	}
 	got, err := d.client.Do(req)
 	if err != nil {
-		return nil, unreached(ctx, from, err)
+		return nil, d.unreached(ctx, err)
 	}
+	d.reached = true
 	status, place := got.StatusCode, got.Header.Get("Content-Range")
 	switch {
 	case status == http.StatusOK, status == http.StatusPartialContent && from > 0 && strings.HasPrefix(place, begins):
@@ -133,15 +140,17 @@ func (d download) ask(ctx context.Context, from int64) (*http.Response, error) {
 	return nil, errors.Join(err, got.Body.Close())
 }
 
-// unreached is why there is no answer. Who cannot be reached at all is not asked again; who was a moment ago, is.
-func unreached(ctx context.Context, from int64, err error) error {
+// unreached is why there is no answer. Who could not be reached at all is not asked again; who was a moment ago, is.
+func (d *download) unreached(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	if named, ok := errors.AsType[*url.Error](err); ok {
 		err = named.Err // the address is told by whoever knows what is secret in it
 	}
-	if call, ok := errors.AsType[*net.OpError](err); ok && call.Op == "dial" && from == 0 {
+	call, calls := errors.AsType[*net.OpError](err)
+	_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
+	if untrusted || errors.Is(err, http.ErrSchemeMismatch) || calls && !d.reached && (call.Op == "dial" || call.Op == "proxyconnect") {
 		return errRefused{err}
 	}
 	return err

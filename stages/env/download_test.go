@@ -2,9 +2,13 @@ package env
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -136,6 +140,82 @@ func TestADownloadIsRefused(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), c.says) || asked != c.asked {
 				t.Errorf("asked %d times, %v", asked, err)
 			}
+		})
+	}
+}
+
+// answer is what a request meets: an error, or a status and a body.
+type answer struct {
+	err    error
+	status int
+	body   io.Reader
+}
+
+// line answers requests in turn; the last answer stands for all that follow.
+type line struct {
+	answers []answer
+	asked   int
+}
+
+func (l *line) RoundTrip(r *http.Request) (*http.Response, error) {
+	l.asked++
+	a := l.answers[min(l.asked, len(l.answers))-1]
+	if a.err != nil {
+		return nil, a.err
+	}
+	return &http.Response{StatusCode: a.status, Status: http.StatusText(a.status), Body: io.NopCloser(during{r.Context(), a.body})}, nil
+}
+
+// over downloads a thousand bytes by a line.
+func (l *line) over(t *testing.T, name string) error {
+	d := download{client: &http.Client{Transport: l}, from: "http://u:secret@repository/x.jar", size: 1000, progress: func(string) {}, idle: time.Minute, pause: time.Second}
+	return d.into(t.Context(), name)
+}
+
+// trickle gives a hundred bytes every half minute, and then an end that is none.
+type trickle struct{ left int }
+
+func (s *trickle) Read(p []byte) (int, error) {
+	if s.left == 0 {
+		return 0, io.ErrUnexpectedEOF
+	}
+	<-time.After(30 * time.Second) // by the clock of synctest
+	s.left -= 100
+	return copy(p, make([]byte, 100)), nil
+}
+
+func TestWhichTroubleOfADownloadPasses(t *testing.T) {
+	refused := &net.OpError{Op: "dial", Err: errors.New("connection refused")}
+	whole := func() answer {
+		return answer{status: http.StatusOK, body: strings.NewReader(strings.Repeat("x", 1000))}
+	}
+	for name, c := range map[string]struct {
+		answers []answer
+		to      string
+		asked   int
+		says    string
+	}{
+		"a slow line, whose answer has no end": {[]answer{{status: http.StatusOK, body: &trickle{1000}}}, "", 1, ""},
+		"nobody is there":                      {[]answer{{err: refused}}, "", 1, "connection refused"},
+		"no proxy is there":                    {[]answer{{err: &net.OpError{Op: "proxyconnect", Err: refused}}}, "", 1, "connection refused"},
+		"a server that begins anew":            {[]answer{{status: http.StatusServiceUnavailable, body: http.NoBody}, {err: refused}, {err: refused}, whole()}, "", 4, ""},
+		"a line that is cut":                   {[]answer{{err: io.EOF}, whole()}, "", 2, ""},
+		"a certificate of nobody's":            {[]answer{{err: &tls.CertificateVerificationError{Err: errors.New("signed by nobody")}}}, "", 1, "signed by nobody"},
+		"no TLS":                               {[]answer{{err: http.ErrSchemeMismatch}}, "", 1, "HTTP response to HTTPS client"},
+		"a full disk":                          {[]answer{whole()}, "/dev/full", 1, "no space left"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			to := cmp.Or(c.to, filepath.Join(t.TempDir(), "part"))
+			synctest.Test(t, func(t *testing.T) {
+				l := &line{answers: c.answers}
+				err := l.over(t, to)
+				if l.asked != c.asked || c.says == "" && err != nil || c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says)) {
+					t.Errorf("asked %d times, %v", l.asked, err)
+				}
+				if err != nil && strings.Contains(err.Error(), "repository") {
+					t.Errorf("%v tells the address, of which its caller says what it may", err)
+				}
+			})
 		})
 	}
 }

@@ -102,6 +102,9 @@ func (n native) download(ctx context.Context, repository, part string, progress 
 	if err != nil {
 		return nil, errors.New("the repository's address cannot be read")
 	}
+	if base.Scheme != "http" && base.Scheme != "https" {
+		return nil, fmt.Errorf("the repository's address begins with %s://, and only http and https are known; a folder is named by its path", base.Scheme)
+	}
 	at := base.JoinPath(n.pathOf())
 	progress(fmt.Sprintf("bringing %s (%d MiB)", n.Maven, n.Size>>20))
 	d := download{client: http.DefaultClient, from: at.String(), size: n.Size, progress: progress, idle: downloadIdle, pause: downloadPause}

@@ -206,6 +206,7 @@ func TestJarIsVerifiedBeforeUse(t *testing.T) {
 		"a longer jar":             {block, repository(t, longer), fmt.Sprintf("it does not have %d bytes", len(jar))},
 		"no jar in the folder":     {block, t.TempDir(), "no such file"},
 		"no jar at the address":    {block, server.URL + "/other", "404"},
+		"no address of the web":    {block, "file:///srv/maven", "a folder is named by its path"},
 		"another file in the jar":  {strings.Replace(block, fmt.Sprintf("%x", sha256.Sum256([]byte(libraryText))), strings.Repeat("1", 64), 1), repository(t, jar), "org/x/lib.so.1: its sha256 is"},
 		"no such file in the jar":  {strings.Replace(block, "org/x/lib.so.1", "org/x/lib.so.2", 1), repository(t, jar), "org/x/lib.so.2"},
 		"another operating system": {strings.Replace(block, fmt.Sprintf("os     = %q", here(t).OS), `os     = "plan9"`, 1), repository(t, jar), "thing is for plan9"},
