@@ -10,13 +10,11 @@ import (
 	"sync"
 	"time"
 
-	"github.com/hashicorp/hcl/v2"
 	"github.com/spf13/cobra"
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
 	"github.com/Ruihan11/tiny-infra/cmd/tinfra/view"
 	"github.com/Ruihan11/tiny-infra/pipeline/event"
-	"github.com/Ruihan11/tiny-infra/pipeline/plan"
 	"github.com/Ruihan11/tiny-infra/pipeline/run"
 )
 
@@ -98,7 +96,7 @@ func (b *building) build(ctx context.Context, path string) error {
 		return err
 	}
 	if b.offline {
-		if err := t.refuseNetwork(); err != nil {
+		if err := t.refuseNetwork(ctx); err != nil {
 			return err
 		}
 	}
@@ -126,23 +124,6 @@ func (b *building) build(ctx context.Context, path string) error {
 	}
 	outcome := &outcome{site: t, build: made, tally: tally, took: clock.Now().Sub(started), asJSON: b.json, manifests: map[artifacts.Digest]*artifacts.Manifest{}}
 	return outcome.conclude(ctx, err, before.name, started)
-}
-
-// refuseNetwork names the stages that cannot run offline before anything runs.
-func (t *site) refuseNetwork() error {
-	var diags hcl.Diagnostics
-	for _, s := range t.plan.Steps {
-		st := s.Node.Stage
-		if !st.Kind.Network || s.State == plan.Hit || strings.HasPrefix(s.Source, "file:") {
-			continue
-		}
-		at := st.Range
-		diags = append(diags, &hcl.Diagnostic{
-			Severity: hcl.DiagError, Summary: "Not in the cache, and offline", Subject: &at,
-			Detail: fmt.Sprintf("%s must run (%s) and needs the network. Build once without --offline.", st.Address, s.Reason),
-		})
-	}
-	return t.told(diags, t.recipe.Texts)
 }
 
 func (b *building) options(ctx context.Context, t *site, started time.Time) (run.Options, error) {

@@ -149,7 +149,8 @@ func newPlan(a *app) *cobra.Command {
 		Use:   "plan [RECIPE]",
 		Short: "Say what a build would run, and why",
 		Long: `plan says of every stage whether its result is in the cache, or in the shared one (hit), it would run (run), or that this depends on what
-others make (pending), and why; and what that may take, going by earlier runs. It runs and changes nothing.`,
+others make (pending), and why; and what that may take, going by earlier runs. It runs and changes nothing. With --offline it
+warns of what a build would lack without a network.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			path, err := recipeArg(args)
@@ -166,6 +167,11 @@ others make (pending), and why; and what that may take, going by earlier runs. I
 			}
 			if err := t.warnOfPackages(cmd.Context(), a.stderr); err != nil {
 				return err
+			}
+			if offline {
+				if err := t.warnOfNetwork(cmd.Context()); err != nil {
+					return err
+				}
 			}
 			f := t.forecast(cmd.Context())
 			return a.tellPlan(path, t.planned(f), t.words(f), asJSON)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 	"strings"
 )
@@ -12,17 +11,15 @@ import (
 // warnOfPackages tells of each interpreter of this machine's own that stages of the plan would run in, and that has not what its
 // environment asks for. It is no mistake: who runs the build may be about to install it, and not every stage needs all.
 func (t *site) warnOfPackages(ctx context.Context, to io.Writer) error {
-	users := map[string][]string{}
-	for _, s := range t.plan.Steps {
-		name, err := s.Node.Stage.Env()
-		if err != nil {
-			return err
-		}
-		if _, own := t.envs.Own(name); own && mayRun(s) {
-			users[name] = append(users[name], s.Node.Stage.Address)
-		}
+	users, names, err := t.environmentUsers()
+	if err != nil {
+		return err
 	}
-	for _, name := range slices.Sorted(maps.Keys(users)) {
+	for _, name := range slices.Sorted(slices.Values(names)) {
+		own, isOwn := t.envs.Own(name)
+		if !isOwn {
+			continue
+		}
 		missing, _, err := t.envs.Lacks(ctx, name)
 		if err != nil {
 			return err
@@ -30,11 +27,7 @@ func (t *site) warnOfPackages(ctx context.Context, to io.Writer) error {
 		if len(missing) == 0 {
 			continue
 		}
-		own, _ := t.envs.Own(name)
-		stages := users[name][0]
-		if more := len(users[name]) - 1; more > 0 {
-			stages = fmt.Sprintf("%s and %d more", stages, more)
-		}
+		stages := addressesOf(users[name])
 		fmt.Fprintf(to, "warning: environment %s: %s has no %s, and %s would run in it\n", name, own.Python, strings.Join(missing, ", "), stages)
 	}
 	return nil
