@@ -179,5 +179,9 @@ func (h *house) sweep(ctx context.Context, ground *disk.Ground, r *rubbish) (*co
 			artifacts.Reached(artifacts.StepCollectCheckpoint)
 		}
 	}
-	return out, errors.Join(h.store.SweepWork(ctx), h.store.ForgetFiles(ctx), h.store.ForgetPlans(ctx))
+	envs, err := h.environments(true)
+	if err == nil {
+		envs.Sweep()
+	}
+	return out, errors.Join(err, h.store.SweepWork(ctx), h.store.ForgetFiles(ctx), h.store.ForgetPlans(ctx))
 }

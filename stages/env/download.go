@@ -18,6 +18,7 @@ const (
 	downloadTries = 6                // without a byte more than before
 	downloadIdle  = time.Minute      // without a byte: the connection is dead
 	downloadPause = time.Second      // before the second try, and twice as long before each further one
+	tellFrom      = 64 << 20         // bytes: a smaller file is there before anybody asks
 	longestPause  = 16 * time.Second // so that all pauses together are half a minute
 )
 
@@ -42,9 +43,9 @@ type download struct {
 	reached bool // an answer came
 }
 
-// into writes a file that is new, or written anew. It gives up after tries that brought nothing more.
+// into writes a file, or goes on with what is there of it. It gives up after tries that brought nothing more.
 func (d *download) into(ctx context.Context, name string) error {
-	out, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	out, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return err
 	}
@@ -79,6 +80,9 @@ func (d *download) once(ctx context.Context, out *os.File) (size int64, err erro
 	if err != nil {
 		return 0, errRefused{err}
 	}
+	if size >= d.size {
+		return size, nil
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	watch := time.AfterFunc(d.idle, func() { cancel(errIdle) })
@@ -97,8 +101,9 @@ func (d *download) once(ctx context.Context, out *os.File) (size int64, err erro
 		}
 		size = 0
 	}
+	told := &told{Writer: faultless{out}, at: size, of: d.size, say: d.progress}
 	in := io.LimitReader(alive{got.Body, watch, d.idle}, d.size+1-size)
-	n, err := io.Copy(faultless{out}, in)
+	n, err := io.Copy(told, in)
 	if size += n; size >= d.size { // whatever the end of the answer was
 		return size, nil
 	}
@@ -128,6 +133,8 @@ func (d *download) ask(ctx context.Context, from int64) (*http.Response, error) 
 	d.reached = true
 	status, place := got.StatusCode, got.Header.Get("Content-Range")
 	switch {
+	case status == http.StatusOK && got.ContentLength >= 0 && got.ContentLength != d.size:
+		err = errRefused{fmt.Errorf("what is there has %d bytes and not %d: it is another file", got.ContentLength, d.size)}
 	case status == http.StatusOK, status == http.StatusPartialContent && from > 0 && strings.HasPrefix(place, begins):
 		return got, nil
 	case status == http.StatusPartialContent:
@@ -178,6 +185,23 @@ func (f faultless) Write(p []byte) (int, error) {
 	n, err := f.Writer.Write(p)
 	if err != nil {
 		err = errRefused{err}
+	}
+	return n, err
+}
+
+// told says after each tenth how much has come.
+type told struct {
+	io.Writer
+	at, of int64
+	say    func(string)
+}
+
+func (w *told) Write(p []byte) (int, error) {
+	n, err := w.Writer.Write(p)
+	before := w.at * 10 / w.of
+	w.at += int64(n)
+	if tenth := w.at * 10 / w.of; tenth > before && tenth < 10 && w.of >= tellFrom {
+		w.say(fmt.Sprintf("%d of %d MiB", w.at>>20, w.of>>20))
 	}
 	return n, err
 }

@@ -124,6 +124,7 @@ func TestADownloadIsRefused(t *testing.T) {
 		says  string
 		asked int
 	}{
+		"another file":        {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("please log in")) }, "what is there has 13 bytes and not 1000", 1},
 		"missing":             {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(404) }, "404 Not Found", 1},
 		"another place":       {elsewhere, `it answers with "bytes 7-999/1000"`, 2},
 		"trouble that passes": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }, "503 Service Unavailable", downloadTries},
@@ -163,7 +164,7 @@ func (l *line) RoundTrip(r *http.Request) (*http.Response, error) {
 	if a.err != nil {
 		return nil, a.err
 	}
-	return &http.Response{StatusCode: a.status, Status: http.StatusText(a.status), Body: io.NopCloser(during{r.Context(), a.body})}, nil
+	return &http.Response{StatusCode: a.status, Status: http.StatusText(a.status), Body: io.NopCloser(during{r.Context(), a.body}), ContentLength: -1}, nil
 }
 
 // over downloads a thousand bytes by a line.
@@ -225,7 +226,7 @@ type silent struct{ asked int }
 
 func (s *silent) RoundTrip(r *http.Request) (*http.Response, error) {
 	s.asked++
-	return &http.Response{StatusCode: http.StatusOK, Body: &silentBody{done: r.Context().Done(), cause: func() error { return context.Cause(r.Context()) }}}, nil
+	return &http.Response{StatusCode: http.StatusOK, ContentLength: -1, Body: &silentBody{done: r.Context().Done(), cause: func() error { return context.Cause(r.Context()) }}}, nil
 }
 
 type silentBody struct {

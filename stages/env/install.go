@@ -177,10 +177,11 @@ func (s *Set) build(ctx context.Context, name string, digest artifacts.Digest, d
 	if s.from != nil {
 		how = s.from.howToInstall()
 	}
-	if err := fillIntact(ctx, uv, python, aside, d.lock, progress, how...); err != nil {
+	// The native parts first: a repository that is not there is noticed before gigabytes of packages are here.
+	if err := s.bringNatives(ctx, d, aside, progress); err != nil {
 		return err
 	}
-	if err := s.bringNatives(ctx, d, aside, progress); err != nil {
+	if err := fillIntact(ctx, uv, python, aside, d.lock, progress, how...); err != nil {
 		return err
 	}
 	artifacts.Reached(artifacts.StepEnvFilled)
@@ -201,6 +202,7 @@ func (s *Set) build(ctx context.Context, name string, digest artifacts.Digest, d
 		return err
 	}
 	artifacts.Reached(artifacts.StepEnvRenamed)
+	s.dropJars(d.Natives)
 	discard(parent, prefix) // what a killed build's compilers wrote while they died
 	progress(fmt.Sprintf("environment %s is installed (%.1f s)", name, time.Since(begun).Seconds()))
 	return nil

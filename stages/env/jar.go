@@ -22,10 +22,7 @@ import (
 const MavenVariable = "TINFRA_MAVEN"
 
 // jar is one that was found to be what was asked for.
-type jar struct {
-	path    string
-	discard func()
-}
+type jar struct{ path string }
 
 // pathOf is where a Maven repository keeps a jar.
 func (n native) pathOf() string {
@@ -37,14 +34,21 @@ func (n native) pathOf() string {
 	return path.Join(strings.ReplaceAll(c[0], ".", "/"), c[1], c[2], file+"."+c[3])
 }
 
-// jar brings a jar, from the repository that this machine names, or the user's own, or through Maven. part is a name
-// for what has to be written on the way.
+// jar brings a jar, from the repository that this machine names, or the user's own, or through Maven. part is where it is
+// written where it has to be, and what an earlier attempt may have left.
 func (s *Set) jar(ctx context.Context, n native, part string, progress func(string)) (*jar, error) {
-	switch {
-	case strings.Contains(s.local.Maven, "://"):
-		return n.download(ctx, s.local.Maven, part, progress)
-	case s.local.Maven != "":
-		return n.inFolder(ctx, s.local.Maven, progress)
+	if named := s.local.Maven; named != "" {
+		bring := n.inFolder
+		if strings.Contains(named, "://") {
+			bring = func(ctx context.Context, repository string, progress func(string)) (*jar, error) {
+				return n.download(ctx, repository, part, progress)
+			}
+		}
+		found, err := bring(ctx, named, progress)
+		if err != nil && ctx.Err() == nil {
+			err = fmt.Errorf("%w (the repository is the one that %s or `maven` in tinfra.hcl names)", err, MavenVariable)
+		}
+		return found, err
 	}
 	home, err := os.UserHomeDir()
 	if err == nil {
@@ -77,44 +81,75 @@ func (n native) inFolder(ctx context.Context, repository string, progress func(s
 	} else if err != nil {
 		return nil, err // which names it
 	}
-	return &jar{path: name, discard: func() {}}, nil
+	return &jar{name}, nil
 }
 
 // byMaven lets Maven bring it, with the user's own settings and mirrors, into a repository that is thrown away.
 func (n native) byMaven(ctx context.Context, mvn, part string, progress func(string)) (*jar, error) {
+	repository := part + ".m2"
+	defer os.RemoveAll(repository)
 	progress(fmt.Sprintf("bringing %s with mvn (%d MiB)", n.Maven, n.Size>>20))
-	get := quiet(ctx, mvn, "-q", "-B", "dependency:get", "-Dartifact="+n.Maven, "-Dtransitive=false", "-Dmaven.repo.local="+part)
+	get := quiet(ctx, mvn, "-q", "-B", "dependency:get", "-Dartifact="+n.Maven, "-Dtransitive=false", "-Dmaven.repo.local="+repository)
 	get.Dir = filepath.Dir(part)
 	if err := follow(ctx, get, nil); err != nil {
 		return nil, fmt.Errorf("mvn dependency:get: %w", err)
 	}
-	found, err := n.inFolder(ctx, part, progress)
+	found, err := n.inFolder(ctx, repository, progress)
 	if err != nil {
 		return nil, err
 	}
-	found.discard = func() { _ = os.RemoveAll(part) } // the folder that it is in is thrown away should it stay
-	return found, nil
+	return &jar{part}, os.Rename(found.path, part)
 }
 
-// download brings it from a repository's address.
+// download brings it from a repository's address, and goes on with what an earlier attempt has left.
 func (n native) download(ctx context.Context, repository, part string, progress func(string)) (*jar, error) {
-	base, err := url.Parse(repository)
+	base, err := repositoryAt(repository)
+	if err != nil {
+		return nil, err
+	}
+	at := base.JoinPath(n.pathOf())
+	for {
+		_, none := os.Stat(part)
+		progress(fmt.Sprintf("bringing %s (%d MiB)", n.Maven, n.Size>>20))
+		d := &download{client: http.DefaultClient, from: at.String(), size: n.Size, progress: progress, idle: downloadIdle, pause: downloadPause}
+		if err := d.into(ctx, part); err != nil {
+			return nil, fmt.Errorf("%s: %w", shown(at), err)
+		}
+		err := n.same(ctx, part)
+		if err == nil {
+			return &jar{part}, nil
+		}
+		if !errors.Is(err, errOtherJar) {
+			return nil, err // which names the file
+		}
+		if err := os.Remove(part); err != nil {
+			return nil, err
+		}
+		if none != nil { // all of it came just now
+			return nil, fmt.Errorf("%s: %w", shown(at), err)
+		}
+		progress("what an earlier attempt left was no part of it; beginning anew")
+	}
+}
+
+func repositoryAt(address string) (*url.URL, error) {
+	at, err := url.Parse(address)
 	if err != nil {
 		return nil, errors.New("the repository's address cannot be read")
 	}
-	if base.Scheme != "http" && base.Scheme != "https" {
-		return nil, fmt.Errorf("the repository's address begins with %s://, and only http and https are known; a folder is named by its path", base.Scheme)
+	if at.Scheme != "http" && at.Scheme != "https" {
+		return nil, fmt.Errorf("the repository's address begins with %s://, and only http and https are known; a folder is named by its path", at.Scheme)
 	}
-	at := base.JoinPath(n.pathOf())
-	progress(fmt.Sprintf("bringing %s (%d MiB)", n.Maven, n.Size>>20))
-	d := download{client: http.DefaultClient, from: at.String(), size: n.Size, progress: progress, idle: downloadIdle, pause: downloadPause}
-	if err := d.into(ctx, part); err != nil {
-		return nil, fmt.Errorf("%s: %w", at.Redacted(), err)
+	return at, nil
+}
+
+// shown is an address without what may be secret in it.
+func shown(at *url.URL) string {
+	bare := *at
+	if bare.RawQuery != "" {
+		bare.RawQuery = "xxxxx"
 	}
-	if err := n.same(ctx, part); err != nil {
-		return nil, fmt.Errorf("%s: %w", at.Redacted(), err)
-	}
-	return &jar{path: part, discard: func() { _ = os.Remove(part) }}, nil // as above
+	return bare.Redacted()
 }
 
 // same compares a file with what is declared.

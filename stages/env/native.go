@@ -191,11 +191,15 @@ func (s *Set) bringNative(ctx context.Context, n native, dir string, progress fu
 	if s.from != nil {
 		return n.take(ctx, s.from, root, progress)
 	}
-	found, err := s.jar(ctx, n, filepath.Join(dir, ".part"), progress)
+	part, release, err := s.holdJar(ctx, n, progress)
 	if err != nil {
 		return "", fmt.Errorf("native part %s: %w", n.Name, err)
 	}
-	defer found.discard()
+	defer release()
+	found, err := s.jar(ctx, n, part, progress)
+	if err != nil {
+		return "", fmt.Errorf("native part %s: %w", n.Name, err)
+	}
 	return n.take(ctx, found, root, progress)
 }
 

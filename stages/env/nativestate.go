@@ -69,14 +69,22 @@ func (s *Set) whereNatives(ctx context.Context, name string, d *declaration) (st
 // origin is what a jar would come from; nothing is asked of a network.
 func (s *Set) origin(n native) (string, error) {
 	held := func(folder string) error {
-		_, err := os.Stat(filepath.Join(folder, filepath.FromSlash(n.pathOf())))
+		name := filepath.Join(folder, filepath.FromSlash(n.pathOf()))
+		fi, err := os.Stat(name)
+		if err == nil && fi.Size() != n.Size {
+			err = fmt.Errorf("%s: %w: it does not have %d bytes", name, errOtherJar, n.Size)
+		}
 		return err
 	}
 	if m := s.local.Maven; m != "" {
-		if strings.Contains(m, "://") {
-			return "the repository that this machine names", nil
+		if !strings.Contains(m, "://") {
+			return m, held(m)
 		}
-		return m, held(m)
+		at, err := repositoryAt(m)
+		if err != nil {
+			return "", err
+		}
+		return shown(at) + " (not asked)", nil
 	}
 	if home, err := os.UserHomeDir(); err == nil {
 		if folder := filepath.Join(home, ".m2", "repository"); held(folder) == nil {

@@ -26,6 +26,8 @@ import (
 // packPrefix begins the names of folders below env/ that packs are gathered or unpacked in, under a lock of that name.
 const packPrefix = ".pack-"
 
+const packLock = "pack"
+
 // fetching is the environment whose pip brings wheels for other machines.
 const fetching = "fetch"
 
@@ -107,7 +109,7 @@ func (p *packing) make(ctx context.Context) (*Packed, error) {
 
 // gathering makes a folder in the cache, one at a time, and removes what killed processes left there.
 func (s *Set) gathering(ctx context.Context, progress func(string)) (dir string, done func(), err error) {
-	release, err := s.lock(ctx, "pack", func() { progress("another process packs or unpacks; waiting for it") })
+	release, err := s.lock(ctx, packLock, func() { progress("another process packs or unpacks; waiting for it") })
 	if err != nil {
 		return "", nil, err
 	}
@@ -144,6 +146,10 @@ func (p *packing) gather(ctx context.Context, uv bool) (int, error) {
 	for _, r := range some {
 		lines = append(lines, r.Line)
 	}
+	// The native parts first: a repository that is not there is noticed before gigabytes of packages are here.
+	if err := p.bringNatives(ctx, &declaration{Natives: p.natives}, p.dir, p.progress); err != nil {
+		return 0, err
+	}
 	p.progress(fmt.Sprintf("bringing %d packages for Python %s on %s", len(some), p.host.Minor, p.host.Platforms[0]))
 	if err := p.download(ctx, wheelsDir, strings.Join(lines, "\n")); err != nil {
 		return 0, err
@@ -157,10 +163,11 @@ func (p *packing) gather(ctx context.Context, uv bool) (int, error) {
 			return 0, fmt.Errorf("uv: %w", err)
 		}
 	}
-	if err := p.bringNatives(ctx, &declaration{Natives: p.natives}, p.dir, p.progress); err != nil {
+	if err := p.describe(ctx); err != nil {
 		return 0, err
 	}
-	return len(some), p.describe(ctx)
+	p.dropJars(p.natives)
+	return len(some), nil
 }
 
 // choose leaves out what the machine has and what nobody asked for.
