@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strconv"
@@ -21,7 +22,7 @@ func (x *examination) examineMachine(ctx context.Context) error {
 	cpus, _ := strconv.ParseFloat(facts["cpu.count"], 64)
 	x.note("memory", sound, fmt.Sprintf("%s GiB, %s", facts["memory_gib"], view.Count(int(cpus), "processor")))
 	x.examineDisk()
-	x.examineGPUs()
+	x.examineGPUs(ctx)
 	if nvcc := facts["nvcc"]; nvcc != "" {
 		x.note("nvcc", sound, nvcc)
 	} else {
@@ -51,10 +52,11 @@ func freeDisk(dir string) (free, size int64, err error) {
 	return int64(disk.Bavail) * block, int64(disk.Blocks) * block, nil //nolint:gosec // a disk has fewer bytes than int64 counts
 }
 
-func (x *examination) examineGPUs() {
+func (x *examination) examineGPUs(ctx context.Context) {
 	n, _ := strconv.Atoi(x.Facts["gpu.count"])
 	if n == 0 {
-		x.note("gpu", lacks, "no NVIDIA GPU that nvidia-smi shows; stages that take one if there is one run on processors")
+		why := cmp.Or(local.NoGPU(ctx), "no NVIDIA GPU that nvidia-smi shows")
+		x.note("gpu", lacks, why+"; stages that take one if there is one run on processors")
 		return
 	}
 	for i := range n {

@@ -101,12 +101,11 @@ func (d *declaration) nativeLines() []string {
 	return lines
 }
 
-// fits says whether native parts are of use on a machine.
-func (d *declaration) fits(machine *interpreter) error {
+// fits says whether native parts are of use on a machine, and calls it as the error's reader would: "this machine".
+func (d *declaration) fits(machine, system, arch string) error {
 	for _, n := range d.Natives {
-		if n.OS != machine.OS || n.Arch != machine.Arch {
-			return fmt.Errorf("it cannot be had on this machine, which is %s on %s: its native part %s is for %s on %s",
-				machine.OS, machine.Arch, n.Name, n.OS, n.Arch)
+		if n.OS != system || n.Arch != arch {
+			return fmt.Errorf("it cannot be had on %s, which is %s on %s: its native part %s is for %s on %s", machine, system, arch, n.Name, n.OS, n.Arch)
 		}
 	}
 	return nil

@@ -167,7 +167,7 @@ func (d *declaration) ownNatives(own Own, machine *interpreter) error {
 		}
 		return nil
 	}
-	if err := d.fits(machine); err != nil {
+	if err := d.fits("this machine", machine.OS, machine.Arch); err != nil {
 		return err
 	}
 	if own.Native == "" {

@@ -90,6 +90,9 @@ func (p *packing) make(ctx context.Context) (*Packed, error) {
 	if p.host, err = machine.host(p.o.Name); err != nil {
 		return nil, err
 	}
+	if err := p.d.fits("that machine", p.host.OS, p.host.Arch); err != nil {
+		return nil, err
+	}
 	dir, done, err := p.gathering(ctx, p.progress)
 	if err != nil {
 		return nil, err

@@ -160,6 +160,20 @@ func TestPackForAnotherKindOfMachine(t *testing.T) {
 	}
 }
 
+func TestPackOfNativePartsForAnotherProcessor(t *testing.T) {
+	jar := jarOf(t)
+	s := packableWith(t, packingCache(), false, nativeBlock(t, jar))
+	s.Use(Local{Maven: repository(t, jar)})
+	m := described(t, s)
+	h := m.Environments["tiny"]
+	h.Arch = "riscv64"
+	m.Environments["tiny"] = h
+	_, err := s.Pack(t.Context(), PackOptions{Name: "tiny", For: m, Out: filepath.Join(t.TempDir(), "x")}, func(string) {})
+	if err == nil || !strings.Contains(err.Error(), "on that machine, which is linux on riscv64: its native part thing is for linux") {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestOverlayIsAFolderOfPackages(t *testing.T) {
 	made := pack(t, packable(t, packingCache(), false), PackOptions{})
 	overlay := filepath.Join(t.TempDir(), "overlay")

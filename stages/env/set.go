@@ -144,7 +144,7 @@ func (s *Set) describe(ctx context.Context, name string, d *declaration) (any, e
 	}
 	python, err := s.python(ctx, d.Python)
 	if err == nil {
-		err = d.fits(python)
+		err = d.fits("this machine", python.OS, python.Arch)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("environment %s: %w", name, err)
