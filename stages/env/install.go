@@ -173,15 +173,7 @@ func (s *Set) build(ctx context.Context, name string, digest artifacts.Digest, d
 	defer os.RemoveAll(aside)
 	artifacts.Reached(artifacts.StepEnvAside)
 	progress("making environment " + name + " with Python " + python.Minor)
-	var how []string
-	if s.from != nil {
-		how = s.from.howToInstall()
-	}
-	// The native parts first: a repository that is not there is noticed before gigabytes of packages are here.
-	if err := s.bringNatives(ctx, d, aside, progress); err != nil {
-		return err
-	}
-	if err := fillIntact(ctx, uv, python, aside, d.lock, progress, how...); err != nil {
+	if err := s.bring(ctx, d, uv, python, aside, progress); err != nil {
 		return err
 	}
 	artifacts.Reached(artifacts.StepEnvFilled)
@@ -206,6 +198,18 @@ func (s *Set) build(ctx context.Context, name string, digest artifacts.Digest, d
 	discard(parent, prefix) // what a killed build's compilers wrote while they died
 	progress(fmt.Sprintf("environment %s is installed (%.1f s)", name, time.Since(begun).Seconds()))
 	return nil
+}
+
+// bring fills the folder: native parts first, so that a repository which is not there is noticed before gigabytes of packages are here.
+func (s *Set) bring(ctx context.Context, d *declaration, uv string, python *interpreter, aside string, progress func(string)) error {
+	if err := s.bringNatives(ctx, d, aside, progress); err != nil {
+		return err
+	}
+	var how []string
+	if s.from != nil {
+		how = s.from.howToInstall()
+	}
+	return fillIntact(ctx, uv, python, aside, d.lock, progress, how...)
 }
 
 // fillIntact also compares what was installed with what the packages say they brought: uv links files of its own cache, and
