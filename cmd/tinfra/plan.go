@@ -149,8 +149,8 @@ func newPlan(a *app) *cobra.Command {
 		Use:   "plan [RECIPE]",
 		Short: "Say what a build would run, and why",
 		Long: `plan says of every stage whether its result is in the cache, or in the shared one (hit), it would run (run), or that this depends on what
-others make (pending), and why; and what that may take, going by earlier runs. It runs and changes nothing. With --offline it
-warns of what a build would lack without a network.`,
+others make (pending), and why; and what that may take, going by earlier runs. It runs and changes nothing. It warns of
+what a build would refuse since this machine is too small, and with --offline of what it would lack without a network.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			path, err := recipeArg(args)
@@ -165,13 +165,8 @@ warns of what a build would lack without a network.`,
 			if err != nil {
 				return err
 			}
-			if err := t.warnOfPackages(cmd.Context(), a.stderr); err != nil {
+			if err := t.warn(cmd.Context(), offline); err != nil {
 				return err
-			}
-			if offline {
-				if err := t.warnOfNetwork(cmd.Context()); err != nil {
-					return err
-				}
 			}
 			f := t.forecast(cmd.Context())
 			return a.tellPlan(path, t.planned(f), t.words(f), asJSON)
@@ -183,6 +178,17 @@ warns of what a build would lack without a network.`,
 	cmd.Flags().BoolVar(&asJSON, "json", false, "write JSON")
 	alone(cmd, &offline)
 	return cmd
+}
+
+// warn tells of what would keep the plan from being built here, or may.
+func (t *site) warn(ctx context.Context, offline bool) error {
+	if err := t.warnOfMisfits(); err != nil {
+		return err
+	}
+	if err := t.warnOfPackages(ctx, t.app.stderr); err != nil || !offline {
+		return err
+	}
+	return t.warnOfNetwork(ctx)
 }
 
 type plannedJSON struct {

@@ -6,10 +6,6 @@ import (
 	"math"
 	"strconv"
 
-	"github.com/hashicorp/hcl/v2"
-
-	"github.com/Ruihan11/tiny-infra/pipeline/plan"
-	"github.com/Ruihan11/tiny-infra/pipeline/recipe"
 	"github.com/Ruihan11/tiny-infra/stages"
 )
 
@@ -55,35 +51,6 @@ func capacityOf(facts map[string]string) capacity {
 		c.gpus = append(c.gpus, g)
 	}
 	return c
-}
-
-// refuse says why a stage can never run here. CPUs are not among the reasons: with fewer it runs longer.
-func (c capacity) refuse(s *recipe.Stage) *hcl.Diagnostic {
-	n := s.Needs
-	switch {
-	case n.GPUsMin > len(c.gpus):
-		return plan.FewGPUs(s, n.GPUsMin, len(c.gpus), fmt.Sprintf("its needs say gpus = %d", n.GPUsMin))
-	case c.memoryGiB > 0 && n.MemoryGiB > c.memoryGiB:
-		return problem(s.Range, "This machine is too small",
-			"%s needs %g GiB of memory, this machine has %g. Change its needs, or run it elsewhere.", s.Address, n.MemoryGiB, c.memoryGiB)
-	case n.GPUsMin > c.suiting(n):
-		return c.smallGPUs(s)
-	}
-	return nil
-}
-
-// smallGPUs: one that would do with none is not refused, it does without.
-func (c capacity) smallGPUs(s *recipe.Stage) *hcl.Diagnostic {
-	largest := 0.0
-	for _, g := range c.gpus {
-		largest = max(largest, g.memoryGiB)
-	}
-	asks := fmt.Sprintf("a GPU with %g GiB of memory", s.Needs.GPUMemoryGiB)
-	if n := s.Needs.GPUsMin; n > 1 {
-		asks = fmt.Sprintf("%d GPUs with %g GiB of memory each", n, s.Needs.GPUMemoryGiB)
-	}
-	return problem(s.Range, "GPUs of this machine are too small",
-		"%s needs %s (its needs say gpu_memory_gib), the largest of this machine has %g. Change its needs, or run it elsewhere.", s.Address, asks, largest)
 }
 
 // inexact is by how much a sum of fractions may miss what they are fractions of, in CPUs or GiB.
