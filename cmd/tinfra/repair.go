@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
 	"github.com/Ruihan11/tiny-infra/cmd/tinfra/view"
@@ -14,6 +15,7 @@ import (
 type repairedJSON struct {
 	problemJSON
 	Done artifacts.Repaired `json:"done"`
+	Runs int                `json:"runs,omitempty"` // that used an environment which is removed now
 }
 
 // repair mends each problem. Absence is always safe: the stage that made it runs again. What could not be mended, such as an
@@ -42,13 +44,13 @@ func (h *house) repair(ctx context.Context, found *findings, asJSON bool) error 
 			continue
 		}
 		count[did]++
-		done = append(done, repairedJSON{p, did})
+		done = append(done, repairedJSON{problemJSON: p, Done: did})
 		if !asJSON {
 			fmt.Fprintf(h.app.stdout, "%s  %s\n", did, p.Name)
 		}
 	}
 	if len(found.Problems) > 0 { // the index may know what the cache no longer does
-		errs = append(errs, lineage.Rebuild(ctx, h.indexPath(), h.cache))
+		errs = append(errs, lineage.Rebuild(ctx, h.indexPath(), h.cache), h.countRuns(ctx, done))
 	}
 	if asJSON {
 		if err := writeJSON(h.app.stdout, map[string]any{"repaired": done, "lost": append([]problemJSON{}, found.Lost...)}); err != nil {
@@ -56,6 +58,7 @@ func (h *house) repair(ctx context.Context, found *findings, asJSON bool) error 
 		}
 	} else {
 		if len(found.Problems) > 0 {
+			h.tellRuns(done)
 			h.tellRepaired(count)
 		} else {
 			fmt.Fprintln(h.app.stdout, "nothing to repair")
@@ -75,5 +78,49 @@ func (h *house) tellRepaired(count map[artifacts.Repaired]int) {
 	}
 	if n := count[artifacts.GivenUp]; n > 0 {
 		fmt.Fprintf(w, "%s of the history cannot be made again; what refers to it stays, and `tinfra cache verify` goes on to say so\n", view.Count(n, "piece"))
+	}
+}
+
+// countRuns counts those in environments that are removed. Nobody knows since when they were damaged.
+func (h *house) countRuns(ctx context.Context, done []repairedJSON) error {
+	for i := range done {
+		digest, ok := environmentIn(done[i].Name)
+		if !ok {
+			continue
+		}
+		condition, err := conditionOf(madeIn(digest))
+		if err != nil {
+			return err
+		}
+		x, err := h.freshIndex(ctx)
+		if err != nil {
+			return err
+		}
+		runs, err := x.Runs(ctx, lineage.Filter{Where: condition})
+		if err != nil {
+			return fmt.Errorf("counting what was made in %s: %w", done[i].Name, err)
+		}
+		done[i].Runs = len(runs)
+	}
+	return nil
+}
+
+func environmentIn(name string) (artifacts.Digest, bool) {
+	hex, ok := strings.CutPrefix(name, envFolder)
+	digest, err := artifacts.ParseHex(hex)
+	return digest, ok && err == nil
+}
+
+// madeIn is the condition of runs that used an environment.
+func madeIn(digest artifacts.Digest) string { return fmt.Sprintf("env == %q", digest) }
+
+func (h *house) tellRuns(done []repairedJSON) {
+	for _, d := range done {
+		if d.Runs == 0 {
+			continue
+		}
+		digest, _ := environmentIn(d.Name)
+		fmt.Fprintf(h.app.stdout, "%s used %s; what is cached of that stays a hit, right or wrong: `tinfra runs --where '%s'` lists it, `tinfra build --force STAGE` makes it anew\n",
+			view.Count(d.Runs, "run"), d.Name, madeIn(digest))
 	}
 }
