@@ -6,6 +6,11 @@ variable "group_size" {
   type        = number
   default     = 128
   description = "Weights that share a scale."
+
+  validation {
+    condition     = 2048 % var.group_size == 0
+    error_message = "A scale is for ${var.group_size} weights of a row, and the model's rows have 4096 or 14336: give a number that divides both, such as 32, 64 or 128."
+  }
 }
 
 variable "awq_symmetric" {

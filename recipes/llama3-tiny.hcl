@@ -6,6 +6,11 @@ variable "group_size" {
   type        = number
   default     = 64
   description = "Weights that share a scale."
+
+  validation {
+    condition     = 256 % var.group_size == 0
+    error_message = "A scale is for ${var.group_size} weights of a row, and the model's rows have 256 or 512: give a number that divides 256, such as 32, 64 or 128."
+  }
 }
 
 variable "awq_symmetric" {

@@ -120,6 +120,11 @@ variable "engine_batches" {
   type        = list(number)
   default     = []
   description = "Batches that engines are built for, each a profile: those that are timed, where none is given. None that is timed may be larger than all of them."
+
+  validation {
+    condition     = length(var.engine_batches) == 0 || max(0, var.engine_batches...) >= max(0, var.batches...)
+    error_message = "Batches of ${max(0, var.batches...)} are timed: one of engine_batches must be ${max(0, var.batches...)} or more. Add one, or leave the list empty, and engines are built for what is timed."
+  }
 }
 
 variable "engine_spans" {
@@ -132,6 +137,11 @@ variable "inspected" {
   type        = set(string)
   default     = ["fp16", "bf16", "gptq", "awq", "int8"]
   description = "Engines whose report names the kernel of each layer. Asking TensorRT for that takes half a minute for 8 billion weights; each layer's time is told of all."
+
+  validation {
+    condition     = length(setsubtract(var.inspected, ["fp16", "bf16", "gptq", "awq", "int8"])) == 0
+    error_message = "There is no engine ${join(", ", setsubtract(var.inspected, ["fp16", "bf16", "gptq", "awq", "int8"]))}: give some of fp16, bf16, gptq, awq and int8, or none."
+  }
 }
 
 variable "static_batches" {
