@@ -39,8 +39,11 @@ func (s *Store) FailSync(fails func(path string) error) {
 	}
 }
 
-// TrackFrom makes files of that many bytes count as large.
-func (s *Store) TrackFrom(least int64) { s.moves.least = least }
+// TrackFrom makes files of that many bytes count as large, on a machine that may be busy.
+func (s *Store) TrackFrom(least int64) { s.moves.least, s.moves.longest = least, time.Hour }
+
+// TrackNoStep has each step take longer than it may.
+func (s *Store) TrackNoStep() { s.moves.longest = -1 }
 
 // Untouched says that Check need not read a file of the inputs.
 func (l *Laid) Untouched(path string) (bool, error) {

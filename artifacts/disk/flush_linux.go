@@ -27,6 +27,13 @@ func flushesWhole(dir string) func() bool {
 	})
 }
 
+// tellsChanges tells whether a write to a mapped page moves the times of a file there, at the latest with the first write to each page
+// that was written out. On tmpfs it may move none.
+func tellsChanges(dir string) bool {
+	var st unix.Statfs_t
+	return unix.Statfs(dir, &st) == nil && (st.Type == unix.EXT4_SUPER_MAGIC || st.Type == unix.XFS_SUPER_MAGIC)
+}
+
 // flushWhole flushes the file system of one of so many open files; false: each has to be flushed by itself. That it is true means
 // nothing for a file of which written is not nil.
 func flushWhole(fd, files int) bool {

@@ -3,9 +3,11 @@ package disk
 import (
 	"errors"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 )
 
 // inDir is the folder of a workspace that inputs are laid into. Package run gives it to Lay.
@@ -14,34 +16,59 @@ const inDir = "in"
 // trackedSize is the size from which on it costs more to read a file than to know why its time of change has moved, bytes.
 const trackedSize = 64 << 20
 
+// longestStep is a tick of the kernel's clock. What else happened to a file in one step is not told from the step, so it must be as short
+// as what two writes are told apart by.
+const longestStep = 4 * time.Millisecond
+
 // moves knows which steps of a large blob's time of change this process made itself, by linking the blob for a stage or unlinking it
-// after one. A step that another made, a worker that writes or another process that links, begins the row anew, so what was laid
-// before it and what comes after are not of one row.
+// after one. Once another has moved the time, be it a worker that writes or a process that links, nothing is known of that inode for good:
+// pages of it that are still mapped may take writes that no time tells of until the kernel has written them out.
 type moves struct {
-	least int64 // bytes of a file that is tracked
+	least   int64         // bytes of a file that is tracked
+	longest time.Duration // that a step may take
 
 	mu   sync.Mutex               // guards rows, and is held through each step
-	rows map[inode]map[int64]bool // times of change, as in change
+	rows map[inode]map[int64]bool // times of change, as in change; empty: nothing is known
+}
+
+// newMoves tracks nothing on a file system whose times have not been seen to move by every write.
+func newMoves(dir string) *moves {
+	m := &moves{least: math.MaxInt64, longest: longestStep, rows: map[inode]map[int64]bool{}}
+	if tellsChanges(dir) {
+		m.least = trackedSize
+	}
+	return m
 }
 
 // step does what moves the time of f's inode, and nothing else to it.
 func (m *moves) step(f *os.File, do func() error) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	before, noBefore := f.Stat()
-	err := do()
-	after, noAfter := f.Stat()
-	if noBefore != nil || noAfter != nil || before.Size() < m.least || before.Size() != after.Size() || !before.ModTime().Equal(sealed) || !after.ModTime().Equal(sealed) {
-		return err
+	before, err := f.Stat()
+	if err != nil {
+		return errors.Join(err, do())
 	}
-	from, to := changeOf(before), changeOf(after)
-	row := m.rows[from.inode]
-	if !row[from.at] {
+	began := time.Now()
+	err = do()
+	took := time.Since(began)
+	after, lost := f.Stat()
+	from := changeOf(before)
+	row, known := m.rows[from.inode]
+	if !known {
 		row = map[int64]bool{from.at: true}
 		m.rows[from.inode] = row
 	}
-	row[to.at] = true
+	if lost != nil || took > m.longest || !row[from.at] || !plain(before) || !plain(after) || before.Size() != after.Size() {
+		clear(row)
+		return err
+	}
+	row[changeTime(after)] = true
 	return err
+}
+
+// plain: it is as a blob is, and its file system counts more than seconds.
+func plain(fi fs.FileInfo) bool {
+	return fi.ModTime().Equal(sealed) && changeTime(fi)%int64(time.Second) != 0
 }
 
 // joined says that nothing but steps lies between two looks at a file.

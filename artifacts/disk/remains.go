@@ -37,7 +37,7 @@ var remains = sync.OnceValue(func() map[string]*regexp.Regexp {
 		runningDir:     whole(randomName),
 		asideDir:       whole(`.*`),
 		"env":          whole(`(` + hexName + `|\.new-` + hexName + `[^/]*|\.locks)/.*`),
-		"tools":        whole(`(uv-|\.new-)[^/]*/.*`),
+		"tools":        whole(`(uv-|\.new-)[^/]*/.*|(jars|compiled)/(` + hexName + `(\.m2)?/?)?`),
 	}
 })
 

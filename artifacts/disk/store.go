@@ -50,7 +50,7 @@ type Store struct {
 	private *scratch // made when first needed
 
 	holds holds
-	moves moves
+	moves *moves
 
 	fsync func(fd int) error // unix.Fsync; a test's own fails
 	whole func() bool        // syncfs is as good, where many files are to be flushed
@@ -63,7 +63,7 @@ func Open(dir string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cache folder %s: %w", dir, err)
 	}
-	s := &Store{dir: abs, fsync: unix.Fsync, whole: flushesWhole(abs), moves: moves{least: trackedSize, rows: map[inode]map[int64]bool{}}}
+	s := &Store{dir: abs, fsync: unix.Fsync, whole: flushesWhole(abs), moves: newMoves(abs)}
 	// Nothing is written, not even a folder, before it is known what is there.
 	formatted, err := s.checkFormat()
 	if err != nil {

@@ -75,6 +75,7 @@ func TestOpenWhatIsLeftOfACache(t *testing.T) {
 		"a deletion by half": {"leases/" + hex, "tmp/ABCDEFGHIJ234567/x", "tmp/ABCDEFGHIJ234567.lock", "hash/" + hex, "runs/" + hex + "/" + hex,
 			"records/" + day + hex, "refs/my-recipe.v2", "lost/" + hex, "env/" + hex + "/lib/x", "env/.locks/" + hex, "env/.new-" + hex + "-1/x",
 			"tools/uv-0.1/uv", "pointers.lock", ".snapshot/x"},
+		"kernels and half a jar": {"tools/compiled/" + hex + "/triton/x", "tools/jars/" + hex, "tools/jars/" + hex + ".m2/org/x"},
 	} {
 		dir := t.TempDir()
 		for _, f := range files {
@@ -89,7 +90,7 @@ func TestOpenWhatIsLeftOfACache(t *testing.T) {
 	for _, file := range []string{
 		"work/report.txt", "work/src/main.c", "work/.git/config", "work/" + hex, "work/" + hex + "/notes", "tmp/draft/text", "tmp/draft", "tmp/draft.lock",
 		"tmp/.hidden/x", "leases/contract.pdf", "running/2026-01.gpx", "checkpoints/llama/model.pt", "checkpoints/" + hex + "/best/model.pt",
-		"keys/id_rsa", "builds/release/app", "records/2026/a.csv", "records/" + day + "a.csv", "runs/1/log", "lost/x", "hash/x", "env/bin/python", "tools/hammer",
+		"keys/id_rsa", "builds/release/app", "records/2026/a.csv", "records/" + day + "a.csv", "runs/1/log", "lost/x", "hash/x", "env/bin/python", "tools/hammer", "tools/jars/jam",
 		"refs/heads/main", "refs/paper.pdf", "notes", "work", "holds.lock/x",
 	} {
 		dir := t.TempDir()
