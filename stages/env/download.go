@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -45,21 +47,36 @@ type download struct {
 
 // into writes a file, or goes on with what is there of it. It gives up after tries that brought nothing more.
 func (d *download) into(ctx context.Context, name string) error {
-	out, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o644)
+	out, err := openPart(name)
 	if err != nil {
 		return err
 	}
 	return errors.Join(d.bring(ctx, out), out.Close())
 }
 
+// openPart: in a cache that users share, another's part may not be writable; then it is begun anew.
+func openPart(name string) (*os.File, error) {
+	out, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o666)
+	if errors.Is(err, fs.ErrPermission) && os.Remove(name) == nil {
+		out, err = os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o666)
+	}
+	return out, err
+}
+
 func (d *download) bring(ctx context.Context, out *os.File) error {
 	var most int64
+	whole := false // asked for without a Range: a server may refuse those, or have another file than it had
 	for tries, pause := 1, d.pause; ; tries, pause = tries+1, min(2*pause, longestPause) {
 		size, err := d.once(ctx, out)
 		if size > most {
 			most, tries, pause = size, 1, d.pause
 		}
-		if _, refused := errors.AsType[errRefused](err); err == nil || refused || tries == downloadTries {
+		_, refused := errors.AsType[errRefused](err)
+		if refused && size > 0 && !whole && !errors.Is(err, syscall.ENOSPC) && out.Truncate(0) == nil {
+			whole = true
+			continue
+		}
+		if err == nil || refused || tries == downloadTries {
 			return err
 		}
 		if ctx.Err() != nil {

@@ -14,6 +14,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/Ruihan11/tiny-infra/artifacts"
 )
@@ -21,8 +22,11 @@ import (
 // MavenVariable names the repository that jars come from, before tinfra.hcl does.
 const MavenVariable = "TINFRA_MAVEN"
 
-// jar is one that was found to be what was asked for.
-type jar struct{ path string }
+// jar is one that was found to be what was asked for. Nobody changes it until it is released.
+type jar struct {
+	path    string
+	release func()
+}
 
 // pathOf is where a Maven repository keeps a jar.
 func (n native) pathOf() string {
@@ -34,18 +38,11 @@ func (n native) pathOf() string {
 	return path.Join(strings.ReplaceAll(c[0], ".", "/"), c[1], c[2], file+"."+c[3])
 }
 
-// jar brings a jar, from the repository that this machine names, or the user's own, or through Maven. part is where it is
-// written where it has to be, and what an earlier attempt may have left.
-func (s *Set) jar(ctx context.Context, n native, part string, progress func(string)) (*jar, error) {
+// jar brings a jar, from the repository that this machine names, or the user's own, or through Maven.
+func (s *Set) jar(ctx context.Context, n native, progress func(string)) (*jar, error) {
 	if named := s.local.Maven; named != "" {
-		bring := n.inFolder
-		if strings.Contains(named, "://") {
-			bring = func(ctx context.Context, repository string, progress func(string)) (*jar, error) {
-				return n.download(ctx, repository, part, progress)
-			}
-		}
-		found, err := bring(ctx, named, progress)
-		if err != nil && ctx.Err() == nil {
+		found, err := s.named(ctx, n, named, progress)
+		if err != nil && ctx.Err() == nil && !errors.Is(err, syscall.ENOSPC) {
 			err = fmt.Errorf("%w (the repository is the one that %s or `maven` in tinfra.hcl names)", err, MavenVariable)
 		}
 		return found, err
@@ -61,7 +58,32 @@ func (s *Set) jar(ctx context.Context, n native, part string, progress func(stri
 	if err != nil {
 		return nil, n.nowhere()
 	}
-	return n.byMaven(ctx, mvn, part, progress)
+	return s.onTheWay(ctx, n, progress, func(part string) error { return n.byMaven(ctx, mvn, part, progress) })
+}
+
+// named looks in the repository that this machine names, a folder or an address.
+func (s *Set) named(ctx context.Context, n native, repository string, progress func(string)) (*jar, error) {
+	if !strings.Contains(repository, "://") {
+		return n.inFolder(ctx, repository, progress)
+	}
+	at, err := repositoryAt(repository)
+	if err != nil {
+		return nil, err
+	}
+	return s.onTheWay(ctx, n, progress, func(part string) error { return n.download(ctx, at.JoinPath(n.pathOf()), part, progress) })
+}
+
+// onTheWay has a jar brought to where it is written meanwhile.
+func (s *Set) onTheWay(ctx context.Context, n native, progress func(string), bring func(part string) error) (*jar, error) {
+	part, release, err := s.holdJar(ctx, n, progress)
+	if err != nil {
+		return nil, err
+	}
+	if err := bring(part); err != nil {
+		release()
+		return nil, err
+	}
+	return &jar{part, release}, nil
 }
 
 func (n native) nowhere() error {
@@ -81,52 +103,48 @@ func (n native) inFolder(ctx context.Context, repository string, progress func(s
 	} else if err != nil {
 		return nil, err // which names it
 	}
-	return &jar{name}, nil
+	return &jar{name, func() {}}, nil
 }
 
 // byMaven lets Maven bring it, with the user's own settings and mirrors, into a repository that is thrown away.
-func (n native) byMaven(ctx context.Context, mvn, part string, progress func(string)) (*jar, error) {
-	repository := part + ".m2"
+func (n native) byMaven(ctx context.Context, mvn, part string, progress func(string)) error {
+	repository := part + mavenSuffix
 	defer os.RemoveAll(repository)
 	progress(fmt.Sprintf("bringing %s with mvn (%d MiB)", n.Maven, n.Size>>20))
 	get := quiet(ctx, mvn, "-q", "-B", "dependency:get", "-Dartifact="+n.Maven, "-Dtransitive=false", "-Dmaven.repo.local="+repository)
 	get.Dir = filepath.Dir(part)
 	if err := follow(ctx, get, nil); err != nil {
-		return nil, fmt.Errorf("mvn dependency:get: %w", err)
+		return fmt.Errorf("mvn dependency:get: %w", err)
 	}
 	found, err := n.inFolder(ctx, repository, progress)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return &jar{part}, os.Rename(found.path, part)
+	return os.Rename(found.path, part)
 }
 
-// download brings it from a repository's address, and goes on with what an earlier attempt has left.
-func (n native) download(ctx context.Context, repository, part string, progress func(string)) (*jar, error) {
-	base, err := repositoryAt(repository)
-	if err != nil {
-		return nil, err
-	}
-	at := base.JoinPath(n.pathOf())
+// download brings it from an address, and goes on with what an earlier attempt has left.
+func (n native) download(ctx context.Context, at *url.URL, part string, progress func(string)) error {
 	for {
 		_, none := os.Stat(part)
 		progress(fmt.Sprintf("bringing %s (%d MiB)", n.Maven, n.Size>>20))
 		d := &download{client: http.DefaultClient, from: at.String(), size: n.Size, progress: progress, idle: downloadIdle, pause: downloadPause}
-		if err := d.into(ctx, part); err != nil {
-			return nil, fmt.Errorf("%s: %w", shown(at), err)
+		err := d.into(ctx, part)
+		if errors.Is(err, syscall.ENOSPC) {
+			return fmt.Errorf("%w: what came is kept for the next attempt; `tinfra cache gc --apply` removes it", err)
 		}
-		err := n.same(ctx, part)
-		if err == nil {
-			return &jar{part}, nil
+		if err != nil {
+			return fmt.Errorf("%s: %w", shown(at), err)
 		}
-		if !errors.Is(err, errOtherJar) {
-			return nil, err // which names the file
+		err = n.same(ctx, part)
+		if err == nil || !errors.Is(err, errOtherJar) {
+			return err // which names the file
 		}
 		if err := os.Remove(part); err != nil {
-			return nil, err
+			return err
 		}
 		if none != nil { // all of it came just now
-			return nil, fmt.Errorf("%s: %w", shown(at), err)
+			return fmt.Errorf("%s: %w", shown(at), err)
 		}
 		progress("what an earlier attempt left was no part of it; beginning anew")
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/gofrs/flock"
 )
@@ -12,7 +13,8 @@ import (
 // killed, or had no room for the rest, goes on with what came.
 func (s *Set) jarPart(n native) string { return filepath.Join(s.cache, "tools", "jars", n.SHA256) }
 
-func jarLock(n native) string { return "jar-" + n.SHA256 }
+// mavenSuffix ends the name of a folder beside a part that Maven brings a jar into.
+const mavenSuffix = ".m2"
 
 // holdJar waits until nobody else writes or reads the part. It comes after the lock of an environment.
 func (s *Set) holdJar(ctx context.Context, n native, progress func(string)) (part string, release func(), err error) {
@@ -20,8 +22,12 @@ func (s *Set) holdJar(ctx context.Context, n native, progress func(string)) (par
 	if err := os.MkdirAll(filepath.Dir(part), 0o777); err != nil {
 		return "", nil, err
 	}
-	release, err = s.lock(ctx, jarLock(n), func() { progress("another build brings " + n.Maven + "; waiting") })
+	release, err = s.lock(ctx, jarLock(part), func() { progress("another build brings " + n.Maven + "; waiting") })
 	return part, release, err
+}
+
+func jarLock(part string) string {
+	return "jar-" + strings.TrimSuffix(filepath.Base(part), mavenSuffix)
 }
 
 // dropJars removes the parts that an environment was made of. One that another build has taken up is left to that.
@@ -32,9 +38,9 @@ func (s *Set) dropJars(all []native) {
 }
 
 func (s *Set) dropJar(part string) {
-	lock := flock.New(s.lockPath("jar-"+filepath.Base(part)), flock.SetPermissions(lockMode))
+	lock := flock.New(s.lockPath(jarLock(part)), flock.SetPermissions(lockMode))
 	if got, err := lock.TryLock(); err == nil && got {
-		_ = os.Remove(part)
+		_ = os.RemoveAll(part)
 		_ = lock.Unlock()
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -81,6 +82,26 @@ func TestAPartOfAnotherJarIsBroughtAnew(t *testing.T) {
 	}
 }
 
+func TestAServerThatRefusesToBeginInTheMiddle(t *testing.T) {
+	jar := jarOf(t)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Range") != "" {
+			w.WriteHeader(http.StatusRequestedRangeNotSatisfiable)
+			return
+		}
+		_, _ = w.Write(jar)
+	}))
+	defer server.Close()
+	s := nativeSet(t, t.TempDir(), nativeBlock(t, jar), server.URL)
+	at := s.jarPart(theOnlyNative(t, s))
+	if err := errors.Join(os.MkdirAll(filepath.Dir(at), 0o755), os.WriteFile(at, jar[:300], 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Install(t.Context(), "tiny", nil); err != nil {
+		t.Error(err)
+	}
+}
+
 // A repository that cannot serve is noticed before packages are brought, and the message says who named it.
 func TestNativePartsComeFirst(t *testing.T) {
 	jar := jarOf(t)
@@ -110,11 +131,11 @@ func TestSweep(t *testing.T) {
 		t.Fatal(err)
 	}
 	left := filepath.Join(s.cache, "env", packPrefix+"1")
-	if err := errors.Join(os.MkdirAll(left, 0o755), os.WriteFile(part, jar, 0o644)); err != nil {
+	if err := errors.Join(os.MkdirAll(left, 0o755), os.WriteFile(part, jar, 0o644), os.MkdirAll(filepath.Join(part+mavenSuffix, "org"), 0o755)); err != nil {
 		t.Fatal(err)
 	}
 	s.Sweep()
-	if len(parts(t, s)) != 1 {
+	if len(parts(t, s)) != 2 {
 		t.Error("a jar was removed that somebody brings")
 	}
 	if _, err := os.Stat(left); !errors.Is(err, os.ErrNotExist) {

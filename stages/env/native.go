@@ -190,15 +190,11 @@ func (s *Set) bringNative(ctx context.Context, n native, dir string, progress fu
 	if s.from != nil {
 		return n.take(ctx, s.from, root, progress)
 	}
-	part, release, err := s.holdJar(ctx, n, progress)
+	found, err := s.jar(ctx, n, progress)
 	if err != nil {
 		return "", fmt.Errorf("native part %s: %w", n.Name, err)
 	}
-	defer release()
-	found, err := s.jar(ctx, n, part, progress)
-	if err != nil {
-		return "", fmt.Errorf("native part %s: %w", n.Name, err)
-	}
+	defer found.release()
 	return n.take(ctx, found, root, progress)
 }
 
