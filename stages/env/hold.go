@@ -92,11 +92,16 @@ func (s *Set) sweep() {
 		if len(hex) < hexDigits {
 			continue
 		}
-		lock := flock.New(s.lockPath(hex[:hexDigits]), flock.SetPermissions(lockMode))
-		if got, err := lock.TryLock(); err == nil && got {
-			_ = os.RemoveAll(dir)
-			_ = lock.Unlock()
-		}
+		s.unlessHeld(hex[:hexDigits], func() { _ = os.RemoveAll(dir) })
+	}
+}
+
+// unlessHeld removes what died with its process; what a live one holds by the lock of that name is left to it.
+func (s *Set) unlessHeld(name string, remove func()) {
+	lock := flock.New(s.lockPath(name), flock.SetPermissions(lockMode))
+	if got, err := lock.TryLock(); err == nil && got {
+		remove()
+		_ = lock.Unlock()
 	}
 }
 

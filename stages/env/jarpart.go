@@ -5,8 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-
-	"github.com/gofrs/flock"
 )
 
 // jarPart is where a jar is written that does not lie in a folder. It stays until an environment has what is wanted of it, so whoever was
@@ -38,11 +36,7 @@ func (s *Set) dropJars(all []native) {
 }
 
 func (s *Set) dropJar(part string) {
-	lock := flock.New(s.lockPath(jarLock(part)), flock.SetPermissions(lockMode))
-	if got, err := lock.TryLock(); err == nil && got {
-		_ = os.RemoveAll(part)
-		_ = lock.Unlock()
-	}
+	s.unlessHeld(jarLock(part), func() { _ = os.RemoveAll(part) })
 }
 
 // Sweep removes what installs and packs left that were killed, and jars that none of them goes on with.
@@ -51,11 +45,7 @@ func (s *Set) Sweep() {
 		return
 	}
 	s.sweep()
-	packing := flock.New(s.lockPath(packLock), flock.SetPermissions(lockMode))
-	if got, err := packing.TryLock(); err == nil && got {
-		discard(filepath.Join(s.cache, "env"), packPrefix)
-		_ = packing.Unlock()
-	}
+	s.unlessHeld(packLock, func() { discard(filepath.Join(s.cache, "env"), packPrefix) })
 	jars, _ := filepath.Glob(filepath.Join(s.cache, "tools", "jars", "*"))
 	for _, part := range jars {
 		s.dropJar(part)
