@@ -314,3 +314,22 @@ func TestHashingEndsWithItsBuild(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// What lies in the user's own repository is what an install takes, so its size counts whether there is an mvn or not.
+func TestNativesTellOfAnotherJarInTheUsersRepository(t *testing.T) {
+	home, tools, jar := t.TempDir(), t.TempDir(), jarOf(t)
+	layJar(t, filepath.Join(home, ".m2", "repository"), append(slices.Clone(jar), 'x'))
+	if err := os.WriteFile(filepath.Join(tools, "mvn"), []byte("#!/bin/sh\nexit 1\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("HOME", home)
+	t.Setenv("PATH", tools+":"+os.Getenv("PATH"))
+	s := nativeSet(t, t.TempDir(), nativeBlock(t, jar), "")
+	all, err := s.Natives(t.Context(), "tiny")
+	if err != nil || len(all) != 1 || !strings.Contains(all[0].Lacks, fmt.Sprintf("it does not have %d bytes", len(jar))) {
+		t.Errorf("%+v, %v", all, err)
+	}
+	if _, err := s.Install(t.Context(), "tiny", nil); !errors.Is(err, errOtherJar) {
+		t.Errorf("%v", err)
+	}
+}

@@ -2,7 +2,9 @@ package env
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -87,8 +89,9 @@ func (s *Set) origin(n native) (string, error) {
 		return shown(at) + " (not asked)", nil
 	}
 	if home, err := os.UserHomeDir(); err == nil {
-		if folder := filepath.Join(home, ".m2", "repository"); held(folder) == nil {
-			return folder, nil
+		folder := filepath.Join(home, ".m2", "repository")
+		if err := held(folder); err == nil || !errors.Is(err, fs.ErrNotExist) {
+			return folder, err
 		}
 	}
 	if mvn, err := exec.LookPath("mvn"); err == nil {
