@@ -233,6 +233,6 @@ def test_cancel(space):
 
 
 def test_cancel_during_the_reference(space):
-    s = space()
+    s = space(repeats=1000, tokens=200)  # with fewer it may have ended before it is told to
     done = s.cancel_at(lambda events: any("reference" in e.get("message", "") for e in events))
     assert done.code == 143
